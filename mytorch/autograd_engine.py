@@ -1,0 +1,299 @@
+"""The autograd engine: records a computation as a graph, then walks it backward.
+Read it top to bottom: the walk, the recorder (Function.apply), and the two kinds of node."""
+
+import weakref
+
+from mytorch.deep_recursion import call_with_room_for
+
+
+def backward(grad_fn, grad_of_output):
+    """Propagate a gradient from one node of the graph down to every leaf below it.
+
+    A depth-first traversal over ``next_functions``: run a node on the gradient of its
+    output, hand each parent its share, and go on into the parent. The one subtlety is
+    *when* to go on. Recursing once per path looks right and gives right gradients, but
+    in a graph with shared nodes the number of paths doubles at each reuse: for
+    ``b = a + a; c = b + b; ...`` forty lines make 2**40 paths. The gradient of a shared
+    node is the *sum* over its uses, so it is enough to wait until all of them have
+    arrived and to recurse once, with the sum. That makes the cost linear in the graph.
+
+    Args:
+        grad_fn: the node to start from, a BackwardFunction or AccumulateGrad.
+        grad_of_output (Tensor): the gradient of that node's output, of its shape.
+
+    Raises:
+        RuntimeError: if ``grad_fn`` is None, as it is for a constant.
+        TypeError, ValueError: if an operation's ``backward`` returns gradients that do
+            not fit its inputs (see BackwardFunction.apply).
+    """
+    # BEGIN SOLUTION 1.2: go through the graph, each node once
+    if grad_fn is None:
+        raise RuntimeError(
+            "backward: the tensor is outside any graph (grad_fn is None); "
+            "none of the tensors it was computed from has requires_grad=True"
+        )
+    awaited = count_gradients(grad_fn)
+    call_with_room_for(len(awaited), visit, grad_fn, grad_of_output, awaited, {})
+    # END SOLUTION 1.2
+
+
+# BEGIN SOLUTION 1.2: functions of your own, if backward() needs them
+def count_gradients(root):
+    """How many gradients each node reachable from ``root`` will receive, as a dict."""
+    awaited = {root: 1}
+    unexplored = [root]
+    while unexplored:
+        for parent in unexplored.pop().next_functions:
+            if parent is None:
+                continue
+            if parent not in awaited:
+                awaited[parent] = 0
+                unexplored.append(parent)
+            awaited[parent] += 1
+    return awaited
+
+
+def visit(node, grad, awaited, sums):
+    """Run ``node`` on ``grad``, then recurse into each parent whose last gradient came.
+
+    ``awaited`` counts what each node still waits for, ``sums`` holds what it has so far.
+    """
+    grads = node.apply(grad) if grad is not None else [None] * len(node.next_functions)
+    for parent, grad in zip(node.next_functions, grads):
+        if parent is None:
+            continue
+        if grad is not None:
+            # A new Tensor, never += : the one that arrived may be another node's too.
+            grad = sums[parent] + grad if parent in sums else grad
+            sums[parent] = grad
+        awaited[parent] -= 1
+        if awaited[parent] == 0:
+            visit(parent, sums.pop(parent, None), awaited, sums)
+# END SOLUTION 1.2
+
+
+class Function:
+    """Base class of all operations that autograd can differentiate.
+
+    A subclass gives two static methods and is used through ``apply``::
+
+        class Double(Function):
+            @staticmethod
+            def forward(ctx, a):
+                return Tensor(2 * a.data)
+
+            @staticmethod
+            def backward(ctx, grad_output):
+                return Tensor(2 * grad_output.data)
+
+        b = Double.apply(a)
+    """
+
+    @staticmethod
+    def forward(ctx, *args):
+        """Compute the operation.
+
+        Args:
+            ctx (ContextManager): keeps what ``backward`` will need.
+            *args: Tensors, and plain constants such as an axis.
+
+        Returns:
+            Tensor: the result, in new memory or a view.
+        """
+        raise NotImplementedError("a Function must define forward(ctx, *args)")
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        """Turn the gradient of the output into the gradients of the inputs.
+
+        Args:
+            ctx (ContextManager): what ``forward`` kept.
+            grad_output (Tensor): gradient of the output, of its shape; not to be modified.
+
+        Returns:
+            Tensor or tuple: one Tensor, the gradient of the first argument; or a tuple with
+            one entry per argument of ``forward``, None for what has no gradient.
+        """
+        raise NotImplementedError("a Function must define backward(ctx, grad_output)")
+
+    @classmethod
+    def apply(cls, *args):
+        """Run ``forward`` and, if any input requires grad, record a node of the graph.
+
+        Args:
+            *args: the arguments of ``forward``, Tensors and plain constants.
+
+        Returns:
+            Tensor: the result. It requires grad exactly when an input does, and is then no
+            leaf; its ``grad_fn`` is the new BackwardFunction, whose ``next_functions`` has
+            one entry per argument: the node of that input, or None for a constant.
+        """
+        node = BackwardFunction(cls)
+        node.record_inputs(args)
+        output = cls.forward(node.ctx, *args)
+        if not is_tensor(output):
+            raise TypeError(f"{cls.__name__}.forward: must return a Tensor, got {type(output).__name__}")
+        # BEGIN SOLUTION 1.2: set the output's flags; link it to its node, that to the inputs'
+        if any(output is arg for arg in args):
+            output = type(output)(output.data)  # its flags below must not become the input's
+        output.requires_grad = any(node.ctx.needs_input_grad)
+        output.is_leaf = not output.requires_grad
+        if output.requires_grad:
+            node.next_functions = [gradient_node(arg) for arg in args]
+            output.grad_fn = node
+        # END SOLUTION 1.2
+        return output
+
+
+def gradient_node(arg):
+    """The node that receives the gradient of ``arg``: AccumulateGrad for a leaf (made at its
+    first use), BackwardFunction for a result, None for a constant."""
+    # BEGIN SOLUTION 1.2: tell the three kinds of Tensor apart
+    if not getattr(arg, "requires_grad", False):
+        return None
+    if arg.is_leaf and arg.grad_fn is None:
+        arg.grad_fn = AccumulateGrad(arg)
+    return arg.grad_fn
+    # END SOLUTION 1.2
+
+
+def is_tensor(value):
+    """Whether ``value`` is a Tensor, told by its flag: this file does not know the class."""
+    return hasattr(value, "requires_grad")
+
+
+class AccumulateGrad:
+    """Node of a leaf that requires grad: where the traversal ends and a gradient is stored.
+
+    Args:
+        tensor (Tensor): the leaf, afterwards ``.variable``.
+    """
+
+    def __init__(self, tensor):
+        # Weak, as the leaf's own grad_fn holds this node: two owners in a ring would stay
+        # in memory until Python's cycle collector comes by.
+        self._variable = weakref.ref(tensor)
+        self.next_functions = []
+        self.function_name = "AccumulateGrad"
+
+    @property
+    def variable(self):
+        """The leaf Tensor; None once nobody holds it any more."""
+        return self._variable()
+
+    def apply(self, grad):
+        """Add ``grad`` (Tensor of the leaf's shape) to the leaf's ``.grad``; returns ()."""
+        variable = self.variable
+        if variable is None:
+            return ()
+        if grad.shape != variable.shape:
+            raise ValueError(
+                f"AccumulateGrad: expected a gradient of the leaf's shape {variable.shape}, "
+                f"got {grad.shape}"
+            )
+        # Both branches make a new array: what arrived may be on its way to others as well.
+        variable.grad = grad.copy() if variable.grad is None else variable.grad + grad
+        return ()
+
+
+class _EveryInput:
+    def __getitem__(self, position):
+        return True
+
+
+class ContextManager:
+    """What an operation's ``forward`` keeps for its ``backward``.
+
+    Tensors go through ``save_for_backward``; constants are set as attributes of any name.
+    ``needs_input_grad[i]`` tells whether argument i needs a gradient. ``apply`` sets it; where
+    ``forward`` was called without ``apply``, every argument does.
+    """
+
+    __slots__ = ("saved_tensors", "needs_input_grad", "__dict__")
+
+    def __init__(self):
+        self.saved_tensors = ()
+        self.needs_input_grad = _EveryInput()
+
+    def save_for_backward(self, *tensors):
+        """Keep Tensors, without copying them, for ``backward`` to find in ``saved_tensors``.
+
+        Raises:
+            TypeError: if one of them is not a Tensor.
+        """
+        for tensor in tensors:
+            if not is_tensor(tensor):
+                raise TypeError(
+                    f"save_for_backward: expected Tensors, got {type(tensor).__name__}; "
+                    "keep a constant as an attribute, such as ctx.axis = axis"
+                )
+        self.saved_tensors = tensors
+
+
+class BackwardFunction:
+    """Node of an operation's result: holds its context and runs its ``backward``.
+
+    Args:
+        cls (type): the Function that made the result; its name is ``.function_name``.
+    """
+
+    __slots__ = ("ctx", "function", "function_name", "next_functions", "input_shapes", "leaves")
+
+    def __init__(self, cls):
+        self.ctx = ContextManager()
+        self.function = cls
+        self.function_name = cls.__name__
+        self.next_functions = []
+        self.input_shapes = self.leaves = None
+
+    def record_inputs(self, args):
+        """Note what must be known of the inputs later: who needs a gradient, of which shape.
+
+        Only leaves are held (their nodes hold them weakly); results may be freed.
+        """
+        needed = self.ctx.needs_input_grad = [getattr(arg, "requires_grad", False) for arg in args]
+        self.input_shapes = [arg.shape if need else None for arg, need in zip(args, needed)]
+        self.leaves = [arg for arg, need in zip(args, needed) if need and arg.is_leaf]
+
+    def apply(self, grad_output):
+        """Run the operation's ``backward`` and check what it returned; nothing is repaired.
+
+        Args:
+            grad_output (Tensor): the gradient of the operation's output.
+
+        Returns:
+            tuple: a Tensor or None for each argument of ``forward``.
+
+        Raises:
+            ValueError: for the wrong number of gradients, or a gradient whose shape is not
+                its input's (often a forgotten ``unbroadcast``).
+            TypeError: for a gradient that is no Tensor.
+        """
+        grads = self.function.backward(self.ctx, grad_output)
+        if not isinstance(grads, (tuple, list)):
+            grads = (grads,)
+        if self.input_shapes is None:  # made by hand, not by Function.apply
+            return tuple(grads)
+        if len(grads) == 1 and not any(self.ctx.needs_input_grad[1:]):
+            grads = (grads[0],) + (None,) * (len(self.input_shapes) - 1)
+        if len(grads) != len(self.input_shapes):
+            raise ValueError(self._complaint(
+                f"expected {len(self.input_shapes)} gradients, one per argument of forward, "
+                f"got {len(grads)}"))
+        for position, (grad, shape) in enumerate(zip(grads, self.input_shapes)):
+            if grad is None or shape is None:
+                continue
+            if not is_tensor(grad):
+                raise TypeError(self._complaint(
+                    f"gradient of argument {position}: expected a Tensor or None, "
+                    f"got {type(grad).__name__}"))
+            if grad.shape != shape:
+                raise ValueError(self._complaint(
+                    f"gradient of argument {position}: expected the argument's shape {shape}, "
+                    f"got {grad.shape}"))
+        return tuple(grads)
+
+    def _complaint(self, text):
+        code = self.function.backward.__code__
+        return (f"{self.function_name}.backward: {text} "
+                f"(defined at {code.co_filename}:{code.co_firstlineno})")

@@ -1,0 +1,350 @@
+"""The operations autograd can differentiate: forward and backward of each, side by side.
+Every gradient here is derived for an upstream gradient of any values, never just ones."""
+
+import numpy as np
+
+from mytorch.autograd_engine import Function
+from mytorch.tensor import Tensor
+
+
+def compute(operation, numpy_function, *tensors):
+    """``numpy_function`` on the data of ``tensors``, as a Tensor.
+
+    The one place where operations check their operands.
+
+    Raises:
+        TypeError: if one of ``tensors`` is no Tensor.
+        ValueError: if NumPy rejects their shapes, with both shapes and the operation's name.
+    """
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{operation}: expected a Tensor, got {type(tensor).__name__}")
+    try:
+        return Tensor(numpy_function(*[tensor.data for tensor in tensors]))
+    except ValueError as error:
+        shapes = " and ".join(str(tensor.shape) for tensor in tensors)
+        raise ValueError(f"{operation}: shapes {shapes} do not fit: {error}") from None
+
+
+def unbroadcast(grad, shape):
+    """Sum ``grad`` over the axes along which broadcasting repeated an operand.
+
+    Each repetition of an entry used it once more, and gradients of uses add up.
+
+    Args:
+        grad (ndarray): gradient of the shape that broadcasting gave.
+        shape (tuple): shape of the operand before broadcasting.
+
+    Returns:
+        ndarray: the gradient of the operand, of that shape.
+
+    Raises:
+        ValueError: if ``shape`` does not broadcast to ``grad.shape``.
+
+    >>> unbroadcast(np.ones((4, 3)), (3,))
+    array([4., 4., 4.])
+    """
+    shape = tuple(shape)
+    if grad.shape == shape:
+        return grad
+    # BEGIN SOLUTION 2.1: sum over the axes that broadcasting added or stretched
+    added = grad.ndim - len(shape)
+    padded = (1,) * added + shape
+    if added < 0 or any(n not in (1, m) for n, m in zip(padded, grad.shape)):
+        raise ValueError(f"unbroadcast: shape {shape} does not broadcast to {grad.shape}")
+    repeated = tuple(axis for axis, n in enumerate(padded) if axis < added or n == 1)
+    return grad.sum(axis=repeated).reshape(shape)
+    # END SOLUTION 2.1
+
+
+class Add(Function):
+    """``a + b``; both derivatives are 1."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        output = compute("Add", np.add, a, b)
+        ctx.shapes = a.shape, b.shape
+        return output
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        grad_a, grad_b = (unbroadcast(grad_output.data, shape) for shape in ctx.shapes)
+        return Tensor(grad_a), Tensor(grad_b)
+
+
+class Sub(Function):
+    """``a - b``; the derivatives are 1 and -1."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        # BEGIN SOLUTION 1.1.1: subtract, like Add above
+        output = compute("Sub", np.subtract, a, b)
+        ctx.shapes = a.shape, b.shape
+        return output
+        # END SOLUTION 1.1.1
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        # BEGIN SOLUTION 1.1.1: the gradient of a, and the one of b
+        grad_a = grad_b = None
+        if ctx.needs_input_grad[0]:
+            grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))
+        if ctx.needs_input_grad[1]:
+            grad_b = Tensor(unbroadcast(-grad_output.data, ctx.shapes[1]))
+        return grad_a, grad_b
+        # END SOLUTION 1.1.1
+
+
+class Mul(Function):
+    """``a * b``, entry by entry; the derivatives are ``b`` and ``a``."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        # BEGIN SOLUTION 1.1.2: multiply, and save what backward needs
+        ctx.save_for_backward(a, b)
+        return compute("Mul", np.multiply, a, b)
+        # END SOLUTION 1.1.2
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        # BEGIN SOLUTION 1.1.2: each factor's gradient
+        a, b = ctx.saved_tensors
+        grad_a = grad_b = None
+        if ctx.needs_input_grad[0]:
+            grad_a = Tensor(unbroadcast(grad_output.data * b.data, a.shape))
+        if ctx.needs_input_grad[1]:
+            grad_b = Tensor(unbroadcast(grad_output.data * a.data, b.shape))
+        return grad_a, grad_b
+        # END SOLUTION 1.1.2
+
+
+class Div(Function):
+    """``a / b``, entry by entry; the derivatives are ``1/b`` and ``-a/b**2``."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        # BEGIN SOLUTION 1.1.3: divide, and save what backward needs
+        ctx.save_for_backward(a, b)
+        return compute("Div", np.true_divide, a, b)
+        # END SOLUTION 1.1.3
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        # BEGIN SOLUTION 1.1.3: the gradient of a, and the one of b
+        a, b = ctx.saved_tensors
+        grad_a = grad_b = None
+        if ctx.needs_input_grad[0]:
+            grad_a = Tensor(unbroadcast(grad_output.data / b.data, a.shape))
+        if ctx.needs_input_grad[1]:
+            grad_b = Tensor(unbroadcast(-grad_output.data * a.data / (b.data * b.data), b.shape))
+        return grad_a, grad_b
+        # END SOLUTION 1.1.3
+
+
+# BEGIN SOLUTION 2.1: a Function for the matrix product, as Linear needs it
+class MatMul(Function):
+    """``a @ b`` as NumPy's matmul; for matrices ``Y = A B`` the gradients are G Bᵀ and Aᵀ G."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return compute("MatMul", np.matmul, a, b)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        a, b = ctx.saved_tensors
+        rows, columns = as_matrices(a.data, b.data)
+        grad = grad_output.data.reshape(np.broadcast(rows[..., :1], columns[..., :1, :]).shape)
+        grad_a = grad_b = None
+        if ctx.needs_input_grad[0]:
+            grad_rows = unbroadcast(grad @ np.swapaxes(columns, -1, -2), rows.shape)
+            grad_a = Tensor(grad_rows.reshape(a.shape))
+        if ctx.needs_input_grad[1]:
+            grad_columns = unbroadcast(np.swapaxes(rows, -1, -2) @ grad, columns.shape)
+            grad_b = Tensor(grad_columns.reshape(b.shape))
+        return grad_a, grad_b
+
+
+def as_matrices(a, b):
+    """The operands (ndarrays) of ``a @ b`` with a vector made a row (left) or column (right)."""
+    return (a if a.ndim > 1 else a[np.newaxis, :]), (b if b.ndim > 1 else b[:, np.newaxis])
+# END SOLUTION 2.1
+
+
+class Transpose(Function):
+    """The transpose of a matrix."""
+
+    @staticmethod
+    def forward(ctx, a):
+        if a.data.ndim != 2:
+            raise ValueError(f"Transpose: expected a 2-D Tensor, got shape {a.shape}")
+        return compute("Transpose", np.transpose, a)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return Tensor(grad_output.data.T)
+
+
+class Reshape(Function):
+    """The same entries in another shape (a tuple, one of its numbers may be -1)."""
+
+    @staticmethod
+    def forward(ctx, a, shape):
+        ctx.shape = a.shape
+        return compute(f"Reshape to {shape}", lambda data: data.reshape(shape), a)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return Tensor(grad_output.data.reshape(ctx.shape)), None
+
+
+class Log(Function):
+    """Natural logarithm; the derivative is ``1/a``."""
+
+    @staticmethod
+    def forward(ctx, a):
+        ctx.save_for_backward(a)
+        return compute("Log", np.log, a)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (a,) = ctx.saved_tensors
+        return Tensor(grad_output.data / a.data)
+
+
+# BEGIN SOLUTION 2.4: Functions for what BatchNorm1d needs, such as a sum over the batch
+class Sqrt(Function):
+    """Square root; the derivative is ``1/(2 sqrt(a))``."""
+
+    @staticmethod
+    def forward(ctx, a):
+        output = compute("Sqrt", np.sqrt, a)
+        ctx.root = output.data
+        return output
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return Tensor(grad_output.data / (ctx.root + ctx.root))
+
+
+class Sum(Function):
+    """Sum over all entries, or over an axis or a tuple of axes, as ``numpy.sum``.
+
+    Every summed entry has derivative 1, so its gradient is the one of its sum.
+    """
+
+    @staticmethod
+    def forward(ctx, a, axis=None, keepdims=False):
+        kept = compute("Sum", lambda data: data.sum(axis=axis, keepdims=True), a)
+        ctx.shape, ctx.kept_shape = a.shape, kept.shape
+        return kept if keepdims else Tensor(np.squeeze(kept.data, axis))
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        grad = grad_output.data.reshape(ctx.kept_shape)
+        return Tensor(np.broadcast_to(grad, ctx.shape)), None, None
+# END SOLUTION 2.4
+
+
+# BEGIN SOLUTION 2.2: a Function for ReLU
+class ReLU(Function):
+    """``z`` where ``z > 0``, else 0; the derivative is 1 for z > 0 and 0 for z <= 0."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return compute("ReLU", lambda data: np.maximum(data, data.dtype.type(0)), z)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (z,) = ctx.saved_tensors
+        return Tensor(grad_output.data * (z.data > 0))
+# END SOLUTION 2.2
+
+
+# BEGIN SOLUTION 2.5: a Function for cross entropy, if you do not compose it of others
+class CrossEntropy(Function):
+    """Mean over the batch of ``-log softmax(logits)[label]``.
+
+    One Function and not a chain of small ones: the softmax is needed for the loss anyway, and
+    with it the whole gradient is the one line ``(softmax - onehot) / N``, which stays finite
+    where a chain would divide by a probability of 0.
+    """
+
+    @staticmethod
+    def forward(ctx, logits, labels):
+        # log softmax(z) = z - log sum exp(z), and neither changes when max(z) is taken off.
+        shifted = logits.data - logits.data.max(axis=1, keepdims=True)
+        exponentials = np.exp(shifted)
+        sums = exponentials.sum(axis=1, keepdims=True)
+        ctx.softmax, ctx.rows = exponentials / sums, (np.arange(len(shifted)), labels.data)
+        return Tensor((np.log(sums[:, 0]) - shifted[ctx.rows]).mean())
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        grad = ctx.softmax.copy()
+        grad[ctx.rows] -= 1
+        return Tensor(grad_output.data * grad / len(grad)), None
+# END SOLUTION 2.5
+
+
+def cross_entropy(predicted, target):
+    """Cross entropy of a batch, averaged; by the log-sum-exp trick it never overflows.
+
+    Args:
+        predicted (Tensor): logits, shape (N, C).
+        target (Tensor): labels, shape (N,), integers from 0 to C - 1.
+
+    Returns:
+        Tensor: the loss, shape (); its gradient for the logits is (softmax - onehot) / N.
+
+    Raises:
+        TypeError: if the labels are not integers.
+        ValueError: if the shapes are not (N, C) and (N,) with N > 0.
+        IndexError: if a label is out of range.
+
+    Source: Goodfellow, Bengio, Courville, Deep Learning (2016), sections 4.1 and 6.2.2.3.
+    """
+    target = target if isinstance(target, Tensor) else Tensor(target)
+    if predicted.data.ndim != 2 or target.shape != predicted.shape[:1] or not len(target.data):
+        raise ValueError(
+            "cross_entropy: expected logits (N, C) and labels (N,) with N > 0, "
+            f"got {predicted.shape} and {target.shape}"
+        )
+    check_labels("cross_entropy", target.data, predicted.shape[1])
+    # BEGIN SOLUTION 2.5: the mean of -log softmax(predicted)[target]
+    return CrossEntropy.apply(predicted, target)
+    # END SOLUTION 2.5
+
+
+def to_one_hot(arr, num_classes):
+    """Labels as rows of zeros with a single one.
+
+    Args:
+        arr (Tensor or ndarray): labels, shape (N,), integers from 0 to num_classes - 1.
+        num_classes (int): length of each row.
+
+    Returns:
+        Tensor: shape (N, num_classes), float64, a constant.
+
+    Raises:
+        TypeError, IndexError: as cross_entropy.
+
+    >>> to_one_hot(Tensor([1, 0]), 3).data
+    array([[0., 1., 0.],
+           [1., 0., 0.]])
+    """
+    labels = arr.data if isinstance(arr, Tensor) else np.asarray(arr)
+    check_labels("to_one_hot", labels, num_classes)
+    return Tensor(np.eye(num_classes)[labels])
+
+
+def check_labels(operation, labels, num_classes):
+    """Raise unless ``labels`` (ndarray) are integers from 0 to num_classes - 1."""
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{operation}: expected integer labels, got dtype {labels.dtype}")
+    if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+        wrong = labels[(labels < 0) | (labels >= num_classes)][0]
+        raise IndexError(
+            f"{operation}: expected labels from 0 to {num_classes - 1}, got {wrong}"
+        )

@@ -1,0 +1,54 @@
+"""Linear, the fully connected layer.
+A matrix product and a broadcast addition; autograd does the rest."""
+
+import numpy as np
+
+from mytorch.nn.module import Module
+from mytorch.tensor import Tensor
+
+
+class Linear(Module):
+    """``y = x Wᵀ + b``.
+
+    Weight and bias start uniform in ±1/sqrt(in_features), as PyTorch's, drawn from NumPy's
+    global generator (``np.random.seed`` makes them repeatable), in float64.
+
+    Args:
+        in_features (int): features of each input row.
+        out_features (int): features of each output row.
+
+    Attributes:
+        weight (Tensor): parameter of shape (out_features, in_features).
+        bias (Tensor): parameter of shape (out_features,).
+
+    Raises:
+        ValueError: at the call, for an input that is not (N, in_features).
+    """
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        bound = 1 / np.sqrt(in_features)
+        weight = np.random.uniform(-bound, bound, (out_features, in_features))
+        bias = np.random.uniform(-bound, bound, out_features)
+        self.weight = Tensor(weight, is_parameter=True)
+        self.bias = Tensor(bias, is_parameter=True)
+
+    def forward(self, x):
+        """x (Tensor): shape (N, in_features). Returns a Tensor of shape (N, out_features)."""
+        check_features("Linear", x, self.in_features)
+        # BEGIN SOLUTION 2.1: y = x Wᵀ + b
+        return x @ self.weight.T() + self.bias
+        # END SOLUTION 2.1
+
+    def extra_repr(self):
+        return f"{self.in_features}, {self.out_features}"
+
+
+def check_features(layer, x, features):
+    """Raise ValueError unless ``x`` has shape (N, features), TypeError if it is no Tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{layer}: expected a Tensor, got {type(x).__name__}")
+    if len(x.shape) != 2 or x.shape[1] != features:
+        raise ValueError(f"{layer}: expected input of shape (N, {features}), got {x.shape}")

@@ -1,0 +1,43 @@
+"""Sequential: layers one after another, as one module.
+The output of each is the input of the next."""
+
+from mytorch.nn.module import Module
+
+
+class Sequential(Module):
+    """Calls its layers in order.
+
+    Args:
+        *layers (Module): any number of layers.
+
+    Attributes:
+        layers (tuple): the layers; ``model[i]``, ``len(model)`` and iteration work too.
+
+    Raises:
+        TypeError: if a layer is not a Module.
+
+    >>> model = Sequential(Linear(784, 20), ReLU(), Linear(20, 10))
+    """
+
+    def __init__(self, *layers):
+        super().__init__()
+        for index, layer in enumerate(layers):
+            self.add_module(str(index), layer)
+        self.layers = layers
+
+    def forward(self, x):
+        """x (Tensor): what the first layer takes. Returns what the last one returns."""
+        # BEGIN SOLUTION 2.2: pass x through the layers
+        for layer in self.layers:
+            x = layer(x)
+        return x
+        # END SOLUTION 2.2
+
+    def __iter__(self):
+        return iter(self.layers)
+
+    def __len__(self):
+        return len(self.layers)
+
+    def __getitem__(self, index):
+        return self.layers[index]

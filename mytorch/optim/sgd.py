@@ -1,0 +1,50 @@
+"""Stochastic gradient descent, with momentum.
+Polyak, Some methods of speeding up the convergence of iteration methods (1964)."""
+
+import numpy as np
+
+from mytorch.optim.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """``v <- momentum v - lr grad``, then ``W <- W + v``.
+
+    Args:
+        params (iterable of Tensor): the parameters, usually ``model.parameters()``.
+        lr (float): learning rate.
+        momentum (float): share of the previous step that is kept; 0 for plain SGD.
+
+    Attributes:
+        momentums (list of ndarray): the v of each parameter, starting at 0.
+
+    Raises:
+        ValueError: if there are no parameters, or ``lr`` or ``momentum`` is negative.
+    """
+
+    def __init__(self, params, lr=0.001, momentum=0.0):
+        super().__init__(params)
+        for name, value in (("lr", lr), ("momentum", momentum)):
+            if not value >= 0:
+                raise ValueError(f"SGD: expected {name} >= 0, got {value}")
+        self.lr = lr
+        self.momentum = momentum
+        self.momentums = [np.zeros_like(param.data) for param in self.params]
+
+    def step(self):
+        """Update every parameter that has a gradient; those without are left alone.
+
+        Works on the data alone, so the update is in no graph and the parameters stay leaves.
+        """
+        for i, param in enumerate(self.params):
+            if param.grad is None:
+                continue
+            # BEGIN SOLUTION 2.3: the step against the gradient
+            step = -self.lr * param.grad.data
+            # END SOLUTION 2.3
+            # BEGIN SOLUTION 2.6: add what momentum keeps of the previous step
+            step = self.momentum * self.momentums[i] + step
+            self.momentums[i] = step = step.astype(param.data.dtype, copy=False)
+            # END SOLUTION 2.6
+            # BEGIN SOLUTION 2.3: take the step, on the data alone
+            param.data = param.data + step
+            # END SOLUTION 2.3

@@ -1,0 +1,213 @@
+"""Tensor: an ndarray that remembers how it was computed.
+Its operators only prepare their operands; the operations live in nn/functional.py."""
+
+import numpy as np
+
+from mytorch import autograd_engine
+
+NUMBERS = (int, float, np.number, np.bool_)
+
+
+class Tensor:
+    """An array of numbers, with what autograd must know about it.
+
+    Three kinds of Tensor occur: a constant (``requires_grad=False``); a leaf, made by the
+    user, that collects a gradient (``requires_grad`` and ``is_leaf``); and the result of an
+    operation on one of these (``requires_grad``, not ``is_leaf``).
+
+    Args:
+        data: ndarray (wrapped, not copied), nested lists, a number, or a Tensor. Real
+            numbers of any dtype; integers become float64 where a gradient is required.
+        requires_grad (bool): whether ``backward`` shall compute a gradient for it.
+        is_leaf (bool): False only for results of operations that require grad.
+        is_parameter (bool): a weight of a Module; implies ``requires_grad`` and ``is_leaf``.
+
+    Attributes:
+        data (ndarray): the values.
+        grad (Tensor or None): the gradient, of the same shape; stored on leaves only, and
+            added to by each ``backward`` until set back to None.
+        grad_fn: the node of the graph that belongs to this Tensor: a BackwardFunction for a
+            result, an AccumulateGrad for a leaf once it is used, None for a constant.
+
+    Raises:
+        TypeError: for data that is not real numbers.
+
+    >>> a = Tensor([1., 2.], requires_grad=True)
+    >>> (a * a).backward()
+    >>> a.grad.data
+    array([2., 4.])
+    """
+
+    __array_ufunc__ = None  # so that ndarray + Tensor asks Tensor, see __radd__
+
+    def __init__(self, data, requires_grad=False, is_leaf=True, is_parameter=False):
+        self.requires_grad = requires_grad or is_parameter
+        self.is_leaf = is_leaf or is_parameter or not requires_grad
+        self.is_parameter = is_parameter
+        self.data = to_array(data, self.requires_grad)
+        self.grad = None
+        self.grad_fn = None
+
+    def __repr__(self):
+        values = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=60)
+        kind = ""
+        if self.is_parameter:
+            kind = ", is_parameter=True"
+        elif self.requires_grad and self.is_leaf:
+            kind = ", requires_grad=True"
+        elif self.grad_fn is not None:
+            kind = f", grad_fn={self.grad_fn.function_name}"
+        return f"Tensor({values}, shape={self.shape}, dtype={self.data.dtype}{kind})"
+
+    @property
+    def shape(self):
+        """Tuple of the lengths of the axes; ``()`` for a single number."""
+        return self.data.shape
+
+    @staticmethod
+    def zeros(*shape):
+        """Constant Tensor of zeros, float64, of that shape (numbers or one tuple)."""
+        return Tensor(np.zeros(as_shape(shape)))
+
+    @staticmethod
+    def ones(*shape):
+        """Constant Tensor of ones, float64, of that shape (numbers or one tuple)."""
+        return Tensor(np.ones(as_shape(shape)))
+
+    @staticmethod
+    def empty(*shape):
+        """Constant Tensor of that shape, float64, whose values are whatever memory held."""
+        return Tensor(np.empty(as_shape(shape)))
+
+    @staticmethod
+    def randn(*shape):
+        """Constant Tensor of standard normal draws, float64, from NumPy's global generator."""
+        return Tensor(np.random.standard_normal(as_shape(shape)))
+
+    @staticmethod
+    def arange(*args):
+        """Constant Tensor of evenly spaced numbers; arguments as of ``numpy.arange``."""
+        return Tensor(np.arange(*args))
+
+    def copy(self):
+        """A constant with the same values in memory of its own, outside any graph."""
+        return Tensor(self.data.copy())
+
+    def fill_(self, value):
+        """Set every entry to the number ``value``, in place; returns this Tensor."""
+        self.data.fill(value)
+        return self
+
+    def backward(self):
+        """Compute the gradient of every leaf this Tensor was computed from.
+
+        Starts from ones of this Tensor's shape, so for an array it differentiates the sum of
+        the entries (PyTorch takes scalars only). Adds to each leaf's ``.grad``.
+
+        Raises:
+            RuntimeError: if the Tensor is outside any graph.
+        """
+        # BEGIN SOLUTION 1.2: call autograd_engine.backward with ones
+        dtype = self.data.dtype if self.data.dtype.kind == "f" else np.float64
+        ones = Tensor(np.ones(self.shape, dtype))
+        autograd_engine.backward(autograd_engine.gradient_node(self), ones)
+        # END SOLUTION 1.2
+
+    def __add__(self, other):
+        return F.Add.apply(self, as_operand(other, self, "+"))
+
+    def __radd__(self, other):
+        return F.Add.apply(as_operand(other, self, "+"), self)
+
+    # BEGIN SOLUTION 1.1.1: the operator -, like + above
+    def __sub__(self, other):
+        return F.Sub.apply(self, as_operand(other, self, "-"))
+
+    def __rsub__(self, other):
+        return F.Sub.apply(as_operand(other, self, "-"), self)
+    # END SOLUTION 1.1.1
+
+    # BEGIN SOLUTION 1.1.2: the operator *
+    def __mul__(self, other):
+        return F.Mul.apply(self, as_operand(other, self, "*"))
+
+    def __rmul__(self, other):
+        return F.Mul.apply(as_operand(other, self, "*"), self)
+
+    def __neg__(self):
+        return self * -1
+    # END SOLUTION 1.1.2
+
+    # BEGIN SOLUTION 1.1.3: the operator /
+    def __truediv__(self, other):
+        return F.Div.apply(self, as_operand(other, self, "/"))
+
+    def __rtruediv__(self, other):
+        return F.Div.apply(as_operand(other, self, "/"), self)
+    # END SOLUTION 1.1.3
+
+    # BEGIN SOLUTION 2.1: the operator @
+    def __matmul__(self, other):
+        return F.MatMul.apply(self, as_operand(other, self, "@"))
+
+    def __rmatmul__(self, other):
+        return F.MatMul.apply(as_operand(other, self, "@"), self)
+    # END SOLUTION 2.1
+
+    def T(self):
+        """Transpose of a 2-D Tensor; ValueError for any other."""
+        return F.Transpose.apply(self)
+
+    def reshape(self, *shape):
+        """Same entries in another shape (numbers or one tuple; one of them may be -1)."""
+        return F.Reshape.apply(self, as_shape(shape))
+
+    def log(self):
+        """Natural logarithm of every entry."""
+        return F.Log.apply(self)
+
+    # BEGIN SOLUTION 2.4: methods for what BatchNorm1d needs, if you like
+    def sqrt(self):
+        """Square root of every entry."""
+        return F.Sqrt.apply(self)
+
+    def sum(self, axis=None, keepdims=False):
+        """Sum over all entries, or over an axis or a tuple of axes, as ``numpy.sum``."""
+        return F.Sum.apply(self, axis, keepdims)
+    # END SOLUTION 2.4
+
+
+def to_array(data, requires_grad):
+    """``data`` as an ndarray of real numbers, floating where a gradient is required."""
+    array = np.asarray(data.data if isinstance(data, Tensor) else data)
+    if array.dtype.kind == "f":
+        return array
+    if array.dtype.kind not in "iub":
+        raise TypeError(
+            f"Tensor: expected real numbers, got {type(data).__name__} (as an array: {array.dtype})"
+        )
+    return array.astype(np.float64) if requires_grad else array
+
+
+def as_operand(value, other, operator):
+    """``value`` as a Tensor; a bare number takes the dtype of ``other``, its fellow operand,
+    where that is floating, so that ``2.0 * t`` keeps float32."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, NUMBERS):
+        floating = other.data.dtype.kind == "f"
+        return Tensor(np.asarray(value, other.data.dtype if floating else None))
+    if isinstance(value, np.ndarray):
+        return Tensor(value)
+    raise TypeError(
+        f"Tensor {operator}: expected a Tensor, an ndarray or a number, got {type(value).__name__}"
+    )
+
+
+def as_shape(args):
+    """``(2, 3)`` from either ``f(2, 3)`` or ``f((2, 3))``."""
+    return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+
+
+# Last, as functional.py in turn needs Tensor: the operators above look F up when they run.
+import mytorch.nn.functional as F  # noqa: E402
