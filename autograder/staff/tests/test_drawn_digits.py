@@ -1,0 +1,121 @@
+"""The digits that stand in for MNIST: shapes, repeatability, and how alike MNIST's they lie.
+Whether they look like digits is for eyes to judge; what numbers can say is said here."""
+import os
+
+import drawn_digits
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return drawn_digits.draw()
+
+
+@pytest.fixture(scope="module")
+def frames(digits):
+    """All 12,000 images as (N, 28, 28) floats."""
+    return np.concatenate([digits[0], digits[2]]).reshape(-1, 28, 28).astype(np.float32)
+
+
+def test_there_are_10000_digits_to_train_on_and_2000_to_validate(digits):
+    assert [array.shape for array in digits] == [(10000, 784), (10000,), (2000, 784), (2000,)]
+    assert [array.dtype for array in digits] == [np.uint8, np.int64, np.uint8, np.int64]
+
+
+def test_every_digit_comes_equally_often_and_in_no_order(digits):
+    assert np.bincount(digits[1]).tolist() == [1000] * 10
+    assert np.bincount(digits[3]).tolist() == [200] * 10
+    assert (np.diff(digits[1]) == 0).mean() == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.fixture
+def few_fonts(monkeypatch):
+    monkeypatch.setattr(drawn_digits, "TRAIN_FONTS", drawn_digits.TRAIN_FONTS[:2])
+    monkeypatch.setattr(drawn_digits, "VAL_FONTS", drawn_digits.VAL_FONTS[:2])
+
+
+def test_the_same_seed_draws_the_same_digits_and_another_seed_others(few_fonts):
+    first, again, other = [drawn_digits.draw(seed, train=60, val=30) for seed in (5, 5, 6)]
+    assert all(np.array_equal(*pair) for pair in zip(first, again))
+    assert not np.array_equal(first[0], other[0])
+    assert not np.array_equal(first[2], other[2])
+
+
+def test_no_image_comes_twice(digits):
+    images = np.concatenate([digits[0], digits[2]])
+    assert len({image.tobytes() for image in images}) == len(images)
+
+
+def test_drawing_leaves_numpys_global_random_state_alone(few_fonts):
+    np.random.seed(1)
+    expected = np.random.rand()
+    np.random.seed(1)
+    drawn_digits.draw(train=10, val=10)
+    assert np.random.rand() == expected
+
+
+def test_fonts_to_validate_on_share_no_digit_with_fonts_to_train_on():
+    sides = [{drawn_digits._bitmap(_path(font), digit).tobytes()
+              for font in fonts if _has(font) for digit in "0123456789"}
+             for fonts in (drawn_digits.TRAIN_FONTS, drawn_digits.VAL_FONTS)]
+    assert len(sides[0]) >= 110 and len(sides[1]) == 60
+    assert not sides[0] & sides[1]
+
+
+@pytest.mark.parametrize("font", drawn_digits.TRAIN_FONTS + drawn_digits.VAL_FONTS)
+def test_a_font_that_matplotlib_has_draws_ten_different_digits(font):
+    if font == "cmti10" and not _has(font):
+        pytest.skip("older versions of matplotlib do not bring cmti10")
+    ink = [drawn_digits._bitmap(_path(font), digit) for digit in "0123456789"]
+    heights = [bitmap.any(axis=1).sum() for bitmap in ink]
+    assert min(heights) > 20 and max(heights) < drawn_digits.CANVAS - 20
+    assert len({bitmap.tobytes() for bitmap in ink}) == 10
+
+
+def test_a_missing_font_is_done_without(few_fonts, monkeypatch):
+    monkeypatch.setattr(drawn_digits, "VAL_FONTS", ("no such font", "cmss10"))
+    assert drawn_digits.draw(train=10, val=20)[2].shape == (20, 784)
+
+
+def test_without_any_font_the_error_says_which_and_where(monkeypatch):
+    monkeypatch.setattr(drawn_digits, "TRAIN_FONTS", ("no such font",))
+    with pytest.raises(FileNotFoundError, match="at least one of no such font in .*ttf"):
+        drawn_digits.draw(train=10, val=20)
+
+
+def test_the_centre_of_mass_is_in_the_middle_as_mnist_has_it(frames):
+    mass = frames.sum(axis=(1, 2))
+    down = (frames.sum(axis=2) @ np.arange(28)) / mass
+    right = (frames.sum(axis=1) @ np.arange(28)) / mass
+    assert abs(down.mean() - 14) < 0.1 and abs(right.mean() - 14) < 0.1
+    assert np.abs(down - 14).max() < 2 and np.abs(right - 14).max() < 2
+
+
+def test_a_digit_fills_a_box_of_20_pixels_and_keeps_off_the_frame(frames):
+    ink = frames > 0
+    longer = np.maximum(ink.any(axis=1).sum(axis=1), ink.any(axis=2).sum(axis=1))
+    assert longer.min() >= 17 and longer.max() <= 21  # 21: twenty that start within a pixel
+    assert not ink[:, [0, -1]].any() and not ink[:, :, [0, -1]].any()
+
+
+def test_ink_and_grey_are_about_as_much_as_in_mnist(frames):
+    pixels = frames / 255
+    assert pixels.mean() == pytest.approx(0.131, abs=0.015)  # MNIST's mean ...
+    assert pixels.std() == pytest.approx(0.308, abs=0.015)   # ... and standard deviation
+    assert pixels.max(axis=(1, 2)).min() > 0.8               # no digit is faint
+
+
+def test_a_digit_is_nearest_to_the_mean_digit_of_its_class_in_fonts_not_seen(digits):
+    train_x, train_y, val_x, val_y = digits
+    means = np.stack([train_x[train_y == digit].mean(axis=0) for digit in range(10)])
+    distance = (means ** 2).sum(axis=1) - 2 * val_x.astype(float) @ means.T
+    assert (distance.argmin(axis=1) == val_y).mean() > 0.75
+
+
+def _path(font):
+    return os.path.join(drawn_digits.matplotlib.get_data_path(), "fonts", "ttf", font + ".ttf")
+
+
+def _has(font):
+    return os.path.isfile(_path(font))
