@@ -134,8 +134,9 @@ class Function:
         if not is_tensor(output):
             raise TypeError(f"{cls.__name__}.forward: must return a Tensor, got {type(output).__name__}")
         # BEGIN SOLUTION 1.2: set the output's flags; link it to its node, that to the inputs'
-        if any(output is arg for arg in args):
-            output = type(output)(output.data)  # its flags below must not become the input's
+        for arg in args:
+            if output is arg:  # the flags below must not become the input's
+                output = type(output)(output.data)
         output.requires_grad = any(node.ctx.needs_input_grad)
         output.is_leaf = not output.requires_grad
         if output.requires_grad:
@@ -251,9 +252,12 @@ class BackwardFunction:
 
         Only leaves are held (their nodes hold them weakly); results may be freed.
         """
-        needed = self.ctx.needs_input_grad = [getattr(arg, "requires_grad", False) for arg in args]
-        self.input_shapes = [arg.shape if need else None for arg, need in zip(args, needed)]
-        self.leaves = [arg for arg, need in zip(args, needed) if need and arg.is_leaf]
+        self.ctx.needs_input_grad = [getattr(arg, "requires_grad", False) for arg in args]
+        self.input_shapes, self.leaves = [], []
+        for arg, needed in zip(args, self.ctx.needs_input_grad):
+            self.input_shapes.append(arg.shape if needed else None)
+            if needed and arg.is_leaf:
+                self.leaves.append(arg)
 
     def apply(self, grad_output):
         """Run the operation's ``backward`` and check what it returned; nothing is repaired.
@@ -277,23 +281,20 @@ class BackwardFunction:
         if len(grads) == 1 and not any(self.ctx.needs_input_grad[1:]):
             grads = (grads[0],) + (None,) * (len(self.input_shapes) - 1)
         if len(grads) != len(self.input_shapes):
-            raise ValueError(self._complaint(
-                f"expected {len(self.input_shapes)} gradients, one per argument of forward, "
-                f"got {len(grads)}"))
+            self._complain(ValueError, f"expected {len(self.input_shapes)} gradients, one per "
+                                       f"argument of forward, got {len(grads)}")
         for position, (grad, shape) in enumerate(zip(grads, self.input_shapes)):
             if grad is None or shape is None:
                 continue
             if not is_tensor(grad):
-                raise TypeError(self._complaint(
-                    f"gradient of argument {position}: expected a Tensor or None, "
-                    f"got {type(grad).__name__}"))
+                self._complain(TypeError, f"gradient of argument {position}: expected a Tensor "
+                                          f"or None, got {type(grad).__name__}")
             if grad.shape != shape:
-                raise ValueError(self._complaint(
-                    f"gradient of argument {position}: expected the argument's shape {shape}, "
-                    f"got {grad.shape}"))
+                self._complain(ValueError, f"gradient of argument {position}: expected the "
+                                           f"argument's shape {shape}, got {grad.shape}")
         return tuple(grads)
 
-    def _complaint(self, text):
+    def _complain(self, kind, text):
         code = self.function.backward.__code__
-        return (f"{self.function_name}.backward: {text} "
-                f"(defined at {code.co_filename}:{code.co_firstlineno})")
+        raise kind(f"{self.function_name}.backward: {text} "
+                   f"(defined at {code.co_filename}:{code.co_firstlineno})")
