@@ -74,7 +74,7 @@ class Progress:
             f"epoch {epoch + 1}  batch {batch + 1:3}/{self.batches_per_epoch}  loss {self.loss:.3f}  "
             f"validation accuracy {self.accuracy:6.1%}  {max(left, 0):3.0f} s left"
         )
-        self.stream.write("\r" + line + "  " if self.live else line + "\n")
+        self.stream.write(f"\r{line}  " if self.live else f"{line}\n")
         self.stream.flush()
 
 
@@ -84,7 +84,8 @@ def after_each(owner, name, callback):
 
     def watched(*args, **kwargs):
         result = original(*args, **kwargs)
-        callback(result)
+        with contextlib.suppress(Exception):  # a strange result is for the caller to judge
+            callback(result)
         return result
 
     return mock.patch.object(owner, name, watched)
@@ -147,7 +148,7 @@ def main():
             accuracies = homework.mnist(data.train_x, data.train_y, data.val_x, data.val_y)
         accuracies = check_accuracies(accuracies)
     except NotImplementedError as error:
-        print(f"Problem 3 is not finished: {error}")
+        print(f"Problem 3 cannot run yet: {error}")
         return 1
     except Exception:
         traceback.print_exc()

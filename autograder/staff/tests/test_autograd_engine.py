@@ -1,0 +1,203 @@
+"""The autograd engine: which nodes it makes, how it walks them, where gradients are stored.
+Depth and memory are tested in test_autograd_depth.py, what students add in the file beside it."""
+
+import numpy as np
+import pytest
+
+import mytorch.nn.functional as F
+from central_differences import function, leaf, uneven
+from mytorch import autograd_engine
+from mytorch.autograd_engine import AccumulateGrad, BackwardFunction, ContextManager
+from mytorch.tensor import Tensor
+
+
+# Nodes
+
+def test_a_result_has_a_backward_function_whose_parents_are_its_inputs_nodes():
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    c = a * b
+    d = c + a
+    assert isinstance(d.grad_fn, BackwardFunction) and isinstance(a.grad_fn, AccumulateGrad)
+    assert d.grad_fn.next_functions == [c.grad_fn, a.grad_fn]
+    assert c.grad_fn.next_functions == [a.grad_fn, b.grad_fn] and a.grad_fn.variable is a
+    assert [node.function_name for node in (d.grad_fn, c.grad_fn, a.grad_fn)] == [
+        "Add", "Mul", "AccumulateGrad"]
+
+
+@pytest.mark.parametrize("constant", [Tensor([1.0]), np.ones(1), 1.0], ids=["Tensor", "array", "number"])
+def test_a_constant_is_recorded_as_none_among_the_parents(constant):
+    a = leaf([2.0])
+    parents = [(a * constant).grad_fn.next_functions, (constant * a).grad_fn.next_functions]
+    assert parents == [[a.grad_fn, None], [None, a.grad_fn]]
+
+
+@pytest.mark.parametrize("flags", [(False, False), (False, True), (True, False), (True, True)])
+def test_a_result_requires_grad_exactly_when_an_input_does_and_is_then_no_leaf(flags):
+    a, b = [Tensor([2.0], requires_grad=flag) for flag in flags]
+    c = a * b
+    needed = any(flags)
+    assert (c.requires_grad, c.is_leaf, c.grad_fn is None) == (needed, not needed, not needed)
+
+
+def test_only_leaves_store_a_gradient():
+    a, constant = leaf([2.0]), Tensor([3.0])
+    b = a * constant
+    (b * b).backward()
+    assert b.grad is None and constant.grad is None and a.grad.data.tolist() == [36]
+
+
+def test_a_leaf_made_inside_an_expression_lives_as_long_as_the_graph():
+    c = leaf([2.0]) + 1.0  # an operation that saves nothing itself
+    node = c.grad_fn.next_functions[0]
+    c.backward()
+    assert node.variable.grad.data.tolist() == [1]
+    del c
+    assert node.variable is None
+
+
+def test_an_accumulate_grad_made_by_hand_stores_what_is_applied():
+    a = leaf([2.0])
+    node = AccumulateGrad(a)
+    node.apply(Tensor([5.0]))
+    node.apply(Tensor([-1.0]))
+    assert node.variable is a and a.grad.data.tolist() == [4]
+
+
+def test_a_backward_function_made_by_hand_runs_on_its_context():
+    node = BackwardFunction(F.Mul)
+    F.Mul.forward(node.ctx, Tensor([2.0]), Tensor([3.0]))
+    assert [grad.data.tolist() for grad in node.apply(Tensor([-1.0]))] == [[-3], [-2]]
+
+
+def test_the_context_keeps_tensors_in_order_and_any_attribute():
+    ctx, a, b = ContextManager(), Tensor([1.0]), Tensor([2.0])
+    ctx.save_for_backward(b, a)
+    ctx.axis = 1
+    assert ctx.saved_tensors[0] is b and ctx.saved_tensors[1] is a and ctx.axis == 1
+
+
+@pytest.mark.parametrize("value", [np.ones(2), 1.0, [1.0], None])
+def test_save_for_backward_refuses_what_is_no_tensor(value):
+    with pytest.raises(TypeError, match=f"save_for_backward.*{type(value).__name__}"):
+        ContextManager().save_for_backward(Tensor([1.0]), value)
+
+
+# The walk
+
+def counting_add(calls):
+    def backward(ctx, grad_output):
+        calls.append(1)
+        assert len(calls) < 1000, "backward is called once per path"
+        return grad_output, grad_output
+    return function(lambda ctx, a, b: Tensor(a.data + b.data), backward)
+
+
+def test_a_diamond_of_40_levels_calls_each_backward_once():
+    calls, a = [], leaf([1.0])
+    add, b = counting_add(calls), a
+    for _ in range(40):
+        b = add.apply(b, b)
+    b.backward()
+    assert len(calls) == 40 and a.grad.data.tolist() == [2.0 ** 40]
+
+
+def test_a_node_shared_by_long_and_short_paths_waits_for_all_of_them():
+    calls, a = [], leaf([1.0])
+    shared = counting_add(calls).apply(a, a)
+    output = shared + (shared + 2.0 + 3.0) * shared  # 2a + (2a + 5) 2a, derivative 12 + 8a
+    output.backward()
+    assert len(calls) == 1 and a.grad.data.tolist() == [20]
+
+
+def test_the_walk_is_depth_first_in_the_order_of_the_arguments():
+    order = []
+
+    def named(name):
+        def backward(ctx, *grads):
+            order.append(name)
+            return (grads[0],) * ctx.count
+
+        def forward(ctx, *args):
+            ctx.count = len(args)
+            return Tensor(sum(arg.data for arg in args))
+        return function(forward, backward).apply
+
+    named("top")(named("left")(named("left below")(leaf(1.0))), named("right")(leaf(1.0))).backward()
+    assert order == ["top", "left", "left below", "right"]
+
+
+def test_a_leaf_used_a_thousand_times_collects_every_use():
+    a = leaf([2.0, -1.0])
+    total = a * 1.0
+    for _ in range(999):
+        total = total + a
+    autograd_engine.backward(total.grad_fn, Tensor([3.0, -0.5]))
+    assert a.grad.data.tolist() == [3000, -500]
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 1, 2)], ids=str)
+def test_backward_starts_from_ones_of_any_shape(shape):
+    a = leaf(np.full(shape, 3.0))
+    (a * a).backward()
+    assert a.grad.shape == shape and (a.grad.data == 6).all()
+
+
+def test_a_second_backward_over_the_same_graph_adds_the_same_gradients_again():
+    a = leaf([2.0])
+    b = a * a * 3.0
+    b.backward()
+    once = a.grad
+    b.backward()
+    assert once.data.tolist() == [12] and a.grad.data.tolist() == [24]
+
+
+def test_backward_of_a_leaf_itself_stores_ones():
+    a = leaf([2.0, 5.0])
+    a.backward()
+    assert a.grad.data.tolist() == [1, 1]
+
+
+def test_a_stored_gradient_is_a_constant_of_the_leafs_shape():
+    a, b = leaf(uneven(3)), leaf(uneven(2, 3))
+    (a * b).backward()
+    grad = a.grad
+    assert (type(grad), grad.shape) == (Tensor, (3,))
+    assert (grad.requires_grad, grad.is_leaf, grad.grad_fn) == (False, True, None)
+
+
+@pytest.mark.parametrize("start", [
+    lambda: Tensor([1.0]).backward(), lambda: (Tensor([1.0]) * 2).backward(),
+    lambda: autograd_engine.backward(None, Tensor([1.0]))], ids=["constant", "result", "None"])
+def test_backward_outside_any_graph_is_a_runtime_error(start):
+    with pytest.raises(RuntimeError, match="requires_grad"):
+        start()
+
+
+# Gradients are nobody's to modify
+
+@pytest.mark.parametrize("combine", [
+    lambda x, z: x * 2.0 + z, lambda x, z: z + x * 2.0, lambda x, z: x + z, lambda x, z: z + x])
+def test_a_gradient_handed_to_two_parents_stays_apart_when_one_accumulates(combine):
+    a, b = leaf([1.0]), leaf([1.0])
+    x, y = a * 1.0, b * 1.0
+    autograd_engine.backward(combine(x, x + y).grad_fn, Tensor([-5.0]))
+    assert b.grad.data.tolist() == [-5]
+
+
+@pytest.mark.parametrize("operation", [
+    lambda a, b: a + b, lambda a, b: (a + b).reshape(2, 1),
+    lambda a, b: a.reshape(2, 1) + b.reshape(2, 1)])
+def test_leaves_share_the_memory_of_their_gradients_with_nobody(operation):
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    output = operation(a, b)
+    upstream = Tensor(uneven(*output.shape))
+    autograd_engine.backward(output.grad_fn, upstream)
+    arrays = [upstream.data, a.grad.data, b.grad.data]
+    assert not any(np.shares_memory(arrays[i], arrays[j]) for i, j in [(0, 1), (0, 2), (1, 2)])
+
+
+def test_accumulating_leaves_the_incoming_gradient_as_it_was():
+    a, upstream = leaf([1.0]), Tensor([3.0])
+    for _ in range(3):
+        autograd_engine.backward((a + a).grad_fn, upstream)
+    assert upstream.data.tolist() == [3] and a.grad.data.tolist() == [18]

@@ -1,0 +1,226 @@
+"""The operations of nn/functional.py: values, gradients by central differences, float32, errors.
+Every upstream gradient is uneven and of mixed sign (central_differences.uneven), never ones."""
+
+import operator
+
+import numpy as np
+import pytest
+
+import mytorch.nn.functional as F
+from central_differences import assert_gradients, assert_raises, leaf, uneven
+from mytorch.autograd_engine import ContextManager, backward
+from mytorch.tensor import Tensor
+
+
+def positive(*shape):
+    """Uneven numbers between 0.5 and 2.5, as ndarray: in reach of log, sqrt and division."""
+    return np.asarray(1.5 + uneven(*shape) / 3)
+
+
+BINARY = {F.Add: np.add, F.Sub: np.subtract, F.Mul: np.multiply, F.Div: np.true_divide}
+BROADCAST_SHAPES = [
+    ((), ()), ((), (3,)), ((2, 3), ()), ((3,), (2, 3)), ((2, 3), (3,)), ((2, 3), (2, 3)),
+    ((2, 3), (1, 3)), ((2, 1), (1, 3)), ((1,), (2, 3)), ((4, 2, 3), (2, 1)), ((2, 1, 3), (4, 1)),
+    ((1, 1), (3,)), ((0, 3), (3,)),
+]
+PRODUCT_SHAPES = [
+    ((2, 3), (3, 4)), ((3,), (3, 4)), ((2, 3), (3,)), ((3,), (3,)), ((1, 1), (1, 1)),
+    ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)), ((5, 2, 3), (5, 3, 4)), ((5, 1, 2, 3), (4, 3, 2)),
+    ((1, 2, 3), (5, 3, 4)), ((3,), (5, 3, 2)), ((5, 2, 3), (3,)),
+]
+# Every operation, the ways its forward is called: ndarrays become leaves, the rest constants.
+CALLS = {
+    "Add": (F.Add, positive(2, 3), positive(3)),
+    "Add of numbers": (F.Add, positive(), uneven()),
+    "Sub": (F.Sub, positive(3), positive(2, 3)),
+    "Sub of numbers": (F.Sub, positive(), uneven()),
+    "Mul": (F.Mul, positive(2, 3), uneven(2, 1)),
+    "Mul of numbers": (F.Mul, positive(), uneven()),
+    "Div": (F.Div, uneven(2, 3), positive(3)),
+    "Div of numbers": (F.Div, uneven(), positive()),
+    "MatMul": (F.MatMul, positive(2, 3), uneven(3, 4)),
+    "MatMul of stacks": (F.MatMul, positive(2, 1, 2, 3), uneven(4, 3, 2)),
+    "Transpose": (F.Transpose, uneven(2, 3)),
+    "Reshape": (F.Reshape, uneven(2, 3), (3, 2)),
+    "Reshape with -1": (F.Reshape, uneven(2, 3), (2, -1, 1)),
+    "Reshape of a number": (F.Reshape, uneven(), (1, 1)),
+    "Log": (F.Log, positive(2, 3)),
+    "Log of a number": (F.Log, positive()),
+    "Sqrt": (F.Sqrt, positive(2, 3)),
+    "Sqrt of a number": (F.Sqrt, positive()),
+    "Sum": (F.Sum, uneven(2, 3), None, False),
+    "Sum over rows": (F.Sum, uneven(2, 3), 0, False),
+    "Sum over two axes": (F.Sum, uneven(2, 3, 4), (0, -1), False),
+    "Sum over an axis of one": (F.Sum, uneven(1, 1, 3), 1, False),
+    "Sum keeping axes": (F.Sum, uneven(2, 3), 1, True),
+    "Sum of a number": (F.Sum, uneven(), None, False),
+    "ReLU": (F.ReLU, uneven(2, 3)),
+    "ReLU of a number": (F.ReLU, positive()),
+    "CrossEntropy": (F.CrossEntropy, uneven(4, 3), Tensor([2, 0, 2, 1])),
+}
+
+
+def leaves_and_arguments(call, dtype=np.float64):
+    """New leaves of that dtype for the ndarrays of a call, and all its arguments."""
+    arguments = [leaf(arg.astype(dtype)) if isinstance(arg, np.ndarray) else arg
+                 for arg in CALLS[call][1:]]
+    return [arg for arg in arguments if getattr(arg, "requires_grad", False)], arguments
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_gradients_equal_central_differences_for(call):
+    leaves, arguments = leaves_and_arguments(call)
+    assert_gradients(lambda *_: CALLS[call][0].apply(*arguments), *leaves)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_forward_and_backward_work_without_apply_for(call):
+    leaves, arguments = leaves_and_arguments(call)
+    ctx = ContextManager()
+    upstream = Tensor(uneven(*CALLS[call][0].forward(ctx, *arguments).shape))
+    grads = CALLS[call][0].backward(ctx, upstream)
+    backward(CALLS[call][0].apply(*arguments).grad_fn, upstream)
+    for tensor, grad in zip(leaves, grads if isinstance(grads, tuple) else (grads,)):
+        np.testing.assert_array_equal(grad.data, tensor.grad.data)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_float32_stays_float32_forward_and_backward_for(call):
+    leaves, arguments = leaves_and_arguments(call, np.float32)
+    output = CALLS[call][0].apply(*arguments)
+    output.backward()
+    arrays = [output.data] + [tensor.grad.data for tensor in leaves]
+    assert [(type(array), array.dtype) for array in arrays] == [(np.ndarray, np.float32)] * len(arrays)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_backward_modifies_neither_its_upstream_gradient_nor_what_it_saved_for(call):
+    leaves, arguments = leaves_and_arguments(call)
+    output = CALLS[call][0].apply(*arguments)
+    upstream = Tensor(uneven(*output.shape))
+    backward(output.grad_fn, upstream)
+    first = [tensor.grad.data for tensor in leaves]
+    backward(output.grad_fn, upstream)
+    np.testing.assert_array_equal(upstream.data, uneven(*output.shape))
+    for tensor, gradient in zip(leaves, first):
+        np.testing.assert_array_equal(tensor.grad.data, 2 * gradient)
+
+
+@pytest.mark.parametrize("shapes", BROADCAST_SHAPES, ids=str)
+@pytest.mark.parametrize("function", BINARY, ids=lambda function: function.__name__)
+def test_binary_operations_broadcast_as_numpy_does(function, shapes):
+    a, b = leaf(uneven(*shapes[0])), leaf(positive(*shapes[1]))
+    np.testing.assert_array_equal(function.apply(a, b).data, BINARY[function](a.data, b.data))
+    assert_gradients(function.apply, a, b)
+
+
+@pytest.mark.parametrize("shapes", PRODUCT_SHAPES, ids=str)
+def test_a_product_of_float32_has_float32_gradients(shapes):
+    a, b = (leaf(uneven(*shape).astype(np.float32)) for shape in shapes)
+    product = a @ b
+    product.backward()
+    assert product.data.dtype == a.grad.data.dtype == b.grad.data.dtype == np.float32
+
+
+@pytest.mark.parametrize("shapes", PRODUCT_SHAPES, ids=str)
+def test_matmul_takes_vectors_matrices_and_batches_as_numpy_does(shapes):
+    a, b = leaf(uneven(*shapes[0])), leaf(positive(*shapes[1]))
+    np.testing.assert_array_equal((a @ b).data, np.matmul(a.data, b.data))
+    assert_gradients(operator.matmul, a, b)
+
+
+OTHERS = [2, -2.5, True, np.float64(2.5), np.float32(0.5), np.int64(3), np.array(2.5),
+          positive(3), positive(2, 1), np.array([1, 2, 3])]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=repr)
+@pytest.mark.parametrize("operation", ["add", "sub", "mul", "truediv"])
+def test_operators_take_numbers_and_arrays_on_either_side(operation, other):
+    operate = getattr(operator, operation)
+    a = leaf(positive(2, 3))
+    np.testing.assert_array_equal(operate(a, other).data, operate(a.data, other))
+    np.testing.assert_array_equal(operate(other, a).data, operate(other, a.data))
+    assert_gradients(lambda a: operate(a, other), a)
+    assert_gradients(lambda a: operate(other, a), a)
+
+
+def test_matmul_takes_an_array_on_either_side():
+    matrix, a = uneven(3, 3), leaf(positive(3, 3))
+    assert_gradients(lambda a: matrix @ a, a)
+    assert_gradients(lambda a: a @ matrix, a)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)], ids=str)
+@pytest.mark.parametrize("number", [2, 0.1, np.float64(0.1), np.float32(0.1), np.int64(2)], ids=repr)
+@pytest.mark.parametrize("operation", ["add", "sub", "mul", "truediv"])
+def test_a_number_on_either_side_keeps_float32(operation, number, shape):
+    operate = getattr(operator, operation)
+    a = leaf(positive(*shape).astype(np.float32))
+    output = operate(operate(number, a), number)
+    output.backward()
+    assert output.data.dtype == a.grad.data.dtype == np.float32
+
+
+@pytest.mark.parametrize("needed", [0, 1])
+@pytest.mark.parametrize("function", [F.Sub, F.Mul, F.Div, F.MatMul], ids=lambda f: f.__name__)
+def test_no_gradient_is_computed_for_a_constant_input_of(function, needed):
+    a, b = [Tensor(positive(3, 3), requires_grad=position == needed) for position in (0, 1)]
+    grads = function.apply(a, b).grad_fn.apply(Tensor(uneven(3, 3)))
+    assert [grad is not None for grad in grads] == [position == needed for position in (0, 1)]
+
+
+@pytest.mark.parametrize("call, saved", [
+    ("Add", 0), ("Sub", 0), ("Mul", 2), ("Div", 2), ("MatMul", 2), ("Reshape", 0), ("Sum", 0)])
+def test_only_what_backward_needs_is_saved_and_without_a_copy(call, saved):
+    leaves, arguments = leaves_and_arguments(call)
+    kept = CALLS[call][0].apply(*arguments).grad_fn.ctx.saved_tensors
+    assert [id(tensor) for tensor in kept] == [id(tensor) for tensor in leaves[:saved]]
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("axis", [None, 0, 1, -1, (0, 2), (-1, 1)], ids=str)
+def test_sum_takes_the_axes_that_numpys_takes(axis, keepdims):
+    a = uneven(1, 1, 3)
+    result = F.Sum.apply(Tensor(a), axis, keepdims).data
+    expected = a.sum(axis=axis, keepdims=keepdims)
+    assert result.shape == expected.shape
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_relu_has_derivative_zero_at_zero_and_below():
+    z = leaf([-1.0, -0.0, 0.0, 2.0])
+    output = F.ReLU.apply(z)
+    backward(output.grad_fn, Tensor([3.0, 5.0, -7.0, -9.0]))
+    assert output.data.tolist() == [0, 0, 0, 2] and z.grad.data.tolist() == [0, 0, 0, -9]
+
+
+@pytest.mark.parametrize("shape, expected", [
+    ((2, 2), [[1, 2], [3, 5]]), ((2,), [4, 7]), ((1, 2), [[4, 7]]), ((2, 1), [[3], [8]]),
+    ((1,), [11]), ((1, 1), [[11]])])
+def test_unbroadcast_sums_over_the_repeated_axes(shape, expected):
+    result = F.unbroadcast(np.array([[1.0, 2.0], [3.0, 5.0]]), shape)
+    assert (type(result), result.shape, result.tolist()) == (np.ndarray, shape, expected)
+
+
+@pytest.mark.parametrize("shape", [(2,), (4,), (2, 3), (4, 3, 1), (1, 4, 3)], ids=str)
+def test_unbroadcast_refuses_a_shape_that_does_not_broadcast(shape):
+    with pytest.raises(ValueError, match="unbroadcast"):
+        F.unbroadcast(np.ones((4, 3)), shape)
+
+
+MATRIX, TWO, THREE = Tensor(np.zeros((2, 3))), leaf([1.0, 2.0]), leaf([1.0, 2.0, 3.0])
+BAD_CALLS = {
+    "Add": (lambda: F.Add.apply(TWO, THREE), ValueError, "Add (2,) (3,)"),
+    "Div": (lambda: F.Div.apply(TWO, THREE), ValueError, "Div (2,) (3,)"),
+    "MatMul": (lambda: F.MatMul.apply(MATRIX, MATRIX), ValueError, "MatMul (2, 3)"),
+    "a list": (lambda: F.Add.apply(MATRIX, [1.0]), TypeError, "Add Tensor list"),
+    "Transpose": (lambda: F.Transpose.apply(TWO), ValueError, "Transpose 2-D (2,)"),
+    "Reshape": (lambda: F.Reshape.apply(MATRIX, (4, 2)), ValueError, "Reshape (2, 3) (4, 2)"),
+    "Sum": (lambda: F.Sum.apply(MATRIX, 2, False), ValueError, "Sum (2, 3) axis 2"),
+}
+
+
+@pytest.mark.parametrize("mistake", BAD_CALLS)
+def test_an_error_says_operation_expected_and_actual_for(mistake):
+    call, error, words = BAD_CALLS[mistake]
+    assert_raises(error, words, call)

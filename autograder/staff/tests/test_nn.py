@@ -1,0 +1,215 @@
+"""Layers, losses and the Module that finds their parameters, with numbers worked out by hand.
+BatchNorm1d is in test_batchnorm.py, a network against PyTorch in test_against_pytorch.py."""
+
+import numpy as np
+import pytest
+
+from central_differences import assert_gradients, leaf, uneven
+from mytorch.nn.activations import ReLU
+from mytorch.nn.batchnorm import BatchNorm1d
+from mytorch.nn.linear import Linear
+from mytorch.nn.loss import CrossEntropyLoss, Loss
+from mytorch.nn.module import Module
+from mytorch.nn.sequential import Sequential
+from mytorch.tensor import Tensor
+
+def small_network():
+    np.random.seed(3)
+    return Sequential(Linear(3, 4), BatchNorm1d(4), ReLU(), Linear(4, 2))
+
+
+# Linear
+
+def test_linear_is_x_times_the_transposed_weight_plus_bias():
+    layer = Linear(2, 3)
+    layer.weight.data = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    layer.bias.data = np.array([0.5, 0.0, -1.0])
+    assert layer(Tensor([[1.0, -1.0], [2.0, 0.0]])).data.tolist() == [[-0.5, -1, -2], [2.5, 6, 9]]
+
+
+def test_linear_has_the_gradients_of_central_differences():
+    layer = Linear(3, 2)
+    assert_gradients(lambda x, *_: layer(x), leaf(uneven(4, 3)), layer.weight, layer.bias)
+
+
+def test_linear_starts_uniform_between_plus_and_minus_one_over_root_in_features():
+    np.random.seed(0)
+    layer = Linear(400, 50)
+    for values, tolerance in ((layer.weight.data, 0.001), (layer.bias.data, 0.01)):
+        assert np.abs(values).max() <= 0.05 and np.abs(values).max() > 0.045
+        assert abs(values.mean()) < tolerance and abs(values.std() - 0.05 / np.sqrt(3)) < tolerance
+
+
+def test_linear_is_repeatable_from_numpys_seed():
+    np.random.seed(5)
+    first = Linear(3, 2)
+    np.random.seed(5)
+    second = Linear(3, 2)
+    for one, other in zip(first.parameters(), second.parameters()):
+        np.testing.assert_array_equal(one.data, other.data)
+
+
+def test_linear_has_two_float64_parameters_of_the_right_shapes():
+    layer = Linear(3, 2)
+    found = [(p.shape, p.data.dtype, p.is_parameter) for p in layer.parameters()]
+    assert found == [((2, 3), np.float64, True), ((2,), np.float64, True)]
+
+
+# Bad input
+
+@pytest.mark.parametrize("shape", [(2, 4), (3,), (2, 3, 3), ()], ids=str)
+@pytest.mark.parametrize("layer", [Linear(3, 2), BatchNorm1d(3), BatchNorm1d(3).eval()], ids=repr)
+def test_a_wrong_number_of_features_is_a_value_error_with_both_shapes(layer, shape):
+    with pytest.raises(ValueError) as raised:
+        layer(Tensor(np.ones(shape)))
+    message = str(raised.value)
+    assert type(layer).__name__ in message and "(N, 3)" in message and str(shape) in message
+
+
+@pytest.mark.parametrize("layer", [Linear(3, 2), BatchNorm1d(3)], ids=repr)
+def test_an_input_that_is_no_tensor_is_a_type_error(layer):
+    with pytest.raises(TypeError, match=f"{type(layer).__name__}: expected a Tensor, got ndarray"):
+        layer(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("value", [Linear(2, 2), Tensor([1.0], is_parameter=True)])
+def test_forgetting_super_init_is_an_error_that_says_so(value):
+    class Forgetful(Module):
+        def __init__(self):
+            self.part = value
+
+    with pytest.raises(AttributeError, match=r"Forgetful.*super\(\).__init__\(\).*part"):
+        Forgetful()
+
+
+@pytest.mark.parametrize("call", [
+    lambda: Module().add_parameter("w", Tensor([1.0])),
+    lambda: Module().add_parameter("w", Linear(2, 2)),
+    lambda: Module().add_module("m", Tensor([1.0])), lambda: Sequential(Linear(2, 2), "ReLU")])
+def test_registering_what_is_no_parameter_or_module_is_a_type_error(call):
+    with pytest.raises(TypeError, match="add_(parameter|module): expected a"):
+        call()
+
+
+@pytest.mark.parametrize("base", [Module, Loss])
+def test_a_module_without_forward_says_so(base):
+    missing = type("Missing", (base,), {})()
+    with pytest.raises(NotImplementedError, match="Missing.*forward"):
+        missing(Tensor([1.0]), Tensor([1.0]))
+
+
+# Module and Sequential
+
+class Nested(Module):
+    """A module with a parameter and a module, each under two names, a network, plain attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = self.same_scale = Tensor([2.0], is_parameter=True)
+        self.first = self.again = Linear(2, 2)
+        self.network = Sequential(Sequential(Linear(2, 1), BatchNorm1d(1)))
+        self.size, self.constant = 3, Tensor([1.0])
+
+
+def test_parameters_finds_each_parameter_once_however_deeply_nested():
+    model = Nested()
+    inner = model.network[0]
+    expected = [model.scale, model.first.weight, model.first.bias,
+                inner[0].weight, inner[0].bias, inner[1].gamma, inner[1].beta]
+    assert [id(p) for p in model.parameters()] == [id(p) for p in expected]
+
+
+def test_added_parameters_and_modules_are_attributes_and_found():
+    model, weight, layer = Module(), Tensor([1.0], is_parameter=True), Linear(1, 1)
+    model.add_parameter("weight", weight)
+    model.add_module("layer", layer)
+    assert model.weight is weight and model.layer is layer
+    assert [id(p) for p in model.parameters()] == [id(p) for p in (weight, layer.weight, layer.bias)]
+
+
+def test_a_replaced_parameter_is_forgotten():
+    layer, bias = Linear(1, 1), Tensor([3.0], is_parameter=True)
+    layer.bias = bias
+    assert [id(p) for p in layer.parameters()] == [id(layer.weight), id(bias)]
+
+
+def test_train_and_eval_switch_every_module_inside():
+    model = Nested()
+    modules = [model, model.first, model.network, model.network[0], model.network[0][1]]
+    assert all(module.is_train for module in modules)
+    model.eval()
+    assert not any(module.is_train for module in modules)
+    model.train()
+    assert all(module.is_train for module in modules)
+
+
+def test_sequential_calls_its_layers_in_order():
+    layer = Linear(1, 1)
+    layer.weight.data, layer.bias.data = np.array([[-2.0]]), np.array([1.0])
+    x = Tensor([[3.0], [-3.0]])
+    assert Sequential(layer, ReLU())(x).data.tolist() == [[0], [7]]
+    assert Sequential(ReLU(), layer)(x).data.tolist() == [[-5], [1]]
+
+
+def test_sequential_can_be_iterated_indexed_and_measured():
+    layers = [Linear(2, 2), ReLU(), BatchNorm1d(2)]
+    model = Sequential(*layers)
+    assert list(model) == list(model.layers) == layers and len(model) == 3
+    assert model[0] is layers[0] and model[-1] is layers[2]
+
+
+def test_a_network_has_the_gradients_of_central_differences():
+    model = small_network()
+    assert_gradients(lambda x, *_: model(x), leaf(uneven(5, 3)), *model.parameters())
+
+
+def test_the_cross_entropy_loss_of_a_network_has_the_gradients_of_central_differences():
+    model, criterion, labels = small_network(), CrossEntropyLoss(), Tensor([0, 1, 1, 0, 1])
+    assert_gradients(lambda x, *_: criterion(model(x), labels), leaf(uneven(5, 3)), *model.parameters())
+
+
+def test_cross_entropy_loss_of_equal_logits_is_the_log_of_their_number():
+    loss = CrossEntropyLoss()(Tensor(np.zeros((2, 5))), Tensor([4, 0]))
+    assert loss.shape == () and np.isclose(loss.data, np.log(5))
+
+
+# float32
+
+def tensors(model):
+    return [tensor for layer in model for tensor in vars(layer).values() if isinstance(tensor, Tensor)]
+
+
+@pytest.mark.parametrize("convert, dtype", [(Module.float, np.float32), (Module.double, np.float64)])
+def test_a_converted_network_computes_in_that_dtype_throughout(convert, dtype):
+    model, x = convert(small_network().float()), leaf(uneven(5, 3).astype(dtype))
+    loss = CrossEntropyLoss()(model(x), Tensor([0, 1, 1, 0, 1]))
+    loss.backward()
+    grads = [tensor.grad for tensor in [x, *model.parameters()]]
+    dtypes = [tensor.data.dtype for tensor in [loss, *tensors(model), *grads]]
+    assert dtypes == [dtype] * (1 + 8 + 7)
+
+
+def test_converting_keeps_the_parameters_the_same_objects_with_their_values_and_flags():
+    model = small_network()
+    before = [(p, p.data.astype(np.float32)) for p in model.parameters()]
+    assert model.float() is model
+    for parameter, (same, values) in zip(model.parameters(), before):
+        assert parameter is same and parameter.is_parameter and (parameter.data == values).all()
+
+
+def test_converting_takes_stored_gradients_along():
+    model = Sequential(Linear(2, 1))
+    model(Tensor(np.ones((1, 2)))).backward()
+    model.float()
+    assert [p.grad.data.dtype for p in model.parameters()] == [np.float32] * 2
+
+
+def test_repr_shows_the_layers_with_their_sizes():
+    assert repr(small_network()) == (
+        "Sequential(\n  (0): Linear(3, 4)\n  (1): BatchNorm1d(4, eps=1e-05, momentum=0.1)\n"
+        "  (2): ReLU()\n  (3): Linear(4, 2)\n)")
+
+
+def test_repr_of_a_nested_module_is_indented():
+    inner = Sequential(Sequential(ReLU()))
+    assert repr(inner) == "Sequential(\n  (0): Sequential(\n    (0): ReLU()\n  )\n)"

@@ -1,0 +1,136 @@
+"""Optimizer and SGD: steps worked out by hand, and what a step must leave alone.
+The rule is v <- momentum v - lr grad, then W <- W + v."""
+
+import numpy as np
+import pytest
+
+from central_differences import assert_raises, leaf
+from mytorch.optim.optimizer import Optimizer
+from mytorch.optim.sgd import SGD
+from mytorch.tensor import Tensor
+
+
+def parameter(data):
+    return Tensor(data, is_parameter=True)
+
+
+def weights_after_steps(gradients, momentum, dtype=np.float64):
+    """The weight, starting at 1, after each step of lr 0.5 with one of the gradients."""
+    weight = parameter(np.array([1.0], dtype))
+    optimizer = SGD([weight], lr=0.5, momentum=momentum)
+    weights = []
+    for gradient in gradients:
+        weight.grad = None if gradient is None else Tensor(np.array([gradient], dtype))
+        optimizer.step()
+        weights.append(weight.data.tolist()[0])
+    return weights
+
+
+def test_a_step_without_momentum_goes_against_the_gradient_by_lr():
+    weight = parameter([[1.0, -2.0]])
+    weight.grad = Tensor([[10.0, -1.0]])
+    SGD([weight], lr=0.25).step()
+    assert weight.data.tolist() == [[-1.5, -1.75]]
+
+
+def test_momentum_keeps_a_share_of_the_previous_step():
+    # v: -2, then 0.5 * -2 - 0.5 * -2 = 0, then 0 - 1 = -1, then -0.5
+    assert weights_after_steps([4.0, -2.0, 2.0, 0.0], momentum=0.5) == [-1, -1, -2, -2.5]
+
+
+def test_without_momentum_nothing_of_the_previous_step_is_kept():
+    assert weights_after_steps([4.0, -2.0, 0.0], momentum=0.0) == [-1, 0, 0]
+
+
+def test_a_parameter_without_gradient_is_skipped_and_keeps_its_momentum():
+    # Skipped, not taken for a zero gradient: v stays -2, and is halved by the third step only.
+    assert weights_after_steps([4.0, None, 0.0], momentum=0.5) == [-1, -1, -2]
+
+
+def test_parameters_with_a_gradient_move_when_others_have_none():
+    still, moving = parameter([1.0]), parameter([1.0])
+    moving.grad = Tensor([1.0])
+    SGD([still, moving], lr=0.5).step()
+    assert (still.data.tolist(), moving.data.tolist()) == ([1], [0.5])
+
+
+def test_each_parameter_has_a_momentum_of_its_own_shape_starting_at_zero():
+    optimizer = SGD([parameter(np.ones((2, 3))), parameter(np.ones(4))], momentum=0.9)
+    assert [momentum.shape for momentum in optimizer.momentums] == [(2, 3), (4,)]
+    assert not any(momentum.any() for momentum in optimizer.momentums)
+
+
+def test_momentums_hold_the_last_step():
+    weight = parameter([1.0, 2.0])
+    optimizer = SGD([weight], lr=0.5, momentum=0.9)
+    weight.grad = Tensor([4.0, -2.0])
+    optimizer.step()
+    assert optimizer.momentums[0].tolist() == [-2, 1]
+
+
+def test_defaults_are_lr_a_thousandth_and_no_momentum():
+    optimizer = SGD([parameter([1.0])])
+    assert (optimizer.lr, optimizer.momentum) == (0.001, 0.0)
+
+
+def test_lr_may_be_changed_between_steps():
+    weight = parameter([1.0])
+    optimizer = SGD([weight], lr=1.0)
+    optimizer.lr = 0.25
+    weight.grad = Tensor([2.0])
+    optimizer.step()
+    assert weight.data.tolist() == [0.5]
+
+
+def test_steps_leave_parameters_leaves_outside_any_graph_and_the_same_objects():
+    weight = parameter([2.0])
+    optimizer = SGD(iter([weight]), lr=0.1, momentum=0.9)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (weight * weight).backward()
+        node = weight.grad_fn
+        optimizer.step()
+    assert optimizer.params[0] is weight and weight.grad_fn is node
+    assert (weight.requires_grad, weight.is_leaf, weight.is_parameter) == (True, True, True)
+
+
+def test_a_step_leaves_the_gradient_as_it_was():
+    weight = parameter([2.0])
+    weight.grad = gradient = Tensor([3.0])
+    SGD([weight], lr=0.1, momentum=0.9).step()
+    assert weight.grad is gradient and gradient.data.tolist() == [3]
+
+
+def test_zero_grad_forgets_the_gradients_of_all_parameters():
+    weights = [parameter([1.0]), parameter([2.0])]
+    (weights[0] * weights[1]).backward()
+    SGD(weights).zero_grad()
+    assert [weight.grad for weight in weights] == [None, None]
+
+
+@pytest.mark.parametrize("lr", [0.1, np.float64(0.1), 1])
+def test_float32_parameters_and_momentums_stay_float32(lr):
+    weight = parameter(np.ones(3, np.float32))
+    optimizer = SGD([weight], lr=lr, momentum=0.9)
+    for _ in range(2):
+        (weight * weight).backward()
+        optimizer.step()
+    assert weight.data.dtype == optimizer.momentums[0].dtype == np.float32
+
+
+@pytest.mark.parametrize("arguments, error, words", [
+    (([],), ValueError, "SGD at least one parameter"),
+    ((iter([]),), ValueError, "SGD at least one parameter"),
+    (([leaf([1.0])], -0.1), ValueError, "SGD lr >= 0 -0.1"),
+    (([leaf([1.0])], float("nan")), ValueError, "SGD lr >= 0 nan"),
+    (([leaf([1.0])], 0.1, -0.5), ValueError, "SGD momentum >= 0 -0.5"),
+    (([np.ones(2)],), TypeError, "SGD Tensor ndarray"),
+    ((["weight"],), TypeError, "SGD Tensor str"),
+], ids=["no parameters", "an empty iterator", "lr", "lr nan", "momentum", "an array", "a name"])
+def test_bad_arguments_are_refused_with_what_was_given_and_wanted(arguments, error, words):
+    assert_raises(error, words, lambda: SGD(*arguments))
+
+
+def test_the_base_class_says_that_step_is_missing():
+    with pytest.raises(NotImplementedError, match="Optimizer.*step"):
+        Optimizer([parameter([1.0])]).step()

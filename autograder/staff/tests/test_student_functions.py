@@ -1,0 +1,158 @@
+"""Functions as students write them: the forms that work, and the mistakes that are named.
+What a wrong ``backward`` returns is reported where it happens, and never repaired."""
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+import mytorch.nn.functional as F
+from central_differences import assert_gradients, assert_raises, function, leaf, uneven
+from mytorch import autograd_engine
+from mytorch.autograd_engine import Function
+from mytorch.tensor import Tensor
+
+
+def double(ctx, a):
+    return Tensor(2 * a.data)
+
+
+def double_with_its_flags_set(ctx, a):
+    return Tensor(2 * a.data, requires_grad=a.requires_grad, is_leaf=not a.requires_grad)
+
+
+def double_with_flags_always_set(ctx, a):
+    return Tensor(2 * a.data, requires_grad=True, is_leaf=False)
+
+
+def double_by_operators(ctx, a):
+    return a + a
+
+
+BACKWARD_OF_DOUBLE = {
+    "a Tensor": lambda ctx, grad_output: Tensor(2 * grad_output.data),
+    "a tuple": lambda ctx, grad_output: (Tensor(2 * grad_output.data),),
+    "a list": lambda ctx, grad_output: [Tensor(2 * grad_output.data)],
+    "a result of operators": lambda ctx, grad_output: grad_output * 2,
+}
+
+
+@pytest.mark.parametrize("backward", BACKWARD_OF_DOUBLE)
+@pytest.mark.parametrize("forward", [
+    double, double_with_its_flags_set, double_with_flags_always_set, double_by_operators])
+def test_a_students_function_of_either_form_is_differentiated(forward, backward):
+    student = function(forward, BACKWARD_OF_DOUBLE[backward])
+    assert_gradients(lambda a: student.apply(student.apply(a) * a), leaf(uneven(2, 3)))
+
+
+@pytest.mark.parametrize("forward", [double, double_with_its_flags_set, double_with_flags_always_set])
+def test_the_result_of_a_constant_is_a_constant_whatever_the_function_set(forward):
+    output = function(forward, BACKWARD_OF_DOUBLE["a Tensor"]).apply(Tensor([1.0]))
+    assert (output.requires_grad, output.is_leaf, output.grad_fn) == (False, True, None)
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["one gradient", "one per argument"])
+def test_a_plain_constant_among_the_arguments_may_have_a_gradient_of_none_or_nothing(count):
+    power = function(
+        lambda ctx, a, n: setattr(ctx, "saved", (a, n)) or Tensor(a.data ** n),
+        lambda ctx, g: (Tensor(g.data * ctx.saved[1] * ctx.saved[0].data), None)[:count])
+    assert_gradients(lambda a: power.apply(a, 2), leaf(uneven(3)))
+
+
+def test_a_function_may_return_its_input_which_stays_a_leaf():
+    a = leaf([3.0])
+    b = function(lambda ctx, a: a, lambda ctx, grad_output: Tensor(-grad_output.data)).apply(a)
+    b.backward()
+    assert b is not a and a.is_leaf and a.grad.data.tolist() == [-1] and b.grad is None
+
+
+def test_none_for_an_input_that_requires_grad_stops_the_gradient_there():
+    a, b = leaf([2.0]), leaf([3.0])
+    stop_first = function(lambda ctx, x, y: Tensor(x.data * y.data), lambda ctx, g: (None, g))
+    stop_first.apply(a * a, b).backward()
+    assert a.grad is None and b.grad.data.tolist() == [1]
+
+
+def test_none_on_one_path_leaves_the_gradient_of_the_other():
+    a = leaf([2.0])
+    shared = a * 5.0
+    stop = function(lambda ctx, x: Tensor(x.data), lambda ctx, g: None)
+    for output in (stop.apply(shared) + shared, shared + stop.apply(shared),
+                   stop.apply(shared * 2.0) + shared, shared + stop.apply(shared * 2.0)):
+        a.grad = None
+        output.backward()
+        assert a.grad.data.tolist() == [5]
+
+
+def test_needs_input_grad_tells_which_arguments_need_a_gradient():
+    seen = []
+    student = function(
+        lambda ctx, *args: Tensor(args[0].data),
+        lambda ctx, g: seen.append(list(ctx.needs_input_grad)) or (g, None, None))
+    student.apply(leaf([1.0]), Tensor([1.0]), "axis").backward()
+    assert seen == [[True, False, False]]
+
+
+# Wrong gradients of forward(a of shape (2, 3), b of shape (3,)) = a + b
+WRONG_GRADIENTS = {
+    "too few": (lambda g: g, ValueError, "2 gradients got 1"),
+    "too few in a tuple": (lambda g: (g,), ValueError, "2 gradients got 1"),
+    "too many": (lambda g: (g, g, None), ValueError, "2 gradients got 3"),
+    "an ndarray": (lambda g: (g.data, None), TypeError, "argument 0 Tensor ndarray"),
+    "a number": (lambda g: (g, 1.0), TypeError, "argument 1 Tensor float"),
+    "a forgotten unbroadcast": (lambda g: (g, g), ValueError, "argument 1 (3,) (2, 3)"),
+    "a transpose": (lambda g: (g.T(), None), ValueError, "argument 0 (2, 3) (3, 2)"),
+    "an axis too much": (lambda g: (g, g.sum(axis=0, keepdims=True)), ValueError, "(3,) (1, 3)"),
+    "a single number": (lambda g: (g, g.sum()), ValueError, "argument 1 (3,) ()"),
+}
+
+
+def run_wrong(gradients):
+    """Backward through a student's Function that returns ``gradients(g)``: (Function, leaves)."""
+    wrong = function(
+        lambda ctx, a, b: Tensor(a.data + b.data), lambda ctx, g: gradients(g), name="Wrong")
+    leaves = leaf(np.ones((2, 3))), leaf(np.ones(3))
+    return wrong, leaves, wrong.apply(*leaves).backward
+
+
+@pytest.mark.parametrize("mistake", WRONG_GRADIENTS)
+def test_an_error_names_operation_expected_actual_file_and_line_for(mistake):
+    gradients, error, words = WRONG_GRADIENTS[mistake]
+    wrong, _, backward = run_wrong(gradients)
+    line = inspect.getsourcelines(wrong.backward)[1]
+    with pytest.raises(error, match=re.escape(f"{__file__}:{line}")):
+        backward()
+    assert_raises(error, f"Wrong.backward {words}", backward)
+
+
+@pytest.mark.parametrize("mistake", WRONG_GRADIENTS)
+def test_no_leaf_receives_a_gradient_from(mistake):
+    _, leaves, backward = run_wrong(WRONG_GRADIENTS[mistake][0])
+    with pytest.raises((TypeError, ValueError)):
+        backward()
+    assert [tensor.grad for tensor in leaves] == [None, None]
+
+
+def test_a_forgotten_unbroadcast_in_add_fails(monkeypatch):
+    monkeypatch.setattr(F, "unbroadcast", lambda grad, shape: grad)
+    with pytest.raises(ValueError, match=r"Add\.backward.*\(3,\).*\(2, 3\)"):
+        (leaf(np.ones((2, 3))) + leaf(np.ones(3))).backward()
+
+
+def test_an_accumulate_grad_refuses_a_gradient_of_another_shape():
+    a = leaf([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
+        autograd_engine.backward((a * 1.0).grad_fn.next_functions[0], Tensor(np.ones(3)))
+    assert a.grad is None
+
+
+def test_a_forward_that_returns_no_tensor_is_a_type_error_with_its_name():
+    with pytest.raises(TypeError, match=r"Wrong\.forward.*Tensor.*ndarray"):
+        function(lambda ctx, a: a.data, lambda ctx, g: g, name="Wrong").apply(leaf([1.0]))
+
+
+@pytest.mark.parametrize("method", ["forward", "backward"])
+def test_a_function_without_its_forward_or_backward_says_which(method):
+    with pytest.raises(NotImplementedError, match=method):
+        getattr(Function, method)(None, None)
