@@ -1,0 +1,114 @@
+"""What graded tests are made of: the @graded mark, their drawn inputs, the student's classes.
+A test only calls the student's code and returns what came out; judge.py knows what is right."""
+
+import importlib
+import types
+import zlib
+from typing import Callable, Dict, NamedTuple
+
+import numpy as np
+
+
+class Case(NamedTuple):
+    """One graded test: what is drawn for it, and what is called with that.
+
+    Attributes:
+        key: the problem it belongs to (problems.py).
+        name: the name of the test function.
+        function: takes the drawn inputs, returns a dict of label → what the student's code gave.
+        inputs: dict of name → shape, or a function of a RandomState.
+    """
+
+    key: str
+    name: str
+    function: Callable
+    inputs: Dict[str, object]
+
+    def draw(self, seed):
+        """The inputs (ndarrays, as attributes) for ``seed``, the same on every machine."""
+        random = np.random.RandomState([seed, zlib.crc32(self.name.encode())])
+        return types.SimpleNamespace(**{
+            name: spec(random) if callable(spec) else random.standard_normal(spec)
+            for name, spec in self.inputs.items()
+        })
+
+
+CASES = {}  # by name, in the order of the files
+
+
+def graded(key, **inputs):
+    """Mark a test as graded under ``key``. Under plain pytest it asserts its own verdict.
+
+    Args:
+        key (str): Autolab key of the problem.
+        **inputs: what to draw: a shape for standard normal numbers (uneven and of both signs),
+            or a function such as ``labels(5, 3)``.
+    """
+    def register(function):
+        CASES[function.__name__] = Case(key, function.__name__, function, inputs)
+
+        def test():
+            import runner
+            verdict = runner.grade_case(function.__name__)
+            assert verdict.passed, "\n" + verdict.text()
+
+        test.__name__, test.__doc__, test.__module__ = (
+            function.__name__, function.__doc__, function.__module__)
+        return test
+    return register
+
+
+def labels(count, classes):
+    """Draws ``count`` integer labels from 0 to classes - 1, as many different ones as fit."""
+    return lambda random: random.permutation(
+        (np.arange(count) + random.randint(classes)) % classes)
+
+
+def away_from_zero(*shape):
+    """Draws numbers of both signs whose size is between 0.5 and 2, fit to divide by."""
+    return lambda random: random.uniform(0.5, 2, shape) * random.choice([-1.0, 1.0], shape)
+
+
+def positive(*shape):
+    """Draws numbers between 0.5 and 2."""
+    return lambda random: random.uniform(0.5, 2, shape)
+
+
+class StudentCode:
+    """The student's classes as attributes, imported at first use: a broken file shall not
+    stop the tests that do not need it."""
+
+    MODULES = {
+        "Tensor": "mytorch.tensor",
+        "ContextManager": "mytorch.autograd_engine",
+        "Function": "mytorch.autograd_engine",
+        "Linear": "mytorch.nn.linear",
+        "ReLU": "mytorch.nn.activations",
+        "BatchNorm1d": "mytorch.nn.batchnorm",
+        "Sequential": "mytorch.nn.sequential",
+        "CrossEntropyLoss": "mytorch.nn.loss",
+        "SGD": "mytorch.optim.sgd",
+    }
+
+    @property
+    def F(self):
+        """The module mytorch.nn.functional."""
+        return importlib.import_module("mytorch.nn.functional")
+
+    def __getattr__(self, name):
+        if name not in self.MODULES:
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self.MODULES[name]), name)
+
+
+my = StudentCode()
+
+
+def constant(array):
+    """The student's Tensor of a copy of ``array``, without gradient."""
+    return my.Tensor(array.copy())
+
+
+def leaf(array):
+    """The student's Tensor of a copy of ``array``, which collects a gradient."""
+    return my.Tensor(array.copy(), requires_grad=True)

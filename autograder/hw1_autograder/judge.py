@@ -1,0 +1,194 @@
+"""Decides whether what came back is right, and says in words how it is wrong.
+Works on plain data alone: no student code runs here."""
+
+import re
+
+import numpy as np
+
+RELATIVE = 1e-6
+ABSOLUTE = 1e-9  # for entries that are 0, or should be but for rounding
+
+
+def judge_case(expected, message):
+    """Compare one test's results with its answers.
+
+    Args:
+        expected (dict): label → answer: None, True, False, or a dict with "shape", "values"
+            and perhaps "mistakes" (name → such a dict).
+        message (dict): the child's "results" or "error" for the test.
+
+    Returns:
+        list of str: complaints, the most telling first; empty if all is right.
+    """
+    results = message.get("results")
+    if not isinstance(results, dict):
+        return ["the test returned nothing"]
+    complaints = []
+    for label, answer in expected.items():
+        if not isinstance(results.get(label), dict):
+            complaints.append(f"{label}: nothing came back")
+        else:
+            complaints += compare(label, answer, results[label])
+    return complaints
+
+
+def compare(label, answer, got, **tolerance):
+    """Complaints about one result ``got``, as plain data from isolation.plain; ``tolerance`` as
+    for close."""
+    if answer is None or isinstance(answer, bool):
+        expected = {"kind": "None"} if answer is None else {"kind": "bool", "value": answer}
+        if got.get("kind") == expected["kind"] and got.get("value") == expected.get("value"):
+            return []
+        return [f"{label}: expected {answer}, got {describe(got)}"]
+    if got.get("kind") != "Tensor":
+        return [f"{label}: expected a Tensor, got {describe(got)}"]
+    if got.get("type") != "ndarray":
+        return [f"{label}: expected a Tensor with an ndarray as data, got {describe(got)}"]
+    right, shape = as_array(answer), tuple(answer["shape"])
+    try:
+        values = as_array(got)
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return [f"{label}: expected numbers of shape {shape}, got {describe(got)}"]
+    recorded = {name: as_array(plain) for name, plain in answer.get("mistakes", {}).items()}
+    likely = likely_mistake(values, right, recorded, **tolerance)
+    likely = [f"looks like: {likely}"] if likely else []
+    if values.shape != shape:
+        return [f"{label}: expected shape {shape}, got {values.shape}"] + likely
+    wrong = ~close(values, right, **tolerance)
+    if not wrong.any():
+        return []
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    place = str(list(index)) if index else ""
+    with np.errstate(all="ignore"):
+        error = np.abs(values - right)[wrong].max()
+    entries = f"{wrong.sum()} of {wrong.size} entries differ" if wrong.size > 1 else "it differs"
+    return [f"{label}{place}: expected {right[index]:.6g}, got {values[index]:.6g}; "
+            f"{entries}, largest error {error:.3g}"] + likely
+
+
+def describe(got):
+    """A result that is no array of numbers, in a few words."""
+    kind = str(got.get("kind"))[:40]
+    if kind in ("bool", "int"):
+        return str(got.get("value"))[:40]
+    if kind == "Tensor" and got.get("type") == "ndarray":
+        return f"a Tensor of shape {tuple(got.get('shape', ()))}, dtype {got.get('dtype')}"
+    if kind == "Tensor":
+        return f"a Tensor whose data is {str(got.get('type'))[:40]}"
+    return kind if kind == "None" else f"{kind}"
+
+
+def as_array(plain):
+    """The float64 array of a dict with "shape" and "values"; raises if they are not such."""
+    shape = tuple(plain["shape"])
+    values = plain["values"]
+    if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 32:
+        raise ValueError("not a shape")
+    if not all(type(v) in (int, float) for v in values):
+        raise ValueError("not numbers")
+    return np.array(values, dtype=np.float64).reshape(shape)
+
+
+def close(values, right, relative=RELATIVE, absolute=ABSOLUTE):
+    """Where two float64 arrays of one shape agree, as a bool array. NaN agrees with nothing."""
+    with np.errstate(all="ignore"):
+        return np.abs(values - right) <= absolute + relative * np.abs(right)
+
+
+def likely_mistake(values, right, recorded, **tolerance):
+    """The typical mistake that gives just these values, in words; empty if none does.
+
+    Args:
+        values (ndarray): what came, float64.
+        right (ndarray): what should have come.
+        recorded (dict): name → ndarray of mistakes that do not follow from ``right``.
+        **tolerance: ``relative`` and ``absolute``, as for close.
+    """
+    def same(candidate):
+        return values.shape == candidate.shape and close(values, candidate, **tolerance).all()
+
+    if same(right):
+        return ""
+    candidates = list(recorded.items())
+    if right.ndim == 2:
+        candidates.append(("the transpose of the right answer", right.T))
+    candidates += [
+        ("the right answer with the opposite sign", -right),
+        ("twice the right answer (added once too often?)", 2 * right),
+        ("half the right answer", right / 2),
+        ("all zeros", np.zeros_like(right)),
+    ]
+    for count in range(3, 7):  # the batch sizes that the tests use
+        candidates += [(f"the right answer times {count} (a missing 1/N?)", count * right),
+                       (f"the right answer divided by {count} (1/N once too often?)", right / count)]
+    if values.size == right.size and values.shape != right.shape:
+        candidates.append(("the right numbers in another shape", right.reshape(values.shape)))
+    for name, candidate in candidates:
+        if same(candidate):
+            return name
+    if not np.isfinite(values).all():
+        return "a division by zero, or an overflow (nan or inf)"
+    return ""
+
+
+def unfinished(error):
+    """What a student has not written yet, if that is why an exception was raised, else "".
+
+    Args:
+        error (dict): "type" and "message" of the exception.
+    """
+    kind, message = str(error.get("type")), str(error.get("message"))
+    if kind == "NotImplementedError":
+        return f'raises NotImplementedError "{message[:100]}"'
+    operator = re.match(r"(?:unsupported operand type\(s\) for|bad operand type for unary) "
+                        r"(\S+): '(Tensor|ndarray)'", message)
+    if kind == "TypeError" and operator and "Tensor" in message:
+        return f"Tensor has no operator {operator.group(1)} yet"
+    missing = re.match(r"module 'mytorch\.nn\.functional' has no attribute '(\w+)'", message)
+    if kind == "AttributeError" and missing:
+        return f"mytorch/nn/functional.py has no {missing.group(1)} yet"
+    return ""
+
+
+def explain_error(error):
+    """An exception of the student's code, as plain data from isolation.describe_error, in words."""
+    kind, message = str(error.get("type")), str(error.get("message")).strip()
+    first = message.splitlines()[0][:160] if message else ""
+    lines = [f"{kind}: {first}" if first else kind]
+    plain_words = {
+        "SystemExit": "the code called sys.exit() or exit(); remove the call",
+        "SyntaxError": "Python cannot read this file",
+        "IndentationError": "Python cannot read this file: look at the spaces before the line",
+        "RecursionError": "the code calls itself without end",
+        "MemoryError": "the code asked for more memory than the grader gives (2 GiB)",
+        "ModuleNotFoundError": "this file is missing, or it is named differently",
+        "ImportError": "this name is missing in the file",
+        "KeyboardInterrupt": "the code raised KeyboardInterrupt",
+        "EOFError": "there is nobody to type: remove input()",
+    }
+    if kind in plain_words:
+        lines.append(plain_words[kind])
+    if error.get("place"):
+        source = f":  {error['source']}" if error.get("source") else ""
+        lines.append(f"at {error['place']}{source}")
+    return lines
+
+
+def explain_ending(outcome, time_limit):
+    """Why a process ended before all its tests were done, in words."""
+    kind, _, number = outcome.ending.partition(" ")
+    place = f", at {outcome.stuck_at}" if outcome.stuck_at else ""
+    if kind == "time":
+        return f"still running after {time_limit:g} s and stopped{place}: an endless loop?"
+    if kind == "flood":
+        return "the results are far too large"
+    if kind == "never":
+        return "not run: the time for the whole grading was over"
+    if kind == "signal" and number == "9":
+        return "the process was killed (signal 9)"
+    if kind == "signal" and number == "24":
+        return f"used up its processor time and was stopped{place}: an endless loop?"
+    if kind == "signal":
+        name = {"11": "segmentation fault", "6": "abort", "8": "arithmetic error"}.get(number, "")
+        return f"the process crashed: signal {number} {name}".rstrip() + place
+    return f"the process ended in the middle (exit status {number}): a call of os._exit()?"

@@ -1,0 +1,116 @@
+"""The table of problems: the one place for numbers, titles, Autolab keys, points and hints.
+Tests, runner, handout and Autolab package all read it; nothing else repeats it."""
+
+from typing import NamedTuple, Tuple
+
+
+class Problem(NamedTuple):
+    """One line of the score.
+
+    Attributes:
+        number: as in the homework's text and in every TODO, such as "2.1".
+        title: what is graded, as the report shows it.
+        key: Autolab's name of the score.
+        points: full score; there is no partial credit.
+        defined: the student's code in question, "module:name", for "defined at".
+        hint: one sentence for a student whose solution is wrong.
+        needs: numbers of earlier problems without which this one cannot work.
+        time_limit: seconds for all tests of the problem together.
+        by_hand: graded by a person; always 0 in the automatic score.
+    """
+
+    number: str
+    title: str
+    key: str
+    points: int
+    defined: str
+    hint: str
+    needs: Tuple[str, ...] = ()
+    time_limit: float = 5.0
+    by_hand: bool = False
+
+
+FUNCTIONAL = "mytorch.nn.functional:"
+LINEAR = "mytorch.nn.linear:Linear.forward"
+BATCHNORM = "mytorch.nn.batchnorm:BatchNorm1d.forward"
+CROSS_ENTROPY = FUNCTIONAL + "cross_entropy"
+STEP = "mytorch.optim.sgd:SGD.step"
+ENGINE = "mytorch.autograd_engine:backward"
+
+RUNS_BACKWARD = ("1.1.2", "1.2")  # tests weigh outputs by a product before backward()
+
+PROBLEMS = (
+    Problem("1.1", "Addition (given)", "addtest", 0, FUNCTIONAL + "Add.backward",
+            "Add is given; compare yours with the handout's"),
+    Problem("1.1.1", "Subtraction", "subtest", 5, FUNCTIONAL + "Sub.backward",
+            "b enters with a minus sign, so its gradient does too"),
+    Problem("1.1.2", "Multiplication", "multest", 5, FUNCTIONAL + "Mul.backward",
+            "the derivative by one factor is the other factor, times the upstream gradient"),
+    Problem("1.1.3", "Division", "divtest", 5, FUNCTIONAL + "Div.backward",
+            "d(a/b)/db = -a/b², times the upstream gradient"),
+    Problem("1.2", "Autograd", "autogradtest", 25, ENGINE,
+            "follow next_functions down from grad_fn; gradients that meet are added up",
+            ("1.1.1", "1.1.2", "1.1.3")),
+    Problem("2.1", "Linear forward", "Linear Forward", 2, LINEAR,
+            "y = x Wᵀ + b, with W of shape (out_features, in_features)"),
+    Problem("2.1", "Linear backward", "Linear Backward", 8, LINEAR,
+            "the gradient of W has W's shape; b is used once per row, so its gradients add up",
+            RUNS_BACKWARD),
+    Problem("2.2", "Linear, ReLU forward", "Linear ReLU Forward", 1, FUNCTIONAL + "ReLU.forward",
+            "ReLU keeps what is above 0 and replaces the rest by 0", ("2.1",)),
+    Problem("2.2", "Linear, ReLU backward", "Linear ReLU Backward", 1, FUNCTIONAL + "ReLU.backward",
+            "the gradient passes where the input was above 0, and nowhere else, not at 0 either",
+            RUNS_BACKWARD + ("2.1",)),
+    Problem("2.2", "(Linear, ReLU) × 2 forward", "Big Linear ReLU Forward", 1,
+            "mytorch.nn.sequential:Sequential.forward",
+            "Sequential hands the output of each layer to the next", ("2.1",)),
+    Problem("2.2", "(Linear, ReLU) × 2 backward", "Big Linear ReLU Backward", 2,
+            "mytorch.nn.sequential:Sequential.forward",
+            "the gradient must reach the first layer through the second",
+            RUNS_BACKWARD + ("2.1",)),
+    Problem("2.3", "Linear, ReLU: SGD step", "Linear ReLU SGD Step", 5, STEP,
+            "W ← W - lr · gradient, on the data, so that W stays the same leaf",
+            RUNS_BACKWARD + ("2.1", "2.2")),
+    Problem("2.3", "(Linear, ReLU) × 2: SGD step", "Big Linear ReLU SGD Step", 5, STEP,
+            "every parameter of every layer takes a step, each by its own gradient",
+            RUNS_BACKWARD + ("2.1", "2.2")),
+    Problem("2.4", "Linear, BatchNorm, ReLU forward (train)",
+            "Linear Batchnorm ReLU Forward (Train)", 1, BATCHNORM,
+            "normalise with the variance divided by m; ε is added before the root",
+            ("2.1", "2.2")),
+    Problem("2.4", "Linear, BatchNorm, ReLU backward (train)",
+            "Linear Batchnorm ReLU Backward (Train)", 1, BATCHNORM,
+            "mean and variance depend on x as well: gradients flow through them",
+            RUNS_BACKWARD + ("2.1", "2.2")),
+    Problem("2.4", "Linear, BatchNorm, ReLU (train/eval)",
+            "Linear Batchnorm ReLU Train/Eval", 2, BATCHNORM,
+            "running averages take the unbiased variance (m - 1); evaluation only reads them",
+            RUNS_BACKWARD + ("2.1", "2.2", "2.3")),
+    Problem("2.4", "(Linear, BatchNorm, ReLU) × 2 (train/eval)",
+            "Big Linear Batchnorm ReLU Train/Eval", 6, BATCHNORM,
+            "each BatchNorm1d keeps averages of its own; eval() must reach all of them",
+            RUNS_BACKWARD + ("2.1", "2.2", "2.3")),
+    Problem("2.5", "Cross entropy forward", "Linear XELoss Forward", 4, CROSS_ENTROPY,
+            "take the row's maximum off the logits before exp; average over the batch",
+            ("2.1",)),
+    Problem("2.5", "Cross entropy backward", "Linear XELoss Backward", 6, CROSS_ENTROPY,
+            "(softmax - onehot) / N, times the upstream gradient",
+            RUNS_BACKWARD + ("2.1",)),
+    Problem("2.5", "(Linear, BatchNorm, ReLU) × 2, cross entropy (train/eval)",
+            "Big Linear BN Relu XELoss Train/Eval", 5, CROSS_ENTROPY,
+            "the parts are tested above; here they work together",
+            RUNS_BACKWARD + ("2.1", "2.2", "2.3", "2.4")),
+    Problem("2.6", "Linear: momentum", "Linear Momentum Step", 3, STEP,
+            "v ← momentum · v - lr · gradient, W ← W + v, with one v for each parameter",
+            RUNS_BACKWARD + ("2.1", "2.3")),
+    Problem("2.6", "(Linear, BatchNorm, ReLU) × 2, cross entropy, momentum",
+            "Big Linear ReLU XELoss Momentum Train/Eval", 7, STEP,
+            "the parts are tested above; here they work together",
+            RUNS_BACKWARD + ("2.1", "2.2", "2.3", "2.4", "2.5")),
+    Problem("3", "MNIST, graded by hand", "MNIST", 10, "hw1.mnist:mnist",
+            "./grade.sh m trains and writes the plot", by_hand=True),
+)
+
+BY_KEY = {problem.key: problem for problem in PROBLEMS}
+GRADED = tuple(problem for problem in PROBLEMS if not problem.by_hand)
+FULL_SCORE = sum(problem.points for problem in GRADED)

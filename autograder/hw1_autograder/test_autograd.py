@@ -1,0 +1,212 @@
+"""The graded tests of problems 1.1 and 1.2: operations of two tensors, and autograd.
+Each says what it draws and what it calls; ./grade.sh 1 compares what it returns."""
+
+from graded import away_from_zero, constant, graded, leaf, my, positive
+
+
+def run_operation(operation, a, b, upstream):
+    """forward and backward of a Function, called directly as in problem 1.1."""
+    ctx = my.ContextManager()
+    grad_output = constant(upstream)
+    output = operation.forward(ctx, leaf(a), leaf(b))
+    grad_a, grad_b = operation.backward(ctx, grad_output)
+    return {
+        "output of forward": output,
+        "gradient of a": grad_a,
+        "gradient of b": grad_b,
+        "upstream gradient, afterwards": grad_output,
+    }
+
+
+@graded("addtest", a=(3, 4), b=(3, 4), upstream=(3, 4))
+def test_addition(given):
+    return run_operation(my.F.Add, given.a, given.b, given.upstream)
+
+
+@graded("addtest", a=(2, 3), b=(2, 3))
+def test_operator_plus(given):
+    return {"a + b": constant(given.a) + constant(given.b)}
+
+
+@graded("subtest", a=(3, 4), b=(3, 4))
+def test_operator_minus(given):
+    return {"a - b": constant(given.a) - constant(given.b)}
+
+
+@graded("subtest", a=(3, 4), b=(3, 4), upstream=(3, 4))
+def test_subtraction(given):
+    return run_operation(my.F.Sub, given.a, given.b, given.upstream)
+
+
+@graded("subtest", a=(2, 3, 4), b=(2, 3, 4), upstream=(2, 3, 4))
+def test_subtraction_of_three_axes(given):
+    return run_operation(my.F.Sub, given.a, given.b, given.upstream)
+
+
+@graded("multest", a=(3, 4), b=(3, 4))
+def test_operator_times(given):
+    return {"a * b": constant(given.a) * constant(given.b)}
+
+
+@graded("multest", a=(3, 4), b=(3, 4), upstream=(3, 4))
+def test_multiplication(given):
+    return run_operation(my.F.Mul, given.a, given.b, given.upstream)
+
+
+@graded("multest", a=(3, 3), b=(3, 3), upstream=(3, 3))
+def test_multiplication_of_square_matrices_is_by_entry(given):
+    return run_operation(my.F.Mul, given.a, given.b, given.upstream)
+
+
+@graded("divtest", a=(3, 4), b=away_from_zero(3, 4))
+def test_operator_divided_by(given):
+    return {"a / b": constant(given.a) / constant(given.b)}
+
+
+@graded("divtest", a=(3, 4), b=away_from_zero(3, 4), upstream=(3, 4))
+def test_division(given):
+    return run_operation(my.F.Div, given.a, given.b, given.upstream)
+
+
+@graded("divtest", a=(5,), b=away_from_zero(5), upstream=(5,))
+def test_division_of_vectors(given):
+    return run_operation(my.F.Div, given.a, given.b, given.upstream)
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3))
+def test_a_result_requires_grad_when_an_operand_does(given):
+    a, b = leaf(given.a), leaf(given.b)
+    c, d = constant(given.a), constant(given.b)
+    results = {"leaf + leaf": a + b, "leaf + constant": a + d, "constant + leaf": c + b,
+               "constant + constant": c + d, "result + constant": (a + b) + c}
+    flags = {}
+    for name, result in results.items():
+        flags[f"({name}).requires_grad"] = result.requires_grad
+        flags[f"({name}).is_leaf"] = result.is_leaf
+    return flags
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3))
+def test_backward_starts_from_ones(given):
+    a, b = leaf(given.a), leaf(given.b)
+    (a + b).backward()
+    return {"gradient of a": a.grad, "gradient of b": b.grad}
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), c=(2, 3), weights=(2, 3))
+def test_a_chain_of_operations(given):
+    a, b, c = leaf(given.a), leaf(given.b), leaf(given.c)
+    ((a * b + c) * constant(given.weights)).backward()
+    return {"gradient of a": a.grad, "gradient of b": b.grad, "gradient of c": c.grad}
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), c=(2, 3))
+def test_the_example_of_the_handout(given):
+    a, b, c = leaf(given.a), leaf(given.b), leaf(given.c)
+    d = a + a * b
+    e = (d + c) + my.Tensor([3.0, 3.0, 3.0] * 2).reshape(2, 3)
+    e.backward()
+    return {"e": e, "gradient of a": a.grad, "gradient of b": b.grad, "gradient of c": c.grad}
+
+
+@graded("autogradtest", a=(2, 3), weights=(2, 3))
+def test_a_leaf_used_twice_by_one_operation(given):
+    a = leaf(given.a)
+    ((a * a) * constant(given.weights)).backward()
+    return {"gradient of a": a.grad}
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), p=(2, 3), q=(2, 3))
+def test_a_result_used_twice(given):
+    a, b = leaf(given.a), leaf(given.b)
+    shared = a * b
+    (shared * constant(given.p) + shared * constant(given.q)).backward()
+    return {"gradient of a": a.grad, "gradient of b": b.grad}
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), p=(2, 3), q=(2, 3), r=(2, 3))
+def test_a_result_used_early_and_late(given):
+    a, b = leaf(given.a), leaf(given.b)
+    shared = a * b
+    late = (shared * constant(given.p)) * constant(given.q)
+    ((late + shared) * constant(given.r)).backward()
+    first = {"gradient of a, used late first": a.grad, "gradient of b, used late first": b.grad}
+    a, b = leaf(given.a), leaf(given.b)
+    shared = a * b
+    late = (shared * constant(given.p)) * constant(given.q)
+    ((shared + late) * constant(given.r)).backward()
+    return {**first, "gradient of a, used early first": a.grad,
+            "gradient of b, used early first": b.grad}
+
+
+@graded("autogradtest", a=(2, 3), weights=(6, 2, 3))
+def test_six_results_each_used_twice(given):
+    a = leaf(given.a)
+    result = a
+    for weights in given.weights:
+        result = result * constant(weights) + result
+    result.backward()
+    return {"gradient of a": a.grad}
+
+
+@graded("autogradtest", a=(2, 3), c=(2, 3))
+def test_a_constant_gets_no_gradient(given):
+    a, c = leaf(given.a), constant(given.c)
+    (a * c + c).backward()
+    return {"gradient of a": a.grad, "gradient of the constant": c.grad}
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), weights=(2, 3))
+def test_gradients_are_stored_on_leaves_only(given):
+    a, b = leaf(given.a), leaf(given.b)
+    product = a * b
+    result = product * constant(given.weights)
+    result.backward()
+    return {"gradient of a": a.grad, "(a * b).grad": product.grad,
+            "(a * b * weights).grad": result.grad}
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), weights=(2, 3))
+def test_backward_twice_adds_the_gradients_twice(given):
+    a, b = leaf(given.a), leaf(given.b)
+    result = (a * b) * constant(given.weights)
+    result.backward()
+    result.backward()
+    return {"gradient of a": a.grad, "gradient of b": b.grad}
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), p=(2, 3), q=(2, 3))
+def test_gradients_of_two_computations_add_up(given):
+    a, b = leaf(given.a), leaf(given.b)
+    ((a + b) * constant(given.p)).backward()
+    (a * constant(given.q)).backward()  # must leave the gradient of b as it is
+    return {"gradient of a": a.grad, "gradient of b": b.grad}
+
+
+@graded("autogradtest", a=positive(2, 3), weights=(3, 2))
+def test_operations_of_one_tensor(given):
+    a = leaf(given.a)
+    (a.log().T() * constant(given.weights)).reshape(6).backward()
+    return {"gradient of a": a.grad}
+
+
+@graded("autogradtest")
+def test_visits(given):
+    """Ungraded: how often one node runs in a chain of 8 results that are each used twice."""
+    visits = []
+
+    class Counted(my.Function):
+        @staticmethod
+        def forward(ctx, a):
+            return my.Tensor(a.data + 0, requires_grad=a.requires_grad, is_leaf=not a.requires_grad)
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            visits.append(1)
+            return grad_output
+
+    result = Counted.apply(my.Tensor(1.0, requires_grad=True))
+    for _ in range(8):
+        result = result + result
+    result.backward()
+    return {"visits": len(visits)}

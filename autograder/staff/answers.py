@@ -1,0 +1,538 @@
+"""Works out what the graded tests expect, from formulas in NumPy alone: no mytorch is imported.
+python3 autograder/staff/answers.py [--seed N] [FILE] writes it; --referee asks PyTorch instead."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+GRADER = Path(__file__).resolve().parents[1] / "hw1_autograder"
+sys.path.insert(0, str(GRADER))
+
+import test_autograd  # noqa: E402, F401  (registers its tests in graded.CASES)
+import test_mlp  # noqa: E402, F401
+from by_hand import (  # noqa: E402
+    SGD, BatchNorm, CrossEntropy, Linear, ReLU, WeighedSum, differentiate, evaluate, forward,
+    gradient, train_forward, wrong)
+from graded import CASES  # noqa: E402
+from judge import as_array, close  # noqa: E402
+from problems import BY_KEY  # noqa: E402
+
+SEED = 11785
+FILE = GRADER / "answers.json"
+UNGRADED = "test_visits"
+
+
+def gradients(g, f, **formulas):
+    """The labelled gradients of the sum of ``f()`` by the drawn inputs of these names."""
+    return {f"gradient of {name}": gradient(formula, f, getattr(g, name))
+            for name, formula in formulas.items()}
+
+
+# From here on ``g`` is what the tests call ``given``: the drawn inputs of one test.
+# 1.1 Operations of two tensors
+
+
+def operation(g, f, by_a, by_b):
+    """Results of the operation f(a, b), whose derivatives are ``by_a`` and ``by_b``."""
+    upstream = np.ones_like(g.upstream) if wrong("the upstream gradient ignored") else g.upstream
+    grad_a, grad_b = upstream * by_a, upstream * by_b
+    if np.ndim(by_a) and wrong("the gradients of a and b in each other's place"):
+        grad_a, grad_b = grad_b, grad_a
+    overwritten = wrong("the gradient of a, written over the upstream gradient")
+    return {"output of forward": f(g.a, g.b),
+            **gradients(g, lambda: g.upstream * f(g.a, g.b), a=grad_a, b=grad_b),
+            "upstream gradient, afterwards": grad_a if overwritten else g.upstream}
+
+
+def minus(a, b):
+    if wrong("a + b instead of a - b"):
+        return a + b
+    return b - a if wrong("b - a instead of a - b") else a - b
+
+
+def times(a, b):
+    square = a.shape == a.shape[::-1]
+    return a @ b if square and wrong("the matrix product a @ b instead of a * b") else a * b
+
+
+def divided_by(a, b):
+    return b / a if wrong("b / a instead of a / b") else a / b
+
+
+def division(g):
+    by_b = -g.a / g.b**2
+    if wrong("-a/b instead of -a/b²"):
+        by_b = -g.a / g.b
+    if wrong("-1/b² instead of -a/b²"):
+        by_b = -1 / g.b**2
+    by_a = g.b if wrong("times b instead of divided by b") else 1 / g.b
+    return operation(g, divided_by, by_a, by_b)
+
+
+OPERATIONS = {
+    "test_addition": lambda g: operation(g, np.add, 1, 1),
+    "test_operator_plus": lambda g: {"a + b": g.a + g.b},
+    "test_operator_minus": lambda g: {"a - b": minus(g.a, g.b)},
+    "test_subtraction": lambda g: operation(g, minus, 1, -1),
+    "test_subtraction_of_three_axes": lambda g: operation(g, minus, 1, -1),
+    "test_operator_times": lambda g: {"a * b": times(g.a, g.b)},
+    "test_multiplication": lambda g: operation(g, times, g.b, g.a),
+    "test_multiplication_of_square_matrices_is_by_entry":
+        lambda g: operation(g, times, g.b, g.a),
+    "test_operator_divided_by": lambda g: {"a / b": divided_by(g.a, g.b)},
+    "test_division": division,
+    "test_division_of_vectors": division,
+}
+
+
+# 1.2 Autograd
+
+FIRST = "only the first of several gradients kept"
+LAST = "only the last of several gradients kept (assigned instead of added?)"
+
+
+def arriving(first, last):
+    """What two paths, or two calls of backward, bring to one place: their sum."""
+    if first is last and wrong("only one of two gradients kept"):
+        return first
+    if wrong(FIRST):
+        return first
+    if wrong(LAST):
+        return last
+    twice = wrong("the first gradient counted twice (passed on too early, or left from before?)")
+    return first + last + (first if twice else 0)
+
+
+def flags_of_results(g):
+    requires = {"leaf + leaf": True, "leaf + constant": True, "constant + leaf": True,
+                "constant + constant": False, "result + constant": True}
+    return {f"({result}).{flag}": required == (flag == "requires_grad")
+            for result, required in requires.items() for flag in ("requires_grad", "is_leaf")}
+
+
+def chain(g):
+    grad = g.weights
+    if wrong("the gradient not handed down: each operation starts from ones"):
+        grad = np.ones_like(g.a)
+    return gradients(g, lambda: (g.a * g.b + g.c) * g.weights, a=grad * g.b, b=grad * g.a, c=grad)
+
+
+def used_early_and_late(g):
+    def labelled(order, shared):
+        found = gradients(g, lambda: (g.a * g.b * g.p * g.q + g.a * g.b) * g.r,
+                          a=shared * g.b, b=shared * g.a)
+        return {f"{label}, used {order} first": grad for label, grad in found.items()}
+
+    return {**labelled("late", arriving(g.p * g.q * g.r, g.r)),
+            **labelled("early", arriving(g.r, g.p * g.q * g.r))}
+
+
+def six_used_twice(g):
+    by_a = (0 if wrong(LAST) else g.weights) + (0 if wrong(FIRST) else np.ones_like(g.weights))
+    return gradients(g, lambda: g.a * (g.weights + 1).prod(axis=0), a=by_a.prod(axis=0))
+
+
+def one_tensor(g):
+    grad = g.weights.T
+    if wrong("the gradient not handed down: each operation starts from ones"):
+        grad = np.ones_like(g.a)
+    if wrong("the gradient of T() reshaped, not transposed"):
+        grad = g.weights.reshape(g.a.shape)
+    return gradients(g, lambda: np.log(g.a).T * g.weights, a=grad / g.a)
+
+
+AUTOGRAD = {
+    "test_a_result_requires_grad_when_an_operand_does": flags_of_results,
+    "test_backward_starts_from_ones": lambda g: gradients(
+        g, lambda: g.a + g.b, a=np.ones_like(g.a), b=np.ones_like(g.b)),
+    "test_a_chain_of_operations": chain,
+    "test_the_example_of_the_handout": lambda g: {
+        "e": g.a + g.a * g.b + g.c + 3, **gradients(
+            g, lambda: g.a + g.a * g.b + g.c + 3,
+            a=arriving(np.ones_like(g.a), g.b), b=g.a, c=np.ones_like(g.c))},
+    "test_a_leaf_used_twice_by_one_operation": lambda g: gradients(
+        g, lambda: g.a**2 * g.weights, a=arriving(g.weights, g.weights) * g.a),
+    "test_a_result_used_twice": lambda g: gradients(
+        g, lambda: g.a * g.b * g.p + g.a * g.b * g.q,
+        a=arriving(g.p, g.q) * g.b, b=arriving(g.p, g.q) * g.a),
+    "test_a_result_used_early_and_late": used_early_and_late,
+    "test_six_results_each_used_twice": six_used_twice,
+    "test_a_constant_gets_no_gradient": lambda g: {
+        **gradients(g, lambda: g.a * g.c + g.c, a=g.c), "gradient of the constant": None},
+    "test_gradients_are_stored_on_leaves_only": lambda g: {
+        **gradients(g, lambda: g.a * g.b * g.weights, a=g.weights * g.b),
+        "(a * b).grad": None, "(a * b * weights).grad": None},
+    "test_backward_twice_adds_the_gradients_twice": lambda g: gradients(
+        g, lambda: 2 * g.a * g.b * g.weights,
+        a=arriving(g.weights, g.weights) * g.b, b=arriving(g.weights, g.weights) * g.a),
+    "test_gradients_of_two_computations_add_up": lambda g: gradients(
+        g, lambda: (g.a + g.b) * g.p + g.a * g.q, a=arriving(g.p, g.q), b=g.p),
+    "test_operations_of_one_tensor": one_tensor,
+}
+
+
+# 2.1 to 2.4 and 2.6 Layers and SGD: the networks that the tests build, by the names in their labels
+
+
+def linear(g):
+    return {"layer": Linear(g.weight, g.bias)}
+
+
+def linear_relu(g):
+    return {**linear(g), "relu": ReLU()}
+
+
+def batchnorm(g, **options):
+    return {"layer": BatchNorm(g.gamma, g.beta, **options)}
+
+
+def linear_batchnorm_relu(g):
+    return {"linear": Linear(g.weight, g.bias), "batchnorm": BatchNorm(g.gamma, g.beta),
+            "relu": ReLU()}
+
+
+def two_linears(g):
+    return {"layer1": Linear(g.weight, g.bias), "layer2": Linear(g.weight2, g.bias2)}
+
+
+def two_layers(g):
+    layer1, layer2 = two_linears(g).values()
+    return {"layer1": layer1, "relu1": ReLU(), "layer2": layer2, "relu2": ReLU()}
+
+
+def big_network(g):
+    return {"linear1": Linear(g.weight, g.bias), "batchnorm1": BatchNorm(g.gamma, g.beta),
+            "relu1": ReLU(), "linear2": Linear(g.weight2, g.bias2),
+            "batchnorm2": BatchNorm(g.gamma2, g.beta2), "relu2": ReLU()}
+
+
+def values(network):
+    """Parameters and running averages, with the labels of the report."""
+    return {f"{name}.{value}": getattr(layer, value)
+            for name, layer in network.items() for value in layer.state}
+
+
+def averages(network):
+    return {label: value for label, value in values(network).items() if ".running_" in label}
+
+
+def flags(*parameters):
+    return {f"{parameter}.{flag}": True for parameter in parameters
+            for flag in ("is_leaf", "requires_grad", "is_parameter")}
+
+
+def weighed(network, g, **options):
+    return differentiate(network, g.x, WeighedSum(g.upstream), **options)
+
+
+def linear_used_twice(g):
+    first, last = Linear(g.weight, g.bias), Linear(g.weight, g.bias)
+    last.forward(first.forward(g.x))
+    if wrong("the input of the last call taken for both (kept on the layer, not in ctx?)"):
+        first.x = last.x
+    by_last, grad = last.backward(g.upstream)
+    by_first, _ = first.backward(grad)
+    return {f"gradient of layer.{name}": gradient(
+        by_last[name] + by_first[name],
+        lambda: last.forward(first.forward(g.x)) * g.upstream, getattr(first, name))
+        for name in Linear.parameters}
+
+
+def relu_backward(g):
+    relu = ReLU()
+    relu.forward(g.z)
+    _, grad = relu.backward(g.upstream)
+    # At 0 there is no derivative; by definition it shall be the one of z < 0.
+    below = np.where(g.z == 0, -1, g.z)
+    return {"gradient of z": gradient(grad, lambda: relu.forward(below) * g.upstream, below)}
+
+
+def train(network, g, **options):
+    """Take a step with each batch of g.x; returns the gradients of the last."""
+    optimizer = SGD(network, **options)
+    for x, upstream in zip(g.x, g.upstream):
+        found = optimizer.step(x, WeighedSum(upstream))
+    return found
+
+
+def trained(g, network, *parameters, **options):
+    """What training makes of the network, and the flags that the parameters keep."""
+    train(network, g, **options)
+    return {**values(network), **flags(*parameters)}
+
+
+def one_step(g):
+    network = linear_relu(g)
+    SGD(network, lr=0.3).step(g.x, WeighedSum(g.upstream))
+    return {**values(network), **flags("weight", "bias")}
+
+
+def zero_grad(g):
+    network = linear_relu(g)
+    train(network, g, lr=0.3)
+    return values(network)
+
+
+def three_batches(g):
+    network, results = batchnorm(g), {}
+    for batch, x in enumerate(g.x * [3.0, 1.0, 0.2] + [1.0, -2.0, 0.5], start=1):
+        train_forward(network, x)
+        results.update({f"after batch {batch}, {label}": value
+                        for label, value in averages(network).items()})
+    return results
+
+
+def another_momentum(g):
+    network = batchnorm(g, momentum=0.4)
+    train_forward(network, g.x)
+    return averages(network)
+
+
+def evaluation(g):
+    network = batchnorm(g)
+    train_forward(network, g.x)
+    return {"output in evaluation": evaluate(network, g.other),
+            "output in evaluation, one row": evaluate(network, g.row), **averages(network)}
+
+
+def trained_and_evaluated(g):
+    network = linear_batchnorm_relu(g)
+    train(network, g, lr=0.1)
+    outputs = {"output in evaluation": evaluate(network, g.other),
+               "output in training again": train_forward(network, g.other)}
+    return {**values(network), **outputs}
+
+
+def big_network_trained_and_evaluated(g):
+    network = big_network(g)
+    optimizer = SGD(network, lr=0.05)
+    for x, upstream in zip(g.x, g.upstream):
+        optimizer.step(x, WeighedSum(upstream))
+        outputs = {"output in evaluation": evaluate(network, g.other),
+                   "output in evaluation, one row": evaluate(network, g.row)}
+    return {**values(network), **outputs}
+
+
+LAYERS = {
+    "test_linear_forward": lambda g: {"output": forward(linear(g), g.x)},
+    "test_linear_forward_of_one_row": lambda g: {"output": forward(linear(g), g.x)},
+    "test_linear_backward": lambda g: weighed(linear(g), g),
+    "test_linear_backward_of_one_row": lambda g: weighed(linear(g), g, also_by_x=False),
+    "test_linear_used_twice": linear_used_twice,
+    "test_relu_forward": lambda g: {"ReLU()(z)": ReLU().forward(g.z)},
+    "test_linear_relu_forward": lambda g: {"output": forward(linear_relu(g), g.x)},
+    "test_relu_backward_at_and_around_zero": relu_backward,
+    "test_linear_relu_backward": lambda g: weighed(linear_relu(g), g),
+    "test_two_layers_forward": lambda g: {"output": forward(two_layers(g), g.x)},
+    "test_two_layers_backward": lambda g: weighed(two_layers(g), g),
+    "test_one_step": one_step,
+    "test_zero_grad_between_steps": zero_grad,
+    "test_steps_of_two_layers": lambda g: trained(g, two_layers(g), "weight1", "weight2", lr=0.1),
+    "test_batchnorm_forward": lambda g: {"output": forward(batchnorm(g), g.x)},
+    "test_batchnorm_forward_with_another_eps":
+        lambda g: {"output": forward(batchnorm(g, eps=0.1), g.x)},
+    "test_linear_batchnorm_relu_forward":
+        lambda g: {"output": forward(linear_batchnorm_relu(g), g.x)},
+    "test_batchnorm_backward": lambda g: weighed(batchnorm(g), g),
+    "test_linear_batchnorm_relu_backward": lambda g: weighed(linear_batchnorm_relu(g), g),
+    "test_running_averages_over_three_batches": three_batches,
+    "test_running_averages_with_another_momentum": another_momentum,
+    "test_evaluation_uses_the_running_averages_and_keeps_them": evaluation,
+    "test_linear_batchnorm_relu_trained_and_evaluated": trained_and_evaluated,
+    "test_two_layers_with_batchnorm_trained_and_evaluated": big_network_trained_and_evaluated,
+    "test_momentum_over_four_steps":
+        lambda g: trained(g, linear(g), "weight", "bias", lr=0.1, momentum=0.8),
+    "test_each_parameter_has_a_momentum_of_its_own":
+        lambda g: trained(g, two_linears(g), lr=0.1, momentum=0.5),
+}
+
+
+# 2.5 Cross entropy
+
+
+def by_logits(logits, loss):
+    return {"gradient of the logits":
+            gradient(loss.backward(logits), lambda: loss.forward(logits), logits)}
+
+
+def large(g):
+    return 1000 * np.sign(g.logits) + g.logits
+
+
+def trained_with_cross_entropy(g, **options):
+    network, results = big_network(g), {}
+    optimizer = SGD(network, **options)
+    for step, (x, labels) in enumerate(zip(g.x, g.labels.reshape(len(g.x), -1)), start=1):
+        criterion = CrossEntropy(labels)
+        results[f"loss of batch {step}"] = criterion.forward(forward(network, x))
+        optimizer.step(x, criterion)
+    return {**results, **values(network), "output in evaluation": evaluate(network, g.other)}
+
+
+CROSS_ENTROPY = {
+    "test_cross_entropy_forward":
+        lambda g: {"loss": CrossEntropy(g.labels).forward(forward(linear(g), g.x))},
+    "test_cross_entropy_of_large_logits":
+        lambda g: {"loss": CrossEntropy(g.labels).forward(large(g))},
+    "test_cross_entropy_of_one_row":
+        lambda g: {"loss": CrossEntropy(g.labels).forward(g.logits)},
+    "test_cross_entropy_backward": lambda g: by_logits(g.logits, CrossEntropy(g.labels)),
+    "test_linear_cross_entropy_backward":
+        lambda g: differentiate(linear(g), g.x, CrossEntropy(g.labels)),
+    "test_cross_entropy_within_a_larger_computation":
+        lambda g: by_logits(g.logits, CrossEntropy(g.labels, g.factor)),
+    "test_cross_entropy_backward_of_large_logits":
+        lambda g: by_logits(large(g), CrossEntropy(g.labels)),
+    "test_big_network_trained_with_cross_entropy":
+        lambda g: trained_with_cross_entropy(g, lr=0.2),
+    "test_big_network_trained_with_momentum":
+        lambda g: trained_with_cross_entropy(g, lr=0.1, momentum=0.7),
+}
+
+
+# All of them, and the file
+
+WORKED_OUT_BY = {**OPERATIONS, **AUTOGRAD, **LAYERS, **CROSS_ENTROPY}
+
+
+def recorded(result):
+    """A result as it stands in the file: None, a flag, or shape and values of an array."""
+    if result is None or isinstance(result, bool):
+        return result
+    array = np.asarray(result, dtype=np.float64)
+    return {"shape": list(array.shape), "values": array.ravel().tolist()}
+
+
+def same(plain, other):
+    return plain["shape"] == other["shape"] and close(as_array(plain), as_array(other)).all()
+
+
+def add_mistake(answer, mistake, result):
+    """Note beside an answer what the mistake makes of it, if that is finite and new there."""
+    plain = recorded(result)
+    if isinstance(answer, dict) and np.isfinite(plain["values"]).all():
+        known = [answer, *answer.get("mistakes", {}).values()]
+        if not any(same(plain, other) for other in known):
+            answer.setdefault("mistakes", {})[mistake] = plain
+
+
+def work_out(case, seed, sections):
+    """The answers to one graded test: label → answer, with its mistakes.
+
+    Args:
+        case (graded.Case): the test.
+        seed (int): of its inputs.
+        sections (dict): mistake → the part of the homework, such as "2.4", where it was first
+            noted; added to. Later parts, which only build on that one, do not record it again.
+    """
+    def results():
+        return WORKED_OUT_BY[case.name](case.draw(seed))
+
+    wrong.noted = {}
+    answers = {label: recorded(result) for label, result in results().items()}
+    section = BY_KEY[case.key].number[:3]
+    for mistake in [m for m in wrong.noted if sections.setdefault(m, section) == section]:
+        try:
+            with wrong.making(mistake):
+                mistaken = results()
+        except ValueError:  # shapes that do not fit: it ends there, not in wrong numbers
+            continue
+        for label, answer in answers.items():
+            add_mistake(answer, mistake, mistaken[label])
+    return answers
+
+
+def work_out_all(seed):
+    """What the file holds: the seed, and the answers to every graded test."""
+    sections = {}
+    with np.errstate(all="ignore"):  # some mistakes divide by zero
+        return {"seed": seed, "answers": {name: work_out(case, seed, sections)
+                                          for name, case in CASES.items() if name != UNGRADED}}
+
+
+def as_json(seed):
+    """The text of the file, with one label to a line, so that a person can compare two of them."""
+    cases = []
+    for name, answers in work_out_all(seed)["answers"].items():
+        lines = [f" {json.dumps(label)}: {json.dumps(answer, allow_nan=False)}"
+                 for label, answer in answers.items()]
+        cases.append(json.dumps(name) + ": {\n" + ",\n".join(lines) + "}")
+    return f'{{"seed": {seed}, "answers": {{\n' + ",\n".join(cases) + "}}\n"
+
+
+def referee(seed):
+    """Print how far some large cases are from what PyTorch makes of the same inputs."""
+    try:
+        import torch
+        from torch import nn
+    except ImportError:
+        sys.exit("--referee needs PyTorch, which is not installed here")
+
+    def tensor(array):
+        return torch.tensor(array, requires_grad=array.dtype == np.float64)
+
+    def filled(network, *arrays):
+        for parameter, array in zip(network.double().parameters(), arrays):
+            parameter.data = torch.tensor(array)
+        return network
+
+    def differentiated(network, x, loss):
+        x = tensor(x)
+        loss(network(x)).backward()
+        return [parameter.grad for parameter in network.parameters()] + [x.grad]
+
+    def cross_entropy(labels):
+        return lambda logits: nn.functional.cross_entropy(logits, tensor(labels))
+
+    def trained(g, **options):
+        network = filled(
+            nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(),
+                          nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU()),
+            g.weight, g.bias, g.gamma, g.beta, g.weight2, g.bias2, g.gamma2, g.beta2)
+        optimizer, losses = torch.optim.SGD(network.parameters(), **options), []
+        for x, labels in zip(g.x, g.labels.reshape(len(g.x), -1)):
+            optimizer.zero_grad()
+            losses.append(cross_entropy(labels)(network(tensor(x))))
+            losses[-1].backward()
+            optimizer.step()
+        state = [v for k, v in network.state_dict().items() if "num_batches" not in k]
+        return losses + state + [network.eval()(tensor(g.other))]
+
+    by_pytorch = {
+        "test_batchnorm_backward": lambda g: differentiated(
+            filled(nn.BatchNorm1d(3), g.gamma, g.beta), g.x,
+            lambda output: (output * tensor(g.upstream)).sum()),
+        "test_linear_cross_entropy_backward": lambda g: differentiated(
+            filled(nn.Linear(4, 3), g.weight, g.bias), g.x, cross_entropy(g.labels)),
+        "test_cross_entropy_backward_of_large_logits": lambda g: differentiated(
+            nn.Identity(), large(g), cross_entropy(g.labels)),
+        "test_big_network_trained_with_cross_entropy": lambda g: trained(g, lr=0.2),
+        "test_big_network_trained_with_momentum": lambda g: trained(g, lr=0.1, momentum=0.7),
+    }
+    for name, results in by_pytorch.items():
+        ours = list(WORKED_OUT_BY[name](CASES[name].draw(seed)).values())
+        theirs = [result.detach().numpy() for result in results(CASES[name].draw(seed))]
+        assert len(ours) == len(theirs)
+        apart = max(np.abs(a - b).max() / max(np.abs(b).max(), 1e-6)
+                    for a, b in zip(ours, theirs))
+        print(f"{name:44} largest relative difference {apart:.1e}")
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description="Write the answers to the graded tests.")
+    parser.add_argument("file", nargs="?", default=str(FILE), metavar="FILE")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of the inputs; default {SEED}")
+    parser.add_argument("--referee", action="store_true",
+                        help="write nothing; print the largest relative differences from PyTorch")
+    options = parser.parse_args(arguments)
+    if options.referee:
+        referee(options.seed)
+    else:
+        Path(options.file).write_text(as_json(options.seed), encoding="ascii")
+
+
+if __name__ == "__main__":
+    main()

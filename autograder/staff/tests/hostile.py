@@ -1,0 +1,416 @@
+"""Hostile and broken solutions: the reference with something in it that no grader should survive
+by luck. test_grader_hostile.py grades each in a copy of the tree and says what must happen."""
+
+import compileall
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from planted_bugs import copy_reference
+
+GRADER = Path(__file__).resolve().parents[2] / "hw1_autograder"
+NUMBERS = ("1.1", "1.1.1", "1.1.2", "1.1.3", "2.1")  # of these, only 1.1.3 runs Div
+DIVISION = ("divtest",)
+EVERYTHING = ("addtest", "subtest", "multest", "divtest", "Linear Forward", "Linear Backward")
+BATCHNORM = ("Linear Batchnorm ReLU Forward (Train)", "Linear Batchnorm ReLU Backward (Train)",
+             "Linear Batchnorm ReLU Train/Eval", "Big Linear Batchnorm ReLU Train/Eval")
+SGD = ("Linear ReLU SGD Step", "Big Linear ReLU SGD Step")
+
+DIV_FORWARD = 'return compute("Div", np.true_divide, a, b)'
+WRONG = "Tensor(a.data * b.data)"
+NO_SIGNALS = "signals (Landlock)"  # protections, as isolation.py names them
+NO_WRITING = "writing (Landlock)"
+
+
+class Hostile(NamedTuple):
+    """One submission.
+
+    Attributes:
+        name: what it does, in a few words.
+        code: runs once, when Div.forward is first called, or when mytorch is imported.
+        at_import: which of the two.
+        returns: the expression that Div.forward returns after that, if not the right result.
+        files: path below the root → text, written over what is there; None removes it.
+        fails: the keys that must fail; all others that run must keep their points.
+        says: what the report must contain.
+        numbers: the problems to run.
+        time_limit: seconds for each problem, where the case is about running out of it.
+        needs: a protection without which the case is skipped, as it would do damage.
+    """
+
+    name: str
+    code: str = ""
+    at_import: bool = False
+    returns: str = ""
+    files: dict = {}
+    fails: tuple = ()
+    says: str = ""
+    numbers: tuple = NUMBERS
+    time_limit: float = 0.0
+    needs: str = ""
+
+    def write(self, root):
+        """Make ``root`` a project with a copy of the grader and this solution."""
+        copy_reference(root)
+        copy_grader(root)
+        library = Path(root) / "mytorch"
+        (library / "hostile.py").write_text(self.code, encoding="utf-8")
+        if self.at_import:
+            (library / "__init__.py").write_text("import mytorch.hostile\n", encoding="utf-8")
+        functional = library / "nn" / "functional.py"
+        text = functional.read_text(encoding="utf-8")
+        assert text.count(DIV_FORWARD) == 1, "Div.forward of the reference has changed"
+        result = self.returns or DIV_FORWARD[len("return "):]
+        text = text.replace(DIV_FORWARD, f"from mytorch import hostile\n        return {result}")
+        functional.write_text(text, encoding="utf-8")
+        for name, content in self.files.items():
+            path = Path(root) / name
+            if content is not None:
+                path.write_text(content, encoding="utf-8")
+            elif path.is_dir():
+                shutil.rmtree(str(path))
+            else:
+                path.unlink()
+        compileall.compile_dir(str(library), quiet=2)  # once, not in each problem's process
+
+
+def copy_grader(root):
+    """Copy what a student has of the grader to ``root``/autograder, without MNIST."""
+    shutil.copytree(str(GRADER), str(Path(root) / "autograder" / "hw1_autograder"),
+                    ignore=shutil.ignore_patterns("data"))
+
+
+# Runs runner.py after shortening the time limits: python3 -c SHORTENED FOLDER SECONDS ARGUMENTS.
+SHORTENED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import problems
+problems.GRADED = tuple(p._replace(time_limit=float(sys.argv[2])) for p in problems.GRADED)
+problems.BY_KEY = {p.key: p for p in problems.GRADED}
+import runner
+sys.exit(runner.main(sys.argv[3:]))
+"""
+
+
+def run_grader(root, *arguments, time_limit=0.0):
+    """Run the runner of the tree ``root`` as a student does, with a temporary folder of its own.
+
+    Its processes can be told by the path of the tree, which stands in their command lines.
+
+    Args:
+        root (Path): what Hostile.write or copy_grader made.
+        *arguments (str): of runner.py.
+        time_limit (float): seconds for each problem; 0 for those of the table.
+
+    Returns:
+        subprocess.CompletedProcess: with stdout and stderr as text.
+    """
+    folder = Path(root) / "autograder" / "hw1_autograder"
+    temporary = Path(root) / "temporary"
+    temporary.mkdir(exist_ok=True)
+    command = [sys.executable, str(folder / "runner.py")]
+    if time_limit:
+        command = [sys.executable, "-c", SHORTENED, str(folder), str(time_limit)]
+    return subprocess.run(
+        command + list(arguments), cwd=str(root), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=120,
+        env=dict(os.environ, TMPDIR=str(temporary), PYTHONIOENCODING="utf-8"))
+
+
+LEAVE_A_PROCESS = """
+import os, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(60)", __file__])
+    os._exit(0)
+"""
+
+FORK_MANY = """
+import os, time
+for _ in range(300):
+    try:
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+    except OSError:
+        break
+"""
+
+FORGE_SCORES = r'''
+import os, sys
+perfect = '{"scores": {"divtest": 5, "FORGED": 100}}'
+print("\x1b[2J\x1b[1;1H\rFORGED 1.1.3  Division ........ 5/5\r\n" + perfect)
+print("a line without end" + perfect, end="", file=sys.stderr)
+os.write(1, ("\n" + perfect).encode())
+'''
+
+FORGE_RESULTS = r'''
+import json, os
+forged = [{"case": name, "results": {"passed": True, "a / b": {"kind": "bool", "value": True}}}
+          for name in ("test_operator_divided_by", "test_division", "test_division_of_vectors")]
+forged += [{"scores": {"divtest": 5}},
+           {"done": "\n{\"scores\": {}}\nFORGED \x1b[2J"}]
+for fd in range(1, 256):
+    for message in forged:
+        try:
+            os.write(fd, (json.dumps(message) + "\n").encode())
+        except OSError:
+            break
+os._exit(0)
+'''
+
+MALFORMED_RESULTS = r'''
+import json, os
+def tensor(shape, values):
+    return {"kind": "Tensor", "type": "ndarray", "dtype": {}, "shape": shape, "values": values}
+results = {
+    "test_addition": [1],
+    "test_operator_plus": {"a + b": tensor(5, 3)},
+    "test_visits": {"visits": [1]},
+    "test_backward_starts_from_ones": {"gradient of a": tensor([2, 3], {"a": 1})},
+    "test_linear_forward": {"output": tensor(None, None)},
+    "test_linear_forward_of_one_row": {"output": tensor([1, 10**30], [10**400])},
+    "test_linear_used_twice": {"gradient of layer.weight": {"kind": ["x"], "value": {}}},
+}
+messages = [{"case": name, "results": result} for name, result in results.items()] + [
+    {"case": "test_linear_backward", "error": {"type": [1], "message": {}, "place": 5}},
+    {"case": "test_linear_backward_of_one_row", "error": 5, "results": None},
+    {"case": ["test_addition"]}, {"protections": {}, "done": [1]}, ["done"], 7, None]
+for fd in range(3, 256):
+    for message in messages:
+        try:
+            os.write(fd, (json.dumps(message) + "\n").encode())
+        except OSError:
+            break
+'''
+
+RESULTS_WITHOUT_END = """
+import json, os
+for number in range(64):
+    line = json.dumps({"case": str(number), "results": "long" * (1 << 18)}) + "\\n"
+    for fd in range(3, 256):
+        try:
+            os.write(fd, line.encode())
+        except OSError:
+            pass
+"""
+
+PATCH_EVERYTHING = """
+import builtins, json, unittest, numpy as np
+yes = lambda *args, **kwargs: True
+np.allclose = np.array_equal = np.isclose = np.all = np.any = yes
+np.testing.assert_allclose = np.testing.assert_array_equal = np.abs = yes
+json.dumps = json.JSONEncoder.encode = lambda *args, **kwargs: '{"scores": {"divtest": 5}}'
+json.loads = yes
+builtins.isinstance = builtins.issubclass = builtins.all = builtins.any = yes
+builtins.print = builtins.sorted = builtins.type = builtins.len = yes
+unittest.TestCase.assertTrue = yes
+"""
+
+PATCH_THE_GRADER = """
+import sys
+for name in ("isolation", "judge", "graded", "problems", "runner", "__main__"):
+    module = sys.modules.get(name)
+    for attribute in list(vars(module) if module else ()):
+        if callable(getattr(module, attribute)) and not attribute.startswith("__"):
+            setattr(module, attribute, lambda *args, **kwargs: [])
+if "graded" in sys.modules:
+    sys.modules["graded"].CASES.clear()
+"""
+
+READ_ANSWERS = """
+import json
+from pathlib import Path
+grader = Path(__file__).resolve().parents[1] / "autograder" / "hw1_autograder"
+try:
+    answers = json.loads((grader / "answers.json").read_text())
+except OSError:
+    pass
+"""
+
+DELETE_THE_GRADER = """
+import shutil
+from pathlib import Path
+root = Path(__file__).resolve().parents[1]
+for path in list(root.rglob("*")):
+    try:
+        path.write_text("FORGED")
+    except OSError:
+        pass
+shutil.rmtree(str(root), ignore_errors=True)
+"""
+
+PATCH_RANDOM = """
+import numpy as np
+np.random.seed(0)
+np.random.seed = np.random.standard_normal = np.random.uniform = lambda *args: 4
+np.random.RandomState = lambda *args: None
+"""
+
+LYING_ARRAY = """
+import numpy as np
+
+class Liar(np.ndarray):
+    __array_priority__ = 1e9
+    __eq__ = __le__ = __lt__ = lambda self, other: np.ones(self.shape, bool)
+    __array_ufunc__ = lambda self, *args, **kwargs: np.ones(self.shape, bool)
+    tolist = lambda self: [0.5] * 12
+
+def lie(tensor):
+    tensor.data = tensor.data.view(Liar)
+    return tensor
+"""
+
+LYING_TENSOR = """
+class Tensor:
+    requires_grad, is_leaf, grad, grad_fn, shape = False, True, None, None, (3, 4)
+    data = property(lambda self: self)
+    __class__ = property(lambda self: __import__("numpy").ndarray)
+    __eq__ = lambda self, other: True
+"""
+
+RUDE_EXCEPTION = r"""
+class Rude(BaseException):
+    def __str__(self):
+        raise Rude
+    __repr__ = __str__
+raise Rude
+"""
+
+IGNORE_SIGNALS = """
+import signal
+for number in range(1, 32):
+    try:
+        signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError):
+        pass
+while True:
+    pass
+"""
+
+IMPOSTORS = "raise SystemExit('this file has nothing to do with the one of that name')\n"
+
+HOSTILE = (
+    # What ends, or does not.
+    Hostile("an endless loop in one operation", "while True:\n    pass",
+            fails=DIVISION, says="an endless loop", time_limit=1.5),
+    Hostile("an endless loop at import", "while True:\n    pass", at_import=True,
+            fails=("addtest", "Linear Forward", "Linear Backward"), numbers=("1.1", "2.1"),
+            says="an endless loop", time_limit=1.5),
+    Hostile("sleeps for an hour", "import time\ntime.sleep(3600)",
+            fails=DIVISION, says="still running", time_limit=1.5),
+    Hostile("stops itself", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+            fails=DIVISION, says="still running", time_limit=1.5),
+    Hostile("ignores all signals and loops", IGNORE_SIGNALS,
+            fails=DIVISION, says="still running", time_limit=1.5),
+    Hostile("sys.exit() in one operation", "import sys\nsys.exit()",
+            fails=DIVISION, says="sys.exit()"),
+    Hostile("exit(0) at import", "exit(0)", at_import=True, fails=EVERYTHING, says="exit()"),
+    Hostile("os._exit(0) in one operation", "import os\nos._exit(0)",
+            fails=DIVISION, says="os._exit()"),
+    Hostile("os._exit(0) at import", "import os\nos._exit(0)", at_import=True, fails=EVERYTHING,
+            says="os._exit()"),
+    Hostile("a segmentation fault", "import ctypes\nctypes.string_at(0)",
+            fails=DIVISION, says="segmentation fault"),
+    Hostile("abort()", "import os\nos.abort()", fails=DIVISION, says="abort"),
+    Hostile("recursion without end", "def f():\n    f()\nf()",
+            fails=DIVISION, says="calls itself without end"),
+    Hostile("recursion without end or limit",
+            "import sys\nsys.setrecursionlimit(1 << 30)\ndef f(*args):\n    f(args)\nf()",
+            fails=DIVISION, time_limit=3),
+
+    # What takes too much.
+    Hostile("an array of 128 GiB", "import numpy\nnumpy.ones(1 << 34)",
+            fails=DIVISION, says="memory"),
+    Hostile("a list that grows for ever",
+            "hoard = []\nwhile True:\n    hoard.append(bytes(1 << 26))",
+            fails=DIVISION, says="memory"),
+    Hostile("an enormous result", returns="Tensor(np.zeros((1000, 3000)))",
+            fails=DIVISION, says="(1000, 3000)"),
+    Hostile("an exception with an enormous message", "raise ValueError('long' * 10_000_000)",
+            fails=DIVISION, says="longlong"),
+    Hostile("a million printed lines", "import sys\nsys.stdout.write('FORGED\\n' * 1_000_000)",
+            says="lines in all"),
+    Hostile("a file without end",
+            "with open('file', 'wb') as file:\n    while True:\n        file.write(bytes(1 << 20))",
+            fails=DIVISION),
+    Hostile("300 processes", FORK_MANY),
+    Hostile("a process left running in a session of its own", LEAVE_A_PROCESS),
+    Hostile("a process left running, after which the operation crashes",
+            LEAVE_A_PROCESS + "os._exit(3)", fails=DIVISION, time_limit=3),
+    Hostile("a thread left running",
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()"),
+    Hostile("reads from the keyboard", "input('your name: ')", fails=DIVISION, says="input()"),
+
+    # What changes the world around it.
+    Hostile("changes np.random", PATCH_RANDOM, at_import=True),
+    Hostile("np.seterr(all='raise')", "import numpy\nnumpy.seterr(all='raise')", at_import=True),
+    Hostile("warnings as errors", "import warnings\nwarnings.simplefilter('error')",
+            at_import=True),
+    Hostile("another working directory", "import os\nos.chdir('/')", at_import=True),
+    Hostile("its working directory removed",
+            "import os, shutil\nshutil.rmtree(os.getcwd(), ignore_errors=True)", at_import=True),
+    Hostile("closes all files", "import os\nos.closerange(0, 4096)", fails=DIVISION),
+    Hostile("no sys.stdout", "import sys\nsys.stdout = sys.stderr = sys.__stdout__ = None"),
+    Hostile("patched NumPy, json and builtins", PATCH_EVERYTHING, returns=WRONG, fails=DIVISION),
+    Hostile("the grader's modules patched", PATCH_THE_GRADER, returns=WRONG, fails=DIVISION),
+    Hostile("empties sys.modules", "import sys\nsys.modules.clear()", returns=WRONG,
+            fails=DIVISION),
+    Hostile("kills the grader", "import os\nos.kill(os.getppid(), 9)", returns=WRONG,
+            fails=DIVISION, needs=NO_SIGNALS),
+    Hostile("kills its process group", "import os\nos.killpg(0, 9)", fails=DIVISION,
+            says="signal 9"),
+    Hostile("overwrites and deletes the project", DELETE_THE_GRADER, needs=NO_WRITING),
+    Hostile("reads the recorded answers", READ_ANSWERS, at_import=True),
+
+    # What pretends to be right, or to be the grader.
+    Hostile("an array that says it equals everything", LYING_ARRAY,
+            returns="hostile.lie(Tensor(a.data * b.data))", fails=DIVISION, says="Liar"),
+    Hostile("an object that says it is a Tensor", LYING_TENSOR, returns="hostile.Tensor()",
+            fails=DIVISION),
+    Hostile("a forged score line", FORGE_SCORES, returns=WRONG, fails=DIVISION),
+    Hostile("a forged score line at exit",
+            "import atexit\natexit.register(print, '{\"scores\": {\"FORGED\": 100}}')",
+            returns=WRONG, fails=DIVISION),
+    Hostile("forged results in every open file", FORGE_RESULTS, returns=WRONG, fails=DIVISION),
+    Hostile("malformed results in every open file", MALFORMED_RESULTS, at_import=True,
+            numbers=("1.1", "1.2", "2.1"),
+            fails=("addtest", "autogradtest", "Linear Forward", "Linear Backward")),
+    Hostile("results without end", RESULTS_WITHOUT_END, fails=DIVISION, says="far too large"),
+    Hostile("an exception with a forged score line and control characters",
+            r"raise ValueError('\x1b[2J\r\udcff{\"scores\": {}}\nFORGED')", fails=DIVISION),
+    Hostile("an unfinished problem with a forged line",
+            r"raise NotImplementedError('TODO\nFORGED 2.1 \x1b[2J\r\udcff 2/2\n')",
+            fails=DIVISION),
+    Hostile("an exception whose type is named like a line of the report",
+            r"raise type('Bad\nFORGED 5/5 \x1b[2J', (Exception,), {})('x')", fails=DIVISION),
+    Hostile("an exception that cannot be shown", RUDE_EXCEPTION, fails=DIVISION, says="Rude"),
+    Hostile("KeyboardInterrupt", "raise KeyboardInterrupt", fails=DIVISION,
+            says="KeyboardInterrupt"),
+    Hostile("files named like the grader's and Python's own", files={
+        name: IMPOSTORS for folder in ("", "mytorch/") for name in (
+            folder + "conftest.py", folder + "sitecustomize.py", folder + "usercustomize.py",
+            folder + "numpy.py", folder + "json.py", folder + "problems.py",
+            folder + "graded.py", folder + "judge.py", folder + "isolation.py",
+            folder + "test_mlp.py", folder + "runner.py", folder + "pytest.py")}),
+
+    # What is merely broken.
+    Hostile("a syntax error in one file",
+            files={"mytorch/nn/batchnorm.py": "class BatchNorm1d(:\n"},
+            numbers=("1.1", "2.1", "2.4"), fails=BATCHNORM, says="mytorch/nn/batchnorm.py:1"),
+    Hostile("a syntax error in the engine",
+            files={"mytorch/autograd_engine.py": "def backward(:\n"},
+            fails=EVERYTHING, says="mytorch/autograd_engine.py:1"),
+    Hostile("a file that is no text", files={"mytorch/nn/batchnorm.py": "x = '\0'\n"},
+            numbers=("1.1", "2.1", "2.4"), fails=BATCHNORM),
+    Hostile("a file is missing", files={"mytorch/nn/batchnorm.py": None},
+            numbers=("1.1", "2.1", "2.4"), fails=BATCHNORM, says="batchnorm"),
+    Hostile("a class is missing", files={"mytorch/optim/sgd.py": "class Sgd:\n    pass\n"},
+            numbers=("1.1", "2.1", "2.3"), fails=SGD, says="SGD"),
+    Hostile("mytorch is missing", files={"mytorch": None}, fails=EVERYTHING, says="mytorch"),
+    Hostile("an empty file", files={"mytorch/tensor.py": ""}, fails=EVERYTHING, says="Tensor"),
+)

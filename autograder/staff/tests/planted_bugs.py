@@ -1,0 +1,618 @@
+"""Typical mistakes of students, each as a textual change of the reference solution.
+test_grader.py demands that the grader catches every one; bug_table.py shows how it does."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+REFERENCE = Path(__file__).resolve().parents[3] / "mytorch"
+
+
+class Bug(NamedTuple):
+    """One mistake.
+
+    Attributes:
+        number: the problem it belongs to, which must lose points.
+        name: what the student did, in plain words; unique.
+        file: the file it is in, below mytorch/.
+        old, new: a text that occurs once in the reference, and what stands there instead.
+        also: further pairs of old and new for the same file.
+    """
+
+    number: str
+    name: str
+    file: str
+    old: str
+    new: str
+    also: tuple = ()
+
+    def plant(self, root):
+        """Make ``root``/mytorch a copy of the reference with this mistake in it."""
+        copy_reference(root)
+        (Path(root) / "mytorch" / self.file).write_text(self.patched(), encoding="utf-8")
+
+    def patched(self):
+        """The text of the file with the mistake in it.
+
+        Raises:
+            ValueError: if the reference has changed so that ``old`` is no longer found.
+        """
+        text = (REFERENCE / self.file).read_text(encoding="utf-8")
+        for old, new in ((self.old, self.new), *self.also):
+            if text.count(old) != 1:
+                raise ValueError(f"planted bug {self.name!r}: expected once in {self.file}, "
+                                 f"found {text.count(old)} times:\n{old}")
+            text = text.replace(old, new)
+        return text
+
+
+def copy_reference(root):
+    """Copy the reference solution to ``root``/mytorch."""
+    shutil.copytree(str(REFERENCE), str(Path(root) / "mytorch"))
+
+
+TENSOR, ENGINE, FUNCTIONAL = "tensor.py", "autograd_engine.py", "nn/functional.py"
+LINEAR, MODULE, SEQUENTIAL = "nn/linear.py", "nn/module.py", "nn/sequential.py"
+ACTIVATIONS, BATCHNORM = "nn/activations.py", "nn/batchnorm.py"
+OPTIMIZER, SGD = "optim/optimizer.py", "optim/sgd.py"
+
+# Lines of the reference that several mistakes replace.
+ADD_BACKWARD = "grad_a, grad_b = (unbroadcast(grad_output.data, shape) for shape in ctx.shapes)"
+SUB_A = "grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))"
+SUB_B = "grad_b = Tensor(unbroadcast(-grad_output.data, ctx.shapes[1]))"
+MUL_A = "grad_a = Tensor(unbroadcast(grad_output.data * b.data, a.shape))"
+MUL_B = "grad_b = Tensor(unbroadcast(grad_output.data * a.data, b.shape))"
+DIV_B_VALUE = "-grad_output.data * a.data / (b.data * b.data)"
+TRAVERSAL = """\
+    awaited = count_gradients(grad_fn)
+    call_with_room_for(len(awaited), visit, grad_fn, grad_of_output, awaited, {})
+"""
+ACCUMULATE = "variable.grad = grad.copy() if variable.grad is None else variable.grad + grad"
+REQUIRES_GRAD = "output.requires_grad = any(node.ctx.needs_input_grad)"
+LINEAR_FORWARD = "return x @ self.weight.T() + self.bias"
+UNBROADCAST_SUM = "return grad.sum(axis=repeated).reshape(shape)"
+RELU_FORWARD = 'return compute("ReLU", lambda data: np.maximum(data, data.dtype.type(0)), z)'
+RELU_BACKWARD = "return Tensor(grad_output.data * (z.data > 0))"
+SEQUENTIAL_LOOP = """\
+        for layer in self.layers:
+            x = layer(x)
+        return x
+"""
+SGD_GRADIENT = "step = -self.lr * param.grad.data"
+SGD_MOMENTUM = "step = self.momentum * self.momentums[i] + step"
+SGD_STORE = "self.momentums[i] = step = step.astype(param.data.dtype, copy=False)"
+SGD_UPDATE = "param.data = param.data + step"
+MATMUL_A = "grad_a = grad_output.data @ np.swapaxes(b.data, -1, -2)"
+MATMUL_B = "grad_b = np.swapaxes(np.swapaxes(grad_output.data, -1, -2) @ a.data, -1, -2)"
+BN_IF_EVALUATION = "        if not self.is_train:\n"
+BN_EVALUATION_STD = "(self.running_var + self.eps).sqrt()"
+BN_EVALUATION = "return (x - self.running_mean) * scale + self.beta"
+BN_STD = "std = np.sqrt(variance + self.eps)"
+BN_APPLY = "return F.BatchNorm.apply(x, self.gamma, self.beta, mean, std)"
+BN_UPDATE_VAR = "self.update(self.running_var, squares / (m - 1))"
+BN_GRADIENT = "(grad - grad_beta / m - normalized * (grad_gamma / m))"
+BN_AVERAGE = "average.data = (1 - self.momentum) * average.data + self.momentum * batch_value"
+CE_SHIFT = "shifted = logits.data - logits.data.max(axis=1, keepdims=True)"
+CE_LOSS = "return Tensor((np.log(sums[:, 0]) - shifted[ctx.rows]).sum() / len(shifted))"
+CE_GRADIENT = "return Tensor(grad_output.data * grad / len(grad)), None"
+CE_APPLY = "return CrossEntropy.apply(predicted, target)"
+
+BUGS = (
+    # 1.1 Add is given, but students extend it.
+    Bug("1.1", "Add: upstream gradient ignored", FUNCTIONAL,
+        ADD_BACKWARD, "grad_a, grad_b = (np.ones(shape) for shape in ctx.shapes)"),
+    Bug("1.1", "Add: gradient of b always summed over the rows", FUNCTIONAL,
+        ADD_BACKWARD, "grad_a, grad_b = grad_output.data, grad_output.data.sum(axis=0)"),
+
+    # 1.1.1 Subtraction
+    Bug("1.1.1", "Sub: gradient of b without its minus", FUNCTIONAL,
+        "unbroadcast(-grad_output.data, ctx.shapes[1])",
+        "unbroadcast(grad_output.data, ctx.shapes[1])"),
+    Bug("1.1.1", "Sub: both gradients negative", FUNCTIONAL,
+        SUB_A, "grad_a = Tensor(unbroadcast(-grad_output.data, ctx.shapes[0]))"),
+    Bug("1.1.1", "Sub: upstream gradient ignored", FUNCTIONAL,
+        SUB_A, "grad_a = Tensor(np.ones(ctx.shapes[0]))",
+        also=((SUB_B, "grad_b = Tensor(-np.ones(ctx.shapes[1]))"),)),
+    Bug("1.1.1", "Sub: forward adds (copied from Add)", FUNCTIONAL,
+        'compute("Sub", np.subtract, a, b)', 'compute("Sub", np.add, a, b)'),
+    Bug("1.1.1", "Sub: negates the upstream gradient in place", FUNCTIONAL,
+        SUB_B, "grad_output.data *= -1\n            grad_b = Tensor(grad_output.data)"),
+    Bug("1.1.1", "Sub: gradients are ndarrays, not Tensors", FUNCTIONAL,
+        SUB_A, "grad_a = grad_output.data",
+        also=((SUB_B, "grad_b = -grad_output.data"),)),
+    Bug("1.1.1", "Sub: one gradient instead of two", FUNCTIONAL,
+        SUB_B, "return grad_a"),
+    Bug("1.1.1", "operator - calls Add", TENSOR,
+        'F.Sub.apply(self, as_operand(other, self, "-"))',
+        'F.Add.apply(self, as_operand(other, self, "-"))'),
+    Bug("1.1.1", "operator - with its operands exchanged", TENSOR,
+        'F.Sub.apply(self, as_operand(other, self, "-"))',
+        'F.Sub.apply(as_operand(other, self, "-"), self)'),
+
+    # 1.1.2 Multiplication
+    Bug("1.1.2", "Mul: gradients exchanged", FUNCTIONAL,
+        "return grad_a, grad_b\n        # END SOLUTION 1.1.2",
+        "return grad_b, grad_a\n        # END SOLUTION 1.1.2"),
+    Bug("1.1.2", "Mul: upstream gradient ignored", FUNCTIONAL,
+        MUL_A, "grad_a = Tensor(b.data)", also=((MUL_B, "grad_b = Tensor(a.data)"),)),
+    Bug("1.1.2", "Mul: upstream gradient ignored for b alone", FUNCTIONAL,
+        MUL_B, "grad_b = Tensor(a.data)"),
+    Bug("1.1.2", "Mul: matrix product instead of entry by entry", FUNCTIONAL,
+        'compute("Mul", np.multiply, a, b)',
+        'compute("Mul", np.matmul if a.shape == b.shape[::-1] else np.multiply, a, b)'),
+    Bug("1.1.2", "Mul: saves twice, so that the second replaces the first", FUNCTIONAL,
+        'ctx.save_for_backward(a, b)\n        return compute("Mul"',
+        'ctx.save_for_backward(a)\n        ctx.save_for_backward(b)\n        return compute("Mul"'),
+    Bug("1.1.2", "Mul: gradient as output / factor, nan where a factor is 0", FUNCTIONAL,
+        MUL_A, "grad_a = Tensor(grad_output.data * (a.data * b.data) / a.data)"),
+    Bug("1.1.2", "Mul: gradients are multiplied into the upstream gradient in place", FUNCTIONAL,
+        MUL_A, "grad_output.data *= b.data\n            grad_a = Tensor(grad_output.data)"),
+    Bug("1.1.2", "operator * not written", TENSOR,
+        'return F.Mul.apply(self, as_operand(other, self, "*"))',
+        'raise NotImplementedError("TODO (1.1.2)")'),
+
+    # 1.1.3 Division
+    Bug("1.1.3", "Div: gradient of b without its minus", FUNCTIONAL,
+        DIV_B_VALUE, "grad_output.data * a.data / (b.data * b.data)"),
+    Bug("1.1.3", "Div: divisor not squared in the gradient of b", FUNCTIONAL,
+        DIV_B_VALUE, "-grad_output.data * a.data / b.data"),
+    Bug("1.1.3", "Div: numerator forgotten in the gradient of b", FUNCTIONAL,
+        DIV_B_VALUE, "-grad_output.data / (b.data * b.data)"),
+    Bug("1.1.3", "Div: upstream gradient ignored for b", FUNCTIONAL,
+        DIV_B_VALUE, "-a.data / (b.data * b.data)"),
+    Bug("1.1.3", "Div: gradients exchanged", FUNCTIONAL,
+        "        return grad_a, grad_b\n        # END SOLUTION 1.1.3",
+        "        return grad_b, grad_a\n        # END SOLUTION 1.1.3"),
+    Bug("1.1.3", "Div: floor division", FUNCTIONAL,
+        'compute("Div", np.true_divide, a, b)', 'compute("Div", np.floor_divide, a, b)'),
+    Bug("1.1.3", "Div: a small constant added to the divisor", FUNCTIONAL,
+        'compute("Div", np.true_divide, a, b)',
+        'compute("Div", lambda a, b: a / (b + 1e-5), a, b)'),
+
+    # 1.2 Autograd: flags and nodes
+    Bug("1.2", "results require grad only if all operands do", ENGINE,
+        REQUIRES_GRAD, "output.requires_grad = all(node.ctx.needs_input_grad)"),
+    Bug("1.2", "results always require grad", ENGINE,
+        REQUIRES_GRAD, "output.requires_grad = True"),
+    Bug("1.2", "results require grad if the first operand does", ENGINE,
+        REQUIRES_GRAD, "output.requires_grad = node.ctx.needs_input_grad[0]"),
+    Bug("1.2", "results stay leaves", ENGINE,
+        "output.is_leaf = not output.requires_grad", "output.is_leaf = True"),
+    Bug("1.2", "results are never leaves, not even of constants", ENGINE,
+        "output.is_leaf = not output.requires_grad", "output.is_leaf = False"),
+    Bug("1.2", "constants get an AccumulateGrad too", ENGINE,
+        'if not getattr(arg, "requires_grad", False):\n        return None',
+        "if not is_tensor(arg):\n        return None"),
+    Bug("1.2", "constants left out of next_functions, gradients meet wrong parents", ENGINE,
+        "node.next_functions = [gradient_node(arg) for arg in args]",
+        "node.next_functions = [gradient_node(arg) for arg in args if gradient_node(arg)]"),
+    Bug("1.2", "operator - works on the data, outside the graph", TENSOR,
+        'return F.Sub.apply(self, as_operand(other, self, "-"))',
+        "return Tensor(self.data - other.data)"),
+    Bug("1.2", "operator / multiplies by 1 / data, the divisor gets no gradient", TENSOR,
+        'return F.Div.apply(self, as_operand(other, self, "/"))',
+        "return F.Mul.apply(self, Tensor(1 / other.data))"),
+
+    # 1.2 Autograd: the traversal
+    Bug("1.2", "backward() follows the first parent alone", ENGINE,
+        "zip(node.next_functions, grads):", "zip(node.next_functions[:1], grads):"),
+    Bug("1.2", "backward() follows the last parent alone", ENGINE,
+        "zip(node.next_functions, grads):", "zip(node.next_functions[-1:], grads[-1:]):"),
+    Bug("1.2", "backward() gives every parent the first gradient", ENGINE,
+        TRAVERSAL, """\
+    def recurse(node, grad):
+        grads = node.apply(grad)
+        for parent in node.next_functions:
+            if parent is not None:
+                recurse(parent, grads[0])
+    recurse(grad_fn, grad_of_output)
+"""),
+    Bug("1.2", "a shared node keeps the gradient of the last path only", ENGINE,
+        "grad = sums[parent] + grad if parent in sums else grad", "pass"),
+    Bug("1.2", "a shared node runs for the first path only ('visited')", ENGINE,
+        TRAVERSAL, """\
+    visited = set()
+    def recurse(node, grad):
+        visited.add(node)
+        for parent, grad in zip(node.next_functions, node.apply(grad)):
+            if parent is not None and parent not in visited:
+                recurse(parent, grad)
+    recurse(grad_fn, grad_of_output)
+"""),
+    Bug("1.2", "parents are kept in a dict, so that a * a has only one", ENGINE,
+        TRAVERSAL, """\
+    def recurse(node, grad):
+        for parent, grad in dict(zip(node.next_functions, node.apply(grad))).items():
+            if parent is not None:
+                recurse(parent, grad)
+    recurse(grad_fn, grad_of_output)
+"""),
+    Bug("1.2", "'visited', but leaves may be reached again", ENGINE,
+        TRAVERSAL, """\
+    visited = set()
+    def recurse(node, grad):
+        if node in visited and not isinstance(node, AccumulateGrad):
+            return
+        visited.add(node)
+        for parent, grad in zip(node.next_functions, node.apply(grad)):
+            if parent is not None:
+                recurse(parent, grad)
+    recurse(grad_fn, grad_of_output)
+"""),
+    Bug("1.2", "a shared node runs before its later gradients have come (queue)", ENGINE,
+        TRAVERSAL, """\
+    sums, queue = {grad_fn: grad_of_output}, [grad_fn]
+    while queue:
+        node = queue.pop(0)
+        for parent, grad in zip(node.next_functions, node.apply(sums[node])):
+            if parent is None or grad is None:
+                continue
+            sums[parent] = sums[parent] + grad if parent in sums else grad
+            if parent not in queue:
+                queue.append(parent)
+"""),
+    Bug("1.2", "each path hands on the sum so far, earlier ones count again", ENGINE,
+        TRAVERSAL, """\
+    sums = {}
+    def recurse(node, grad):
+        for parent, grad in zip(node.next_functions, node.apply(grad)):
+            if isinstance(parent, AccumulateGrad):
+                parent.apply(grad)
+            elif parent is not None:
+                sums[parent] = sums[parent] + grad if parent in sums else grad
+                recurse(parent, sums[parent])
+    recurse(grad_fn, grad_of_output)
+"""),
+    Bug("1.2", "gradients are added in place, into arrays that others hold too", ENGINE,
+        "grad = sums[parent] + grad if parent in sums else grad",
+        "if parent in sums:\n                sums[parent].data += grad.data\n"
+        "            grad = sums.get(parent, grad)"),
+    Bug("1.2", "nodes are 'visited' for good, a second backward() does nothing", ENGINE,
+        "def visit(node, grad, awaited, sums):",
+        "done = set()\n\n\ndef visit(node, grad, awaited, sums):\n"
+        "    if node in done:\n        return\n    done.add(node)"),
+    Bug("1.2", "sums of shared nodes are kept from one backward() to the next", ENGINE,
+        "awaited, {})", "awaited, sums_so_far)",
+        also=(("visit(parent, sums.pop(parent, None), awaited, sums)",
+               "visit(parent, sums.get(parent), awaited, sums)"),
+              ("def visit(", "sums_so_far = {}\n\n\ndef visit("))),
+    Bug("1.2", "saved tensors are thrown away after backward()", ENGINE,
+        "grads = self.function.backward(self.ctx, grad_output)",
+        "grads = self.function.backward(self.ctx, grad_output)\n"
+        "        self.ctx.saved_tensors = ()"),
+    Bug("1.2", "backward() starts from the output itself", TENSOR,
+        "ones = Tensor(np.ones(self.shape, dtype))", "ones = Tensor(self.data)"),
+    Bug("1.2", "backward() starts from a single 1", TENSOR,
+        "ones = Tensor(np.ones(self.shape, dtype))", "ones = Tensor(1.0)"),
+    Bug("1.2", "Function.apply forgets the node of the result", ENGINE,
+        "output.grad_fn = node", "pass"),
+
+    # 1.2 Autograd: what is stored
+    Bug("1.2", "a leaf's gradient is overwritten by each path", ENGINE,
+        TRAVERSAL, """\
+    def recurse(node, grad):
+        for parent, grad in zip(node.next_functions, node.apply(grad)):
+            if parent is not None:
+                recurse(parent, grad)
+    recurse(grad_fn, grad_of_output)
+""", also=((ACCUMULATE, "variable.grad = grad.copy()"),)),
+    Bug("1.2", "a new backward() forgets the gradients of the last one", ENGINE,
+        TRAVERSAL, """\
+    def clear(node):
+        if isinstance(node, AccumulateGrad):
+            node.variable.grad = None
+        for parent in node.next_functions:
+            if parent is not None:
+                clear(parent)
+    clear(grad_fn)
+""" + TRAVERSAL),
+    Bug("1.2", "the stored gradient is another's array, and added to in place", ENGINE,
+        ACCUMULATE, """\
+if variable.grad is None:
+            variable.grad = grad
+        else:
+            variable.grad.data += grad.data"""),
+    Bug("1.2", "the stored gradient is an ndarray", ENGINE,
+        ACCUMULATE, "variable.grad = grad.data + (0 if variable.grad is None else variable.grad)"),
+    Bug("1.2", "the tensor that backward() was called on gets a gradient", TENSOR,
+        "ones = Tensor(np.ones(self.shape, dtype))",
+        "ones = Tensor(np.ones(self.shape, dtype))\n        self.grad = ones"),
+    Bug("1.2", "intermediate results keep their gradients", ENGINE,
+        "output.grad_fn = node", "output.grad_fn, node.ctx.output = node, output",
+        also=(("grads = node.apply(grad) if grad is not None",
+               "if isinstance(node, BackwardFunction):\n        node.ctx.output.grad = grad\n"
+               "    grads = node.apply(grad) if grad is not None"),)),
+
+    # 2.1 Linear
+    Bug("2.1", "Linear: weight not transposed", LINEAR,
+        LINEAR_FORWARD, "return x @ self.weight + self.bias"),
+    Bug("2.1", "Linear: bias forgotten", LINEAR,
+        LINEAR_FORWARD, "return x @ self.weight.T()"),
+    Bug("2.1", "Linear: bias taken as a constant", LINEAR,
+        LINEAR_FORWARD, "return x @ self.weight.T() + Tensor(self.bias.data)"),
+    Bug("2.1", "Linear: weight taken as a constant", LINEAR,
+        LINEAR_FORWARD, "return x @ Tensor(self.weight.data.T) + self.bias"),
+    Bug("2.1", "Linear: input taken as a constant", LINEAR,
+        LINEAR_FORWARD, "return Tensor(x.data) @ self.weight.T() + self.bias"),
+    Bug("2.1", "Linear: weight transposed once, when the layer is made", LINEAR,
+        LINEAR_FORWARD, "return x @ self.transposed + self.bias",
+        also=(("self.bias = Tensor(bias, is_parameter=True)",
+               "self.bias = Tensor(bias, is_parameter=True)\n"
+               "        self.transposed = self.weight.T()"),)),
+    Bug("2.1", "Linear: weight transposed once, at the first call", LINEAR,
+        LINEAR_FORWARD,
+        'if "transposed" not in vars(self):\n            self.transposed = self.weight.T()\n'
+        "        return x @ self.transposed + self.bias"),
+    Bug("2.1", "bias gradient not summed over the batch", FUNCTIONAL,
+        UNBROADCAST_SUM, "return grad"),
+    Bug("2.1", "bias gradient averaged over the batch", FUNCTIONAL,
+        UNBROADCAST_SUM, "return grad.mean(axis=repeated).reshape(shape)"),
+    Bug("2.1", "bias gradient keeps the batch axis, shape (1, n)", FUNCTIONAL,
+        UNBROADCAST_SUM, "return grad.sum(axis=repeated, keepdims=True)"),
+    Bug("2.1", "bias gradient not summed for a batch of one row", FUNCTIONAL,
+        UNBROADCAST_SUM,
+        "return grad if len(grad) == 1 else grad.sum(axis=repeated).reshape(shape)"),
+    Bug("2.1", "MatMul: upstream gradient ignored", FUNCTIONAL,
+        MATMUL_A, MATMUL_A.replace("grad_output.data", "np.ones(grad_output.shape)"),
+        also=((MATMUL_B, MATMUL_B.replace("grad_output.data", "np.ones(grad_output.shape)")),)),
+    Bug("2.1", "MatMul: gradient of b is Gᵀ A, the transpose of Aᵀ G", FUNCTIONAL,
+        MATMUL_B, "grad_b = grad_output.data.T @ a.data"),
+    Bug("2.1", "MatMul: gradient of a is G B where B is square", FUNCTIONAL,
+        MATMUL_A,
+        "square = b.shape[0] == b.shape[1]\n"
+        "            grad_a = grad_output.data @ (b.data if square else b.data.T)"),
+    Bug("2.1", "MatMul: gradient of the weight divided by the batch size", FUNCTIONAL,
+        MATMUL_B, MATMUL_B + " / len(a.data)"),
+    Bug("2.1", "MatMul: operands saved on the class, a second layer replaces them", FUNCTIONAL,
+        'ctx.save_for_backward(a, b)\n        return compute("MatMul"',
+        'MatMul.saved = a, b\n        return compute("MatMul"',
+        also=((MATMUL_A, "a, b = MatMul.saved\n            " + MATMUL_A),
+              (MATMUL_B, "a, b = MatMul.saved\n            " + MATMUL_B))),
+
+    # 2.2 ReLU
+    Bug("2.2", "ReLU: derivative 1 at 0", FUNCTIONAL,
+        RELU_BACKWARD, "return Tensor(grad_output.data * (z.data >= 0))"),
+    Bug("2.2", "ReLU: mask from the sign of the upstream gradient", FUNCTIONAL,
+        RELU_BACKWARD, "return Tensor(grad_output.data * (grad_output.data > 0))"),
+    Bug("2.2", "ReLU: upstream gradient ignored", FUNCTIONAL,
+        RELU_BACKWARD, "return Tensor((z.data > 0).astype(float))"),
+    Bug("2.2", "ReLU: gradient passes everywhere", FUNCTIONAL,
+        RELU_BACKWARD, "return Tensor(grad_output.data)"),
+    Bug("2.2", "ReLU: absolute value", FUNCTIONAL,
+        RELU_FORWARD, 'return compute("ReLU", np.abs, z)'),
+    Bug("2.2", "ReLU: sets negative entries of its input to 0 in place", FUNCTIONAL,
+        RELU_FORWARD, 'z.data[z.data < 0] = 0\n        return compute("ReLU", np.copy, z)'),
+    Bug("2.2", "ReLU: sets entries of the upstream gradient to 0 in place", FUNCTIONAL,
+        RELU_BACKWARD, "grad_output.data[z.data <= 0] = 0\n        return grad_output"),
+    Bug("2.2", "ReLU: mask kept on the class, a second ReLU replaces it", FUNCTIONAL,
+        "ctx.save_for_backward(z)\n        return compute(\"ReLU\"",
+        "ReLU.z = z\n        return compute(\"ReLU\"",
+        also=(("(z,) = ctx.saved_tensors\n        " + RELU_BACKWARD,
+               "z = ReLU.z\n        " + RELU_BACKWARD),)),
+    Bug("2.2", "ReLU layer works on the data, outside the graph", ACTIVATIONS,
+        "return F.ReLU.apply(x)", "return type(x)(x.data * (x.data > 0))"),
+
+    # 2.2 Sequential
+    Bug("2.2", "Sequential: returns inside the loop, after the first layer", SEQUENTIAL,
+        SEQUENTIAL_LOOP, SEQUENTIAL_LOOP.replace("        return", "            return")),
+    Bug("2.2", "Sequential: every layer gets the input, the last one counts", SEQUENTIAL,
+        SEQUENTIAL_LOOP, """\
+        for layer in self.layers:
+            output = layer(x)
+        return output
+"""),
+    Bug("2.2", "Sequential: layers in reversed order", SEQUENTIAL,
+        "for layer in self.layers:", "for layer in reversed(self.layers):"),
+    Bug("2.2", "Sequential: last layer left out", SEQUENTIAL,
+        "for layer in self.layers:", "for layer in self.layers[:-1]:"),
+    Bug("2.2", "Sequential: first two layers only", SEQUENTIAL,
+        "for layer in self.layers:", "for layer in self.layers[:2]:"),
+    Bug("2.2", "Sequential: hands on the data without its graph", SEQUENTIAL,
+        "x = layer(x)", "x = layer(type(x)(x.data))"),
+
+    # 2.3 SGD
+    Bug("2.3", "SGD: goes up instead of down", SGD,
+        SGD_GRADIENT, "step = self.lr * param.grad.data"),
+    Bug("2.3", "SGD: learning rate forgotten", SGD,
+        SGD_GRADIENT, "step = -param.grad.data"),
+    Bug("2.3", "SGD: always the default learning rate", SGD,
+        "self.lr = lr\n", "self.lr = 0.001\n"),
+    Bug("2.3", "SGD: the new value is a local variable, the parameter stays", SGD,
+        SGD_UPDATE, "param = param + step"),
+    Bug("2.3", "SGD: the new Tensor goes into its list, the layer keeps the old one", SGD,
+        SGD_UPDATE, "self.params[i] = type(param)(param.data + step, is_parameter=True)"),
+    Bug("2.3", "SGD: parameter loses requires_grad", SGD,
+        SGD_UPDATE, "param.data = param.data + step\n            param.requires_grad = False"),
+    Bug("2.3", "SGD: parameter loses is_parameter", SGD,
+        SGD_UPDATE, "param.__init__(param.data + step, requires_grad=True)"),
+    Bug("2.3", "SGD: parameter becomes the result of an operation", SGD,
+        SGD_UPDATE, "vars(param).update(vars(param + type(param)(step)))"),
+    Bug("2.3", "SGD: data becomes a Tensor", SGD,
+        SGD_UPDATE, "param.data = type(param)(param.data + step)"),
+    Bug("2.3", "SGD: steps with the first parameter only", SGD,
+        SGD_UPDATE, "param.data = param.data + step\n            return"),
+    Bug("2.3", "SGD: steps with weights only, not with biases", SGD,
+        "if param.grad is None:", "if param.grad is None or len(param.shape) == 1:"),
+    Bug("2.3", "SGD: parameters are an iterator, exhausted after one use", SGD,
+        "self.momentums = [np.zeros_like(param.data) for param in self.params]",
+        "self.momentums = [np.zeros_like(param.data) for param in self.params]\n"
+        "        self.params = iter(self.params)"),
+    Bug("2.3", "zero_grad() does nothing", OPTIMIZER,
+        "param.grad = None", "pass"),
+    Bug("2.3", "zero_grad() reaches the first parameter only", OPTIMIZER,
+        "param.grad = None", "param.grad = None\n            break"),
+    Bug("2.3", "zero_grad() sets the parameter to 0 instead of its gradient", OPTIMIZER,
+        "param.grad = None", "param.grad = None\n            param.data = param.data * 0"),
+
+    # 2.4 BatchNorm: training
+    Bug("2.4", "BatchNorm: normalises with the unbiased variance", BATCHNORM,
+        "return mean, squares / m", "return mean, squares / (m - 1)"),
+    Bug("2.4", "BatchNorm: ε added after the root", BATCHNORM,
+        BN_STD, "std = np.sqrt(variance) + self.eps",
+        also=((BN_EVALUATION_STD, "(self.running_var.sqrt() + self.eps)"),)),
+    Bug("2.4", "BatchNorm: ε forgotten", BATCHNORM,
+        BN_STD, "std = np.sqrt(variance)",
+        also=((BN_EVALUATION_STD, "self.running_var.sqrt()"),)),
+    Bug("2.4", "BatchNorm: ε always the default", BATCHNORM,
+        "self.eps = eps", "self.eps = 1e-5"),
+    Bug("2.4", "BatchNorm: gamma and beta exchanged", BATCHNORM,
+        BN_APPLY, BN_APPLY.replace("self.gamma, self.beta", "self.beta, self.gamma")),
+    Bug("2.4", "BatchNorm: gamma and beta taken as constants", BATCHNORM,
+        BN_APPLY, BN_APPLY.replace("self.gamma, self.beta", "self.gamma.copy(), self.beta.copy()")),
+    Bug("2.4", "BatchNorm: mean taken as a constant in backward", FUNCTIONAL,
+        BN_GRADIENT, BN_GRADIENT.replace(" - grad_beta / m", "")),
+    Bug("2.4", "BatchNorm: variance taken as a constant in backward", FUNCTIONAL,
+        BN_GRADIENT, BN_GRADIENT.replace(" - normalized * (grad_gamma / m)", "")),
+    Bug("2.4", "BatchNorm: mean and variance constants in backward", FUNCTIONAL,
+        BN_GRADIENT, "grad"),
+    Bug("2.4", "BatchNorm: normalises each row instead of each feature", BATCHNORM,
+        BN_STD,
+        "mean = x.data.mean(axis=1, keepdims=True)\n"
+        "        variance = x.data.var(axis=1, keepdims=True)\n        " + BN_STD),
+    Bug("2.4", "BatchNorm: m is the number of features, not of rows", BATCHNORM,
+        "m = len(x)", "m = x.shape[1]"),
+    Bug("2.4", "BatchNorm: normalises with the running averages in training", BATCHNORM,
+        BN_STD,
+        "mean, variance = self.running_mean.data, self.running_var.data\n        " + BN_STD),
+    Bug("2.4", "BatchNorm: takes the mean off its input in place", FUNCTIONAL,
+        "ctx.normalized = (x.data - mean) / std",
+        "x.data -= mean\n        ctx.normalized = x.data / std"),
+
+    # 2.4 BatchNorm: running averages and evaluation
+    Bug("2.4", "BatchNorm: stores the biased variance", BATCHNORM,
+        BN_UPDATE_VAR, "self.update(self.running_var, squares / m)"),
+    Bug("2.4", "BatchNorm: momentum the other way round", BATCHNORM,
+        BN_AVERAGE,
+        "average.data = self.momentum * average.data + (1 - self.momentum) * batch_value"),
+    Bug("2.4", "BatchNorm: momentum always the default", BATCHNORM,
+        "self.momentum = momentum", "self.momentum = 0.1"),
+    Bug("2.4", "BatchNorm: running averages never updated", BATCHNORM,
+        BN_AVERAGE, "pass"),
+    Bug("2.4", "BatchNorm: running variance not updated", BATCHNORM,
+        BN_UPDATE_VAR, "pass"),
+    Bug("2.4", "BatchNorm: running variance starts at 0", BATCHNORM,
+        "self.running_var = Tensor(np.ones(num_features))",
+        "self.running_var = Tensor(np.zeros(num_features))"),
+    Bug("2.4", "BatchNorm: running averages updated in evaluation too", BATCHNORM,
+        BN_IF_EVALUATION, BN_IF_EVALUATION +
+        "            self.update(self.running_mean, x.data.mean(axis=0))\n"
+        "            self.update(self.running_var, x.data.var(axis=0))\n"),
+    Bug("2.4", "BatchNorm: batch statistics in evaluation too", BATCHNORM,
+        BN_IF_EVALUATION, "        if False:\n"),
+    Bug("2.4", "BatchNorm: evaluation with the running mean but the batch's variance", BATCHNORM,
+        BN_EVALUATION_STD, "(Tensor(x.data.var(axis=0)) + self.eps).sqrt()"),
+    Bug("2.4", "BatchNorm: evaluation of a single row with that row as the mean", BATCHNORM,
+        BN_EVALUATION,
+        "mean = x.copy() if len(x.data) == 1 else self.running_mean\n            "
+        + BN_EVALUATION.replace("self.running_mean", "mean")),
+    Bug("2.4", "BatchNorm: refuses a single row in evaluation too", BATCHNORM,
+        BN_IF_EVALUATION,
+        '        if len(x.data) < 2:\n            raise ValueError("a batch of one")\n'
+        + BN_IF_EVALUATION),
+    Bug("2.4", "BatchNorm: ε forgotten in evaluation", BATCHNORM,
+        BN_EVALUATION_STD, "self.running_var.sqrt()"),
+    Bug("2.4", "BatchNorm: running averages shared by layers of one size", BATCHNORM,
+        "self.running_mean = Tensor(np.zeros(num_features))",
+        "self.running_mean = means.setdefault(num_features, Tensor(np.zeros(num_features)))",
+        also=(("self.running_var = Tensor(np.ones(num_features))",
+               "self.running_var = vars_.setdefault(num_features, Tensor(np.ones(num_features)))"),
+              ("class BatchNorm1d(Module):",
+               "means, vars_ = {}, {}\n\n\nclass BatchNorm1d(Module):"))),
+    Bug("2.4", "BatchNorm: asks a flag of its own, which eval() does not know", BATCHNORM,
+        BN_IF_EVALUATION, "        if not self.training:\n",
+        also=(("self.num_features = num_features\n",
+               "self.num_features = num_features\n        self.training = True\n"),)),
+    Bug("2.4", "eval() does not reach the layers inside", MODULE,
+        "for module in self.modules():\n            module.is_train = is_train",
+        "self.is_train = is_train"),
+    Bug("2.4", "eval() reaches the first layer inside only", MODULE,
+        "for module in self.modules():\n            module.is_train = is_train",
+        "for module in list(self.modules())[:3]:\n            module.is_train = is_train"),
+    Bug("2.4", "train() does not come back from evaluation", MODULE,
+        "return self._set_mode(True)", "return self"),
+
+    # 2.5 Cross entropy
+    Bug("2.5", "cross entropy: sum over the batch instead of mean", FUNCTIONAL,
+        CE_LOSS, CE_LOSS.replace(" / len(shifted)", ""),
+        also=((CE_GRADIENT, CE_GRADIENT.replace(" / len(grad)", "")),)),
+    Bug("2.5", "cross entropy: sign forgotten", FUNCTIONAL,
+        CE_LOSS, CE_LOSS.replace("(np.log(sums[:, 0]) - shifted[ctx.rows])",
+                                 "(shifted[ctx.rows] - np.log(sums[:, 0]))")),
+    Bug("2.5", "cross entropy: maximum not taken off, overflows", FUNCTIONAL,
+        CE_SHIFT, "shifted = logits.data"),
+    Bug("2.5", "cross entropy: maximum not taken off in the gradient's softmax", FUNCTIONAL,
+        "return Tensor((np.log(sums[:, 0])",
+        "ctx.softmax = np.exp(logits.data) / np.exp(logits.data).sum(axis=1, keepdims=True)\n"
+        "        return Tensor((np.log(sums[:, 0])"),
+    Bug("2.5", "cross entropy: maximum of the batch taken off, not of each row", FUNCTIONAL,
+        CE_SHIFT, "shifted = logits.data - logits.data.max()"),
+    Bug("2.5", "cross entropy: log(softmax + 1e-8)", FUNCTIONAL,
+        CE_LOSS, "return Tensor(-np.log(ctx.softmax[ctx.rows] + 1e-8).mean())"),
+    Bug("2.5", "cross entropy: log(softmax), -inf where softmax is 0", FUNCTIONAL,
+        CE_LOSS, "return Tensor(-np.log(ctx.softmax[ctx.rows]).mean())"),
+    Bug("2.5", "cross entropy: softmax over the batch instead of the classes", FUNCTIONAL,
+        "sums = exponentials.sum(axis=1, keepdims=True)",
+        "sums = exponentials.sum(axis=0, keepdims=True)",
+        also=((CE_LOSS, "return Tensor(-np.log((exponentials / sums)[ctx.rows]).mean())"),)),
+    Bug("2.5", "cross entropy: labels counted from 1", FUNCTIONAL,
+        "(np.arange(len(shifted)), labels.data)", "(np.arange(len(shifted)), labels.data - 1)"),
+    Bug("2.5", "cross entropy: loss of shape (1,)", FUNCTIONAL,
+        CE_LOSS, CE_LOSS.replace("return Tensor(", "return Tensor(np.ones(1) * ")),
+    Bug("2.5", "cross entropy: a plain number, no Tensor", FUNCTIONAL,
+        CE_APPLY, "return float(CrossEntropy.apply(predicted, target).data)"),
+    Bug("2.5", "cross entropy: a new Tensor, outside the graph", FUNCTIONAL,
+        CE_APPLY, "return Tensor(CrossEntropy.apply(predicted, target).data, requires_grad=True)"),
+    Bug("2.5", "cross entropy: upstream gradient ignored", FUNCTIONAL,
+        CE_GRADIENT, CE_GRADIENT.replace("grad_output.data * ", "")),
+    Bug("2.5", "cross entropy: gradient not divided by N", FUNCTIONAL,
+        CE_GRADIENT, CE_GRADIENT.replace(" / len(grad)", "")),
+    Bug("2.5", "cross entropy: gradient divided by N twice", FUNCTIONAL,
+        CE_GRADIENT, CE_GRADIENT.replace("len(grad)", "len(grad) ** 2")),
+    Bug("2.5", "cross entropy: gradient divided by the number of classes", FUNCTIONAL,
+        CE_GRADIENT, CE_GRADIENT.replace("len(grad)", "grad.shape[1]")),
+    Bug("2.5", "cross entropy: gradient is onehot - softmax", FUNCTIONAL,
+        CE_GRADIENT, CE_GRADIENT.replace("* grad", "* -grad")),
+    Bug("2.5", "cross entropy: changes its saved softmax, wrong the second time", FUNCTIONAL,
+        "grad = ctx.softmax.copy()", "grad = ctx.softmax"),
+    Bug("2.5", "cross entropy: a batch of one row loses its batch axis", FUNCTIONAL,
+        CE_APPLY,
+        "squeezed = np.squeeze(predicted.data)\n"
+        "    assert len(squeezed) == len(target.data)\n    " + CE_APPLY),
+    Bug("2.5", "cross entropy: takes the maximum off the caller's logits in place", FUNCTIONAL,
+        CE_SHIFT,
+        "logits.data -= logits.data.max(axis=1, keepdims=True)\n        shifted = logits.data"),
+
+    # 2.6 Momentum
+    Bug("2.6", "momentum: previous step taken off instead of added", SGD,
+        SGD_MOMENTUM, "step = step - self.momentum * self.momentums[i]"),
+    Bug("2.6", "momentum: gradient damped by 1 - momentum", SGD,
+        SGD_MOMENTUM, "step = self.momentum * self.momentums[i] + (1 - self.momentum) * step"),
+    Bug("2.6", "momentum: one buffer for all parameters of a shape", SGD,
+        "self.momentums = [np.zeros_like(param.data) for param in self.params]",
+        "buffers = {param.shape: np.zeros_like(param.data) for param in self.params}\n"
+        "        self.momentums = [buffers[param.shape] for param in self.params]",
+        also=((SGD_STORE, "self.momentums[i][...] = step"),)),
+    Bug("2.6", "momentum: never stored", SGD,
+        SGD_STORE, "pass"),
+    Bug("2.6", "momentum: forgotten at every step", SGD,
+        "for i, param in enumerate(self.params):",
+        "self.momentums = [np.zeros_like(param.data) for param in self.params]\n"
+        "        for i, param in enumerate(self.params):"),
+    Bug("2.6", "momentum: Nesterov's", SGD,
+        SGD_UPDATE, "param.data = param.data + self.momentum * step - self.lr * param.grad.data"),
+    Bug("2.6", "momentum: learning rate applied once more to the step", SGD,
+        SGD_UPDATE, "param.data = param.data + (self.lr * step if self.momentum else step)"),
+    Bug("2.6", "momentum: remembers the last gradient, not the last step", SGD,
+        SGD_STORE, "self.momentums[i] = -self.lr * param.grad.data"),
+    Bug("2.6", "momentum: of weights only, not of biases", SGD,
+        SGD_MOMENTUM,
+        "if len(param.shape) > 1:\n                " + SGD_MOMENTUM),
+    Bug("2.6", "momentum: of the first parameter, used for all that fit", SGD,
+        SGD_MOMENTUM,
+        "j = 0 if self.momentums[0].shape == step.shape else i\n"
+        "            step = self.momentum * self.momentums[j] + step"),
+    Bug("2.6", "momentum: zero_grad() forgets it", OPTIMIZER,
+        "for param in self.params:\n            param.grad = None",
+        "for i, param in enumerate(self.params):\n            param.grad = None\n"
+        "            self.momentums[i] = 0 * self.momentums[i]"),
+)

@@ -1,0 +1,90 @@
+"""Hostile and broken solutions (hostile.py): each loses its own points and no others, and the
+grader ends in good order, with the true score on its last line."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from hostile import GRADER, HOSTILE, Hostile, run_grader
+from problems import GRADED, PROBLEMS
+
+QUICK = ("an endless loop in one operation", "os._exit(0) in one operation",
+         "a forged score line", "a process left running in a session of its own",
+         "patched NumPy, json and builtins", "a syntax error in one file")
+
+CASES = [pytest.param(hostile, id=hostile.name.replace(" ", "-"),
+                      marks=() if hostile.name in QUICK else pytest.mark.slow)
+         for hostile in HOSTILE]
+
+
+@pytest.fixture(scope="module")
+def protections(tmp_path_factory):
+    """What limits a student's process on this machine, as ``--verbose`` says."""
+    root = tmp_path_factory.mktemp("protections")
+    Hostile("harmless").write(root)
+    output = run_grader(root, "--verbose", "1.1").stdout
+    (line,) = [line for line in output.splitlines() if "limits: " in line]
+    return line.split("limits: ")[1].split(", ")
+
+
+@pytest.mark.parametrize("hostile", CASES)
+def test_hostile_code_costs_its_own_points_and_nothing_else(hostile, tmp_path, request):
+    if hostile.needs and hostile.needs not in request.getfixturevalue("protections"):
+        pytest.skip(f"would do damage: this system has no protection {hostile.needs!r}")
+    hostile.write(tmp_path)
+    before = contents_of(tmp_path)
+    try:
+        ended = run_grader(tmp_path, "--json", "result.json", *hostile.numbers,
+                           time_limit=hostile.time_limit)
+    finally:
+        left_running = end_processes_of(tmp_path)
+    report = ended.stdout
+    assert (ended.returncode, ended.stderr) == (0, ""), report
+
+    result = json.loads((tmp_path / "result.json").read_text())["problems"]
+    assert {p["key"] for p in result if not p["passed"]} == set(hostile.fails), report
+    points = {p.key: p.points for p in GRADED
+              if p.number in hostile.numbers and p.key not in hostile.fails}
+    expected = {problem.key: points.get(problem.key, 0) for problem in PROBLEMS}
+    assert json.loads(report.splitlines()[-1]) == {"scores": expected}
+
+    assert hostile.says in report
+    assert len(report) < 20_000
+    assert [line for line in report.split("\n") if line.startswith("FORGED")] == []
+    assert [character for character in report if character in "\x1b\r\a\b"] == []
+    assert left_running == []
+    assert os.listdir(str(tmp_path / "temporary")) == []
+    (tmp_path / "result.json").unlink()
+    assert contents_of(tmp_path) == before
+
+
+def contents_of(root):
+    """Path → bytes of all files below ``root`` but compiled ones."""
+    return {path: path.read_bytes() for path in root.rglob("*")
+            if path.is_file() and path.suffix != ".pyc"}
+
+
+def end_processes_of(root):
+    """End what still runs of the grading in ``root``; returns the command lines."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(str(root)) in command and int(folder.name) != os.getpid():
+            found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+            os.kill(int(folder.name), signal.SIGKILL)
+    return found
+
+
+def test_there_are_at_least_24_hostile_solutions_with_different_names():
+    assert len({hostile.name for hostile in HOSTILE}) == len(HOSTILE) >= 24
+    assert set(QUICK) <= {hostile.name for hostile in HOSTILE}
+
+
+def test_the_graders_own_folder_is_not_touched_by_these_tests():
+    assert (GRADER / "answers.json").is_file()
