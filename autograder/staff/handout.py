@@ -1,0 +1,263 @@
+"""Makes the students' handout from the reference solution, by the marks in its comments.
+`python3 autograder/staff/handout.py DIR [--tar]` writes the tree; the rules are in marks below."""
+
+import argparse
+import ast
+import re
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "autograder" / "hw1_autograder"))
+
+from handin import is_litter  # noqa: E402
+from problems import PROBLEMS  # noqa: E402
+
+# What students get; everything else, autograder/staff above all, stays here.
+GIVEN = ("mytorch", "hw1", "autograder/hw1_autograder", "sandbox.py", "grade.sh",
+         "create_tarball.sh", "README.md", "requirements.txt", ".gitignore", ".gitattributes",
+         ".pytest.ini")
+MADE_BY_RUNNING = ("hw1/validation_accuracy.png", "autograder/hw1_autograder/data/")
+
+# A region of the solution, as nbgrader and Otter mark theirs:
+#     # BEGIN SOLUTION 1.1.1: subtract, like Add above
+#     ...
+#     # END SOLUTION 1.1.1
+# becomes "# TODO (1.1.1): subtract, like Add above". Inside a function, where nothing follows
+# the region in its block, code is needed there: a NotImplementedError follows the comment.
+MARK = re.compile(r"^( *)# (BEGIN|END) SOLUTION (\d[\d.]*)(?:: (\S.*))?$")
+STAFF_PART = re.compile(r"<!-- BEGIN STAFF -->.*?<!-- END STAFF -->\n*", re.DOTALL)
+WITHOUT_REGION = ("1.1",)  # addition is given
+
+
+class HandoutError(Exception):
+    """A mark is wrong, or the handout would be; the message names file and line."""
+
+
+class Region(NamedTuple):
+    """A marked region: lines first to last (counted from 0, marks included) of a file."""
+
+    number: str
+    prompt: str
+    indent: str
+    first: int
+    last: int
+
+
+def find_regions(name, lines):
+    """The marked regions of a file, checked.
+
+    Raises:
+        HandoutError: for a stray or nested mark, numbers that disagree or are in no table.
+    """
+    known = {problem.number for problem in PROBLEMS}
+    regions, opened = [], None
+    for index, line in enumerate(lines):
+        where = f"{name}:{index + 1}"
+        mark = MARK.match(line)
+        if mark is None:
+            if "SOLUTION" in line and ("BEGIN" in line or "END" in line):
+                raise HandoutError(f"{where}: not a mark, but looks like one: {line.strip()}")
+            continue
+        indent, kind, number, prompt = mark.groups()
+        if number not in known:
+            raise HandoutError(f"{where}: there is no problem {number} in the table of problems")
+        if kind == "BEGIN":
+            if opened:
+                raise HandoutError(f"{where}: a region begins inside the one of line {opened[3] + 1}")
+            if not prompt:
+                raise HandoutError(f"{where}: a region needs a prompt: BEGIN SOLUTION {number}: ...")
+            opened = (number, prompt, indent, index)
+        elif opened is None or opened[0] != number:
+            raise HandoutError(f"{where}: END SOLUTION {number} without a BEGIN of that number")
+        else:
+            regions.append(Region(*opened, index))
+            opened = None
+    if opened:
+        raise HandoutError(f"{name}:{opened[3] + 1}: BEGIN SOLUTION {opened[0]} without an END")
+    return regions
+
+
+def needs_code(region, lines, tree):
+    """Whether the handout must raise there: in a function, with nothing after it in its block."""
+    inside = any(isinstance(node, ast.FunctionDef) and node.lineno - 1 < region.first
+                 and region.last <= node_end(node, lines) for node in ast.walk(tree))
+    if not inside:
+        return False
+    following = next((line for line in lines[region.last + 1:] if line.strip()), "")
+    return len(following) - len(following.lstrip()) < len(region.indent)
+
+
+def node_end(node, lines):
+    """Last line (from 0) of a function, comments at its end included."""
+    end = node.end_lineno - 1
+    column = node.col_offset
+    while end + 1 < len(lines):
+        following = lines[end + 1]
+        if following.strip() and len(following) - len(following.lstrip()) <= column:
+            break
+        end += 1
+    return end
+
+
+def hand_out(name, text, solved=()):
+    """The handout's text of a file of the reference.
+
+    Args:
+        name (str): its path, for errors.
+        text (str): its content.
+        solved (collection of str): numbers of problems whose solution stays, without marks.
+
+    Returns:
+        str: the content in the handout.
+    """
+    if name == "README.md":
+        return STAFF_PART.sub("", text)
+    if not name.endswith(".py"):
+        return text
+    lines = text.split("\n")
+    tree = ast.parse(text, name)
+    result, position = [], 0
+    for region in find_regions(name, lines):
+        result += lines[position:region.first]
+        if region.number in solved:
+            result += lines[region.first + 1:region.last]
+        else:
+            todo = f"TODO ({region.number}): {region.prompt}"
+            result.append(f"{region.indent}# {todo}")
+            if needs_code(region, lines, tree):
+                result.append(f'{region.indent}raise NotImplementedError("{todo}")')
+        position = region.last + 1
+    return "\n".join(result + lines[position:])
+
+
+def given_files(root):
+    """Paths (str, relative, sorted) of what goes into the handout."""
+    files = []
+    for given in GIVEN:
+        path = root / given
+        if not path.exists():
+            raise HandoutError(f"{given}: is missing")
+        found = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+        files += [p.relative_to(root) for p in found]
+    names = [str(path.as_posix()) for path in files if not is_litter(path)]
+    return sorted(name for name in names if not name.startswith(MADE_BY_RUNNING))
+
+
+def make(root, solved=()):
+    """The whole handout as a dict of path → text, checked.
+
+    Raises:
+        HandoutError: naming file and line, for a wrong mark or a handout that would be wrong.
+    """
+    reference = {name: (root / name).read_text(encoding="utf-8") for name in given_files(root)}
+    handout = {name: hand_out(name, text, solved) for name, text in reference.items()}
+    regions = {name: find_regions(name, text.split("\n"))
+               for name, text in reference.items() if name.endswith(".py")}
+    marked = {region.number for found in regions.values() for region in found}
+    for problem in PROBLEMS:
+        if problem.number not in marked and problem.number not in WITHOUT_REGION:
+            raise HandoutError(f"problem {problem.number} has no region in any file")
+    check_python(reference, handout, regions)
+    check_nothing_survives(reference, handout, regions, solved)
+    return handout
+
+
+def check_python(reference, handout, regions):
+    """Every file parses, and its public names and signatures are the reference's."""
+    for name, found in regions.items():
+        try:
+            given = signatures(ast.parse(handout[name], name))
+        except SyntaxError as error:
+            raise HandoutError(f"{name}:{error.lineno}: does not parse without its solution: "
+                               f"{error.msg}") from None
+        for public, (signature, line) in signatures(ast.parse(reference[name])).items():
+            removed = any(region.first < line - 1 < region.last for region in found)
+            if public in given and given[public][0] != signature or (
+                    public not in given and not removed):
+                raise HandoutError(f"{name}:{line}: {public} would change in the handout")
+
+
+def signatures(tree, prefix=""):
+    """Dict of public name → (its arguments, its line) of functions and classes."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            arguments = ast.dump(node.args) if isinstance(node, ast.FunctionDef) else "class"
+            found[prefix + node.name] = (arguments, node.lineno)
+            if isinstance(node, ast.ClassDef):
+                found.update(signatures(node, node.name + "."))
+    return found
+
+
+def check_nothing_survives(reference, handout, regions, solved):
+    """No line of a solution stands anywhere in the handout, unless it is also a given line."""
+    solutions, given_lines = {}, set()
+    for name, text in reference.items():
+        lines = text.split("\n")
+        removed = {index for region in regions.get(name, ()) if region.number not in solved
+                   for index in range(region.first, region.last + 1)}
+        for index, line in enumerate(lines):
+            if index not in removed:
+                given_lines.add(line.strip())
+            elif not MARK.match(line):
+                solutions.setdefault(line.strip(), f"{name}:{index + 1}")
+    for name, text in handout.items():
+        for number, line in enumerate(text.split("\n"), start=1):
+            stripped = line.strip()
+            if "SOLUTION 1" in stripped or "BEGIN STAFF" in stripped:
+                raise HandoutError(f"{name}:{number}: a mark would survive")
+            if stripped in solutions and stripped not in given_lines:
+                raise HandoutError(f"{name}:{number}: a line of the solution would survive, from "
+                                   f"{solutions[stripped]}: {stripped}")
+
+
+def write(handout, root, folder):
+    """Write a handout (path → text) into a new or empty folder, with the modes of ``root``."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise HandoutError(f"{folder} exists and is not an empty folder")
+    for name, text in handout.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(text.encode("utf-8"))
+        shutil.copymode(str(root / name), str(target))
+
+
+def pack(folder):
+    """Pack a folder beside itself as FOLDER.tar, without owners and times."""
+    def anonymous(member):
+        member.uid = member.gid = member.mtime = 0
+        member.uname = member.gname = ""
+        return member
+
+    tarball = folder.with_name(folder.name + ".tar")
+    with tarfile.open(str(tarball), "w", format=tarfile.USTAR_FORMAT) as tar:
+        for path in sorted(folder.rglob("*")):
+            tar.add(str(path), str(path.relative_to(folder.parent)), recursive=False,
+                    filter=anonymous)
+    return tarball
+
+
+def main():
+    """Write the handout as the command line says; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Make the students' handout.")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
+    parser.add_argument("--tar", action="store_true", help="also pack it, as DIR.tar")
+    options = parser.parse_args()
+    try:
+        handout = make(ROOT)
+        write(handout, ROOT, options.folder.resolve())
+    except HandoutError as error:
+        print(f"handout.py: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(handout)} files written to {options.folder}")
+    if options.tar:
+        print(f"packed as {pack(options.folder.resolve())}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

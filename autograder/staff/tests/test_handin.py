@@ -1,0 +1,186 @@
+"""The tarball: what goes in, always the same bytes, and what may come out of a hostile one.
+Hostile tarballs are made by hand here, member by member."""
+
+import io
+import os
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+import handin
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A copy of the reference's mytorch/ and hw1/, with a plot."""
+    for folder in handin.FOLDERS:
+        shutil.copytree(str(ROOT / folder), str(tmp_path / folder),
+                        ignore=shutil.ignore_patterns("__pycache__", "*.png"))
+    (tmp_path / handin.PLOT).write_bytes(b"\x89PNG")
+    return tmp_path
+
+
+def names_in(tarball):
+    with tarfile.open(str(tarball)) as tar:
+        return tar.getnames()
+
+
+def tar_of(path, *members):
+    """A tarball with members (name, content or a TarInfo's changes as a dict)."""
+    with tarfile.open(str(path), "w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            else:
+                for attribute, value in content.items():
+                    setattr(member, attribute, value)
+                tar.addfile(member)
+    return path
+
+
+def unpacked(tmp_path, *members):
+    """Names of the files that come out of a tarball of such members, and the remarks."""
+    out = tmp_path / "out"
+    out.mkdir()
+    remarks = handin.unpack(tar_of(tmp_path / "handin.tar", *members), out)
+    return sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()), remarks
+
+
+def test_it_holds_the_sources_and_the_plot_and_nothing_else(tree):
+    for litter in ("mytorch/__pycache__/x.pyc", "mytorch/.DS_Store", "mytorch/._tensor.py",
+                   "hw1/mnist.py~", "hw1/notes.txt", "hw1/data.npy"):
+        (tree / litter).parent.mkdir(exist_ok=True)
+        (tree / litter).write_bytes(b"x")
+    os.symlink("/etc/passwd", str(tree / "mytorch/link.py"))
+    names, warnings = handin.pack(tree, tree / "handin.tar")
+    assert names == names_in(tree / "handin.tar")
+    assert set(handin.REQUIRED) | {handin.PLOT} <= set(names)
+    assert not any(word in name for name in names for word in ("link", "notes", "data", "DS_", "~"))
+    assert len(warnings) == 3  # the link, the notes, the data
+
+
+def test_the_same_files_give_the_same_bytes(tree, tmp_path):
+    handin.pack(tree, tmp_path / "first.tar")
+    for path in tree.rglob("*.py"):
+        os.utime(str(path), (1, 1))
+    (tree / "mytorch/tensor.py").chmod(0o755)
+    handin.pack(tree, tmp_path / "second.tar")
+    assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
+
+
+def test_a_missing_or_old_plot_is_warned_of(tree):
+    os.utime(str(tree / handin.PLOT), (1, 1))
+    assert "older than hw1/mnist.py" in handin.pack(tree, tree / "a.tar")[1][0]
+    (tree / handin.PLOT).unlink()
+    assert handin.pack(tree, tree / "a.tar")[1] == [
+        "hw1/validation_accuracy.png is missing. Problem 3 needs it: ./grade.sh m"]
+
+
+@pytest.mark.parametrize("content, complaint", [
+    ("x = 1\ndef f(:\n", r"mytorch/tensor.py:2: "),
+    ("x = '\0'\n", r"mytorch/tensor.py"),
+])
+def test_python_that_does_not_compile_is_refused_and_an_earlier_tarball_kept(
+        content, complaint, tree):
+    (tree / "handin.tar").write_bytes(b"earlier")
+    (tree / "mytorch/tensor.py").write_text(content)
+    with pytest.raises(handin.HandinError, match=complaint):
+        handin.pack(tree, tree / "handin.tar")
+    assert (tree / "handin.tar").read_bytes() == b"earlier"
+    assert not (tree / "handin.tar.part").exists()
+
+
+def test_a_missing_file_is_named(tree):
+    (tree / "mytorch/optim/sgd.py").unlink()
+    with pytest.raises(handin.HandinError, match="mytorch/optim/sgd.py is missing"):
+        handin.pack(tree, tree / "handin.tar")
+
+
+def test_what_was_packed_comes_out(tree, tmp_path):
+    names, _ = handin.pack(tree, tmp_path / "handin.tar")
+    out = tmp_path / "out"
+    out.mkdir()
+    assert handin.unpack(tmp_path / "handin.tar", out) == []
+    assert [(out / name).read_bytes() for name in names] == [
+        (tree / name).read_bytes() for name in names]
+
+
+def test_one_folder_around_it_is_understood(tmp_path):
+    assert unpacked(tmp_path, ("handout/mytorch/a.py", b"1"), ("handout/hw1/b.py", b"2"),
+                    ("handout/README.md", b"3"), ("._handout", b"litter"))[0] == [
+                        "hw1/b.py", "mytorch/a.py"]
+
+
+@pytest.mark.parametrize("member", [
+    ("/tmp/escape.py", b"1"),
+    ("../escape.py", b"1"),
+    ("mytorch/../../escape.py", b"1"),
+    ("mytorch/link.py", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}),
+    ("mytorch/hard.py", {"type": tarfile.LNKTYPE, "linkname": "mytorch/a.py"}),
+    ("mytorch/device", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}),
+    ("mytorch/fifo", {"type": tarfile.FIFOTYPE}),
+    ("autograder/hw1_autograder/runner.py", b"print('all points')"),
+    ("conftest.py", b"1"),
+    ("numpy.py", b"1"),
+    ("sitecustomize.py", b"1"),
+    ("answers.json", b"{}"),
+    ("mytorch/new\nline.py", b"1"),
+], ids=lambda member: repr(member[0]))
+def test_a_member_that_leads_elsewhere_is_passed_over_with_a_remark(member, tmp_path):
+    files, remarks = unpacked(tmp_path, ("mytorch/a.py", b"1"), member)
+    assert files == ["mytorch/a.py"]
+    assert len(remarks) == 1 and remarks[0].startswith("passed over")
+
+
+def test_a_file_cannot_be_written_through_an_earlier_link(tmp_path):
+    files, _ = unpacked(tmp_path, ("mytorch/a.py", b"1"),
+                        ("mytorch/sub", {"type": tarfile.SYMTYPE, "linkname": str(tmp_path)}),
+                        ("mytorch/sub/escape.py", b"1"))
+    assert files == ["mytorch/a.py", "mytorch/sub/escape.py"]
+    assert not (tmp_path / "escape.py").exists()
+
+
+@pytest.mark.parametrize("content, sentence", [
+    (b"", "is empty"),
+    (b"\x1f\x8b" + b"x" * 600, "compressed with gzip"),
+    (b"PK\x03\x04" + b"x" * 600, "is a zip file"),
+    (b"no tar at all " * 100, "is no whole tar file"),
+])
+def test_what_is_no_tarball_is_said_plainly(content, sentence, tmp_path):
+    (tmp_path / "handin.tar").write_bytes(content)
+    with pytest.raises(handin.HandinError, match=sentence):
+        handin.unpack(tmp_path / "handin.tar", tmp_path)
+
+
+def test_a_truncated_tarball_is_said_plainly(tree, tmp_path):
+    handin.pack(tree, tmp_path / "whole.tar")
+    (tmp_path / "handin.tar").write_bytes((tmp_path / "whole.tar").read_bytes()[:5000])
+    with pytest.raises(handin.HandinError, match="no whole tar file"):
+        handin.unpack(tmp_path / "handin.tar", tmp_path / "out")
+
+
+@pytest.mark.parametrize("members, sentence", [
+    ([("solution/a.py", b"1")], "holds no folder mytorch/, but solution"),
+    ([], "holds no folder mytorch/, but nothing"),
+    ([(f"mytorch/{i}.py", b"") for i in range(handin.MAX_FILES + 2)], "more than 500 files"),
+    ([("mytorch", b"a file"), ("mytorch/a.py", b"1")], "cannot unpack|passed over"),
+])
+def test_a_tarball_that_cannot_be_graded_is_said_plainly(members, sentence, tmp_path):
+    try:
+        _, remarks = unpacked(tmp_path, *members)
+    except handin.HandinError as error:
+        remarks = [str(error)]
+    assert any(re.search(sentence, remark) for remark in remarks), remarks
+
+
+def test_a_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(handin, "MAX_BYTES", 10_000)
+    tarball = tar_of(tmp_path / "handin.tar", ("mytorch/a.py", b"1" * 20_000))
+    with pytest.raises(handin.HandinError, match="larger than"):
+        handin.unpack(tarball, tmp_path)
