@@ -1,0 +1,309 @@
+"""The drawn graph, read back from the figure's boxes and arrows by where they are drawn.
+What a box is, its colour says, by the legend; an arrow belongs to the boxes its ends touch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
+
+import student_engine
+from central_differences import leaf
+from mytorch.draw import draw, draw_before_and_after
+from mytorch.nn.functional import Add
+from mytorch.tensor import Tensor
+from test_trace import chain, example, network
+
+LEAF, OPERATION = "leaf, collects .grad", "operation"
+RESULT, CONSTANT = "result of an operation", "constant, gets no gradient"
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Picture:
+    """A figure as a person sees it; all places are those drawn, in pixels from the bottom left.
+
+    Attributes:
+        boxes (list of dict): ``kind`` (what the legend says of the colour), ``text``, ``extent``.
+        lines (list of ndarray): points along each arrow, shape (n, 2).
+        arrows (list of tuple): the box each of them leaves, and the one its head touches.
+    """
+
+    def __init__(self, figure):
+        self.renderer = figure.canvas.get_renderer()
+        self.axes = figure.axes[0]
+        self.legend = self.axes.get_legend()
+        self.titles = [text for text in self.axes.texts if "backward()" in text.get_text()]
+        texts = [(text.get_text(), text.get_window_extent(self.renderer))
+                 for text in self.axes.texts if text.get_text()]
+        self.boxes = [self.box(patch, texts) for patch in self.patches(FancyBboxPatch)]
+        self.lines = [self.points(patch) for patch in self.patches(PathPatch)]
+        heads = [self.points(patch) for patch in self.patches(Polygon)]
+        tips = [head[head[:, 1].argmin()] for head in heads]
+        self.arrows = [(self.touched(line[0], "y0"), self.touched(tip, "y1"))
+                       for line, tip in zip(self.lines, tips)]
+        assert np.allclose([line[-1][0] for line in self.lines], [tip[0] for tip in tips])
+
+    def patches(self, cls):
+        return [patch for patch in self.axes.get_children() if type(patch) is cls]
+
+    def box(self, patch, texts):
+        extent = patch.get_window_extent(self.renderer)
+        kinds = {sample.get_facecolor(): text.get_text()
+                 for sample, text in zip(self.legend.get_patches(), self.legend.get_texts())}
+        (text,) = [text for text, inner in texts if within(inner, extent)]
+        return {"kind": kinds[patch.get_facecolor()], "text": text, "extent": extent}
+
+    def points(self, patch):
+        corners = np.concatenate(patch.get_path().to_polygons(closed_only=False))
+        between = [np.linspace(a, b, 20) for a, b in zip(corners, corners[1:])]
+        return self.axes.transData.transform(np.concatenate(between))
+
+    def touched(self, point, side):
+        x, y = point
+        (box,) = [box for box in self.boxes if box["extent"].x0 < x < box["extent"].x1
+                  and abs(getattr(box["extent"], side) - y) < 2]
+        return box
+
+    def result_below(self, operation):
+        above = operation["extent"]
+        (box,) = [box for box in self.boxes if box["kind"] == RESULT
+                  and abs(box["extent"].x0 - above.x0) < 2 and 0 <= above.y0 - box["extent"].y1 < 10]
+        return box
+
+    def texts(self, kind):
+        return sorted(box["text"] for box in self.boxes if box["kind"] == kind)
+
+    def edges(self):
+        """Sorted "first line of the box it leaves > operation > its result" of all arrows."""
+        assert {target["kind"] for _, target in self.arrows} <= {OPERATION}
+        return sorted(
+            f"{source['text'].splitlines()[0]} > {target['text']} > {self.result_below(target)['text']}"
+            for source, target in self.arrows)
+
+
+def within(inner, outer):
+    return (outer.x0 <= inner.x0 and inner.x1 <= outer.x1
+            and outer.y0 <= inner.y0 and inner.y1 <= outer.y1)
+
+
+def ladder():
+    """50 operations on results one, two and nine operations before: many arrows to keep apart."""
+    tensors = [leaf(1.0) for _ in range(10)]
+    for i in range(50):
+        tensors.append(tensors[-1] * tensors[-9 if i % 3 else -2])
+    return tensors[-1]
+
+
+GRAPHS = {
+    "the example": lambda: draw(example()[0], **example()[1]),
+    "before and after": lambda: draw_before_and_after(example()[0]),
+    "one operation": lambda: draw(leaf(1.0) + 1.0),
+    "Problem 3's network": lambda: draw(network()),
+    "a chain of 59 operations": lambda: draw(chain(59)),
+    "50 operations with many arrows": lambda: draw(ladder()),
+}
+
+
+@pytest.fixture(scope="module")
+def picture_of():
+    """Each picture of GRAPHS, drawn once."""
+    drawn = {}
+
+    def get(name):
+        if name not in drawn:
+            drawn[name] = Picture(GRAPHS[name]())
+        return drawn[name]
+    return get
+
+
+# What is drawn
+
+def test_the_example_has_each_tensor_and_operation_in_the_colour_of_its_kind():
+    e, names = example()
+    picture = Picture(draw(e, **names))
+    assert picture.texts(LEAF) == ["a = 1\ngrad = None", "c = 3\ngrad = None"]
+    assert picture.texts(CONSTANT) == ["b = 2", "constant"]
+    assert picture.texts(OPERATION) == ["Add", "Add", "Add", "Mul"]
+    assert picture.texts(RESULT) == ["d = 3", "e = 9", "one number", "one number"]
+
+
+def test_the_arrows_of_the_example_run_from_each_argument_to_its_operation():
+    e, names = example()
+    assert Picture(draw(e, **names)).edges() == [
+        "a = 1 > Add > d = 3", "a = 1 > Mul > one number", "b = 2 > Mul > one number",
+        "c = 3 > Add > one number", "constant > Add > e = 9", "d = 3 > Add > one number",
+        "one number > Add > d = 3", "one number > Add > e = 9"]
+
+
+def test_a_diamond_has_two_arrows_for_two_uses():
+    a = leaf(1.0)
+    b = a + a
+    c = b + b
+    assert Picture(draw(c, a=a, b=b, c=c)).edges() == (
+        ["a = 1 > Add > b = 2"] * 2 + ["b = 2 > Add > c = 4"] * 2)
+
+
+def test_arrows_reach_an_operation_from_left_to_right_in_the_order_of_its_arguments():
+    a, b, c = leaf(1.0), leaf(2.0), leaf(3.0)
+    picture = Picture(draw((c - a) / (a - b), a=a, b=b, c=c))
+    by_place = sorted((line[-1][0], source["text"][0])
+                      for line, (source, target) in zip(picture.lines, picture.arrows)
+                      if target["text"] == "Sub")
+    assert "".join(name for _, name in by_place) in ("caab", "abca")
+
+
+def test_every_arrow_goes_the_way_of_forward_down_or_on_to_the_next_column(picture_of):
+    for source, target in picture_of("Problem 3's network").arrows:
+        assert (source["extent"].y0 > target["extent"].y1
+                or source["extent"].x1 < target["extent"].x0)
+
+
+def test_gradients_stand_in_the_leaves_once_backward_has_run():
+    x, w = leaf([[1.0, 2.0], [3.0, 4.0]]), leaf(np.ones((3, 3)))
+    ((x * x).sum() * w).backward()
+    assert Picture(draw((x * x).sum() * w, x=x, w=w)).texts(LEAF) == [
+        "w (3, 3)\ngrad of norm 90", "x = [[1, 2], [3, 4]]\ngrad = [[18, 36], [54, 72]]"]
+
+
+def test_a_saved_result_shows_its_values_without_a_name_and_any_other_its_shape():
+    a, rows = leaf([1.0, 2.0]), leaf(np.ones((3, 2)))
+    assert Picture(draw(((a + a) * a).sum())).texts(RESULT) == ["(2,)", "10", "[2, 4]"]
+    assert Picture(draw((rows + a) + 1.0)).texts(RESULT) == ["(3, 2)", "[[3, 4], [3, 4], [3, 4]]"]
+
+
+def test_the_constants_of_one_operation_that_kept_none_are_one_box():
+    picture = Picture(draw(leaf([1.0, 2.0]).sum(axis=0)))
+    assert picture.texts(CONSTANT) == ["2 constants"] and len(picture.arrows) == 3
+
+
+def test_before_and_after_stand_side_by_side_and_backward_has_run():
+    e, names = example()
+    picture = Picture(draw_before_and_after(e, **names))
+    assert [title.get_text() for title in picture.titles] == ["before e.backward()", "after e.backward()"]
+    assert picture.texts(LEAF) == ["a = 1\ngrad = 3", "a = 1\ngrad = None",
+                                   "c = 3\ngrad = 1", "c = 3\ngrad = None"]
+    left, right = [[box["extent"].x0 for box in picture.boxes if ("= None" in box["text"]) == is_left
+                    and box["kind"] == LEAF] for is_left in (True, False)]
+    assert max(left) < min(right) and names["a"].grad.data == 3
+
+
+def test_a_leaf_by_itself_is_one_box():
+    a = leaf(2.0)
+    picture = Picture(draw(a, a=a))
+    assert [box["text"] for box in picture.boxes] == ["a = 2\ngrad = None"] and not picture.arrows
+
+
+def test_drawing_leaves_every_grad_as_it_was():
+    e, names = example()
+    draw(e, **names)
+    assert names["a"].grad is None and names["c"].grad is None
+
+
+# That it is readable
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_no_box_overlaps_another_or_the_legend_in(name, picture_of):
+    picture = picture_of(name)
+    extents = [box["extent"] for box in picture.boxes]
+    extents += [picture.legend.get_window_extent(picture.renderer)]
+    extents += [title.get_window_extent(picture.renderer) for title in picture.titles]
+    overlapping = [(a, b) for i, a in enumerate(extents) for b in extents[:i] if a.overlaps(b)]
+    assert not overlapping
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_everything_lies_inside_the_figure_in(name, picture_of):
+    picture = picture_of(name)
+    extents = [box["extent"] for box in picture.boxes]
+    extents += [picture.legend.get_window_extent(picture.renderer)]
+    assert all(within(extent, picture.axes.figure.bbox) for extent in extents)
+    width, height = picture.axes.figure.bbox.size
+    points = np.concatenate(picture.lines)
+    assert (points > 0).all() and (points < [width, height]).all()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_no_arrow_runs_through_a_box_in(name, picture_of):
+    picture = picture_of(name)
+    x, y = np.concatenate(picture.lines).T
+    for box in picture.boxes:
+        extent = box["extent"]
+        inside = ((extent.x0 + 1 < x) & (x < extent.x1 - 1) & (extent.y0 + 1 < y) & (y < extent.y1 - 1))
+        assert not inside.any(), box["text"]
+
+
+def test_problem_3s_network_fits_a_slide(picture_of):
+    width, height = picture_of("Problem 3's network").axes.figure.get_size_inches()
+    assert width < 14 and height < 8  # so that 9 point text can be read
+
+
+def test_a_graph_that_can_be_drawn_without_crossings_is():
+    tensors = [leaf(float(i)) for i in range(8)]
+    while len(tensors) > 1:  # a tree whose inputs come shuffled
+        tensors = [a * b for a, b in zip(tensors[::2], tensors[1::2])][::-1]
+    picture = Picture(draw(tensors[0]))
+    rows = {}
+    for line in picture.lines:
+        rows.setdefault(round(line[-1][1]), []).append((line[0][0], line[-1][0]))
+    assert len(rows) == 3
+    for ends in rows.values():
+        assert [end for _, end in sorted(ends)] == sorted(end for _, end in ends)
+
+
+def test_more_than_60_leaves_and_operations_are_refused_with_their_number_and_what_to_do():
+    with pytest.raises(ValueError, match="61 leaves and operations.*60.*draw a part"):
+        draw(chain(60))
+    with pytest.raises(ValueError, match="3001 leaves and operations"):
+        draw(chain(3000))
+
+
+def test_a_constant_is_outside_any_graph_and_what_is_no_tensor_is_refused():
+    with pytest.raises(RuntimeError, match="outside any graph"):
+        draw(Tensor(1.0))
+    with pytest.raises(TypeError, match="Tensor.*float"):
+        draw(1.0)
+    with pytest.raises(TypeError, match="a=.*Tensor.*int"):
+        draw(leaf(1.0) * 2.0, a=1)
+
+
+# Where it goes
+
+@pytest.mark.parametrize("ending, start", [
+    ("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_the_files_ending_decides_between_png_svg_and_pdf(ending, start, tmp_path):
+    path = tmp_path / f"graph.{ending}"
+    draw(leaf(1.0) * 2.0, str(path))
+    assert path.read_bytes().startswith(start)
+
+
+def test_a_notebook_gets_a_png():
+    assert draw(leaf(1.0) * 2.0)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_matplotlib_is_imported_only_when_drawing_and_never_to_open_a_window():
+    code = ("import sys, mytorch.draw, mytorch.trace; from mytorch.tensor import Tensor\n"
+            "assert 'matplotlib' not in sys.modules\n"
+            "mytorch.draw.draw(Tensor(1., requires_grad=True) * 2.)\n"
+            "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules")
+    subprocess.run([sys.executable, "-B", "-c", code], cwd=ROOT, check=True)
+
+
+# A student's own engine
+
+def test_a_students_engine_is_drawn_with_one_box_for_a_leaf_of_several_nodes(monkeypatch):
+    e, names = example()
+    expected = Picture(draw(e, **names)).edges()
+    student_engine.install(monkeypatch)
+    e, names = example()
+    picture = Picture(draw(e, **names))
+    assert picture.edges() == expected and len(picture.texts(LEAF)) == 2
+
+
+def test_a_graph_is_drawn_before_its_backward_is_written(monkeypatch):
+    def unfinished(ctx, grad_output):
+        raise NotImplementedError
+    monkeypatch.setattr(Add, "backward", unfinished)
+    a = leaf(1.0)
+    assert Picture(draw((a + a) + 1.0, a=a)).texts(RESULT) == ["3", "result"]
