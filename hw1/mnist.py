@@ -80,6 +80,7 @@ def validate(model, val_x, val_y):
     correct = 0
     for start in range(0, len(val_x), BATCH_SIZE):
         logits = model(Tensor(val_x[start:start + BATCH_SIZE]))
-        correct += np.sum(logits.data.argmax(axis=1) == val_y[start:start + BATCH_SIZE])
+        correct += np.count_nonzero(
+            logits.data.argmax(axis=1) == val_y[start:start + BATCH_SIZE])
     return float(correct / len(val_x))
     # END SOLUTION 3
