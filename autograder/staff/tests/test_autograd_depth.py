@@ -57,6 +57,13 @@ def limits():
     return sys.getrecursionlimit(), threading.stack_size()
 
 
+@pytest.fixture
+def limits_before():
+    """What ``limits()`` is to be again after a test; the stack size starts as Python's own."""
+    threading.stack_size(0)
+    return limits()
+
+
 def run_and_free_chain(length):
     """Backward through a chain of that length, then drop it: (leaf, whether it was freed)."""
     a, canary = leaf([1.0]), Canary()
@@ -79,17 +86,15 @@ def test_a_chain_of_20000_operations_is_freed_with_its_last_result():
     assert run_and_free_chain(20_000)[1]
 
 
-def test_a_deep_chain_leaves_recursion_limit_and_stack_size_as_they_were():
-    before = limits()
+def test_a_deep_chain_leaves_recursion_limit_and_stack_size_as_they_were(limits_before):
     chain(leaf([1.0]), 20_000).backward()
-    assert limits() == before
+    assert limits() == limits_before
 
 
 @pytest.mark.slow
-def test_a_chain_of_a_million_operations_goes_backward_and_is_freed():
-    before = limits()
+def test_a_chain_of_a_million_operations_goes_backward_and_is_freed(limits_before):
     a, freed = run_and_free_chain(1_000_000)
-    assert (a.grad.data.tolist(), freed, limits()) == ([1], True, before)
+    assert (a.grad.data.tolist(), freed, limits()) == ([1], True, limits_before)
 
 
 def test_a_deep_chain_of_products_is_freed_with_its_saved_tensors():
@@ -127,11 +132,11 @@ def test_a_deep_graph_with_shared_nodes_calls_each_backward_once():
     assert len(calls) == 5_000 and a.grad.data.tolist() == [1]
 
 
-def test_an_exception_inside_a_deep_graph_comes_through_and_the_limits_are_restored():
-    before, a = limits(), leaf([1.0])
+def test_an_exception_in_a_deep_graph_comes_through_and_the_limits_are_restored(limits_before):
+    a = leaf([1.0])
     with pytest.raises(ZeroDivisionError, match="planted"):
         chain(Fail.apply(a), 20_000).backward()
-    assert limits() == before and a.grad is None
+    assert limits() == limits_before and a.grad is None
 
 
 def test_after_an_exception_inside_a_deep_graph_the_next_one_works():

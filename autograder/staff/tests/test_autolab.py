@@ -3,6 +3,7 @@ Each job runs make in a directory of its own, as an unprivileged user where this
 
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import handin
 import handout
 import pytest
 import runner
+from hostile import DIVISION, HOSTILE
 from problems import BY_KEY, PROBLEMS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -189,4 +191,29 @@ def test_what_is_no_tarball_scores_0_with_a_plain_sentence(name):
     job = autolab_job.play(unreadable(name))
     assert job.total == 0 and set(job.scores) == set(BY_KEY)
     assert "Nothing was graded" in job.log and "Traceback" not in job.log
+    check_nothing_left(job)
+
+
+# Of the hostile submissions of test_grader_hostile.py, those that attack more than themselves.
+ATTACKS = ("kills the grader", "kills its process group", "closes all files", "300 processes",
+           "a process left running in a session of its own", "a thread left running",
+           "overwrites and deletes the project", "a forged score line at exit",
+           "forged results in every open file", "a million printed lines",
+           "patched NumPy, json and builtins", "the grader's modules patched")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_hostile_submission_loses_its_own_points_and_no_others(name, tmp_path):
+    (hostile,) = [hostile for hostile in HOSTILE if hostile.name == name]
+    hostile.write(tmp_path)
+    shutil.copytree(str(ROOT / "hw1"), str(tmp_path / "hw1"))
+    files = {path: (tmp_path / path).read_bytes() for path in handin.find_files(tmp_path)[0]}
+    job = autolab_job.play(handin.tar_bytes(files))
+    if hostile.needs and hostile.needs not in job.log:
+        pytest.skip(f"this system has no protection {hostile.needs!r}")
+    assert set(hostile.fails) <= set(DIVISION)
+    expected = {p.key: p.points for p in PROBLEMS}
+    expected.update({"MNIST": 0}, **dict.fromkeys(hostile.fails, 0))
+    assert job.scores == expected
     check_nothing_left(job)

@@ -146,6 +146,8 @@ def test_operators_take_numbers_and_arrays_on_either_side(operation, other):
 
 def test_matmul_takes_an_array_on_either_side():
     matrix, a = uneven(3, 3), leaf(positive(3, 3))
+    np.testing.assert_array_equal((matrix @ a).data, matrix @ a.data)
+    np.testing.assert_array_equal((a @ matrix).data, a.data @ matrix)
     assert_gradients(lambda a: matrix @ a, a)
     assert_gradients(lambda a: a @ matrix, a)
 

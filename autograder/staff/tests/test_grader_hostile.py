@@ -12,8 +12,7 @@ from hostile import GRADER, HOSTILE, Hostile, run_grader
 from problems import GRADED, PROBLEMS
 
 QUICK = ("an endless loop in one operation", "os._exit(0) in one operation",
-         "a forged score line", "a process left running in a session of its own",
-         "patched NumPy, json and builtins", "a syntax error in one file")
+         "a forged score line", "a process left running in a session of its own")
 
 CASES = [pytest.param(hostile, id=hostile.name.replace(" ", "-"),
                       marks=() if hostile.name in QUICK else pytest.mark.slow)

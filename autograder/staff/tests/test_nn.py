@@ -32,6 +32,12 @@ def test_linear_has_the_gradients_of_central_differences():
     assert_gradients(lambda x, *_: layer(x), leaf(uneven(4, 3)), layer.weight, layer.bias)
 
 
+def test_linear_computes_no_gradient_for_a_constant_input():
+    node = Linear(3, 2)(Tensor(uneven(4, 3))).grad_fn
+    grads = node.apply(Tensor(uneven(4, 2)))
+    assert [grad is None for grad in grads] == [parent is None for parent in node.next_functions]
+
+
 def test_linear_starts_uniform_between_plus_and_minus_one_over_root_in_features():
     np.random.seed(0)
     layer = Linear(400, 50)
