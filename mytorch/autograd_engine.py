@@ -149,7 +149,7 @@ class Function:
 def gradient_node(arg):
     """The node that receives the gradient of ``arg``: AccumulateGrad for a leaf (made at its
     first use), BackwardFunction for a result, None for a constant."""
-    # BEGIN SOLUTION 1.2: tell the three kinds of Tensor apart
+    # BEGIN SOLUTION 1.2: tell leaf, result and constant apart; a shape is none
     if not getattr(arg, "requires_grad", False):
         return None
     if arg.is_leaf and arg.grad_fn is None:

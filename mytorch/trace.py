@@ -12,7 +12,9 @@ MAX_STEPS, WIDTH = 200, 100
 
 
 def trace(tensor, /, **names):
-    """Print what ``tensor.backward()`` does, step by step, without changing any ``.grad``.
+    """Print what ``tensor.backward()`` should do, step by step, without changing any ``.grad``.
+
+    It walks the graph that ``Function.apply`` recorded by itself; ``backward`` is not run.
 
     Each step visits one node. ``arrives`` is the gradient of its output, and from which step;
     ``passes`` what it hands to each of its inputs, and whether that one must wait for more;
@@ -62,7 +64,7 @@ class Story:
             tell = self.tell_visit if isinstance(event, graph.Visit) else self.tell_handover
             tell(event)
             before = event.node
-        self.lines += ["", "Nothing was stored: every .grad is what it was before the trace."]
+        self.lines += ["", "That is what backward() does. This was a rehearsal: no .grad has changed."]
 
     def tell(self, verb, text):
         self.lines += textwrap.wrap(f"     {verb:9}{text}", WIDTH, subsequent_indent=14 * " ",

@@ -143,7 +143,7 @@ def unfinished(error):
     operator = re.match(r"(?:unsupported operand type\(s\) for|bad operand type for unary) "
                         r"(\S+): '(Tensor|ndarray)'", message)
     if kind == "TypeError" and operator and "Tensor" in message:
-        return f"Tensor has no operator {operator.group(1)} yet"
+        return f"Tensor has no operator {operator.group(1)} yet, in mytorch/tensor.py"
     missing = re.match(r"module 'mytorch\.nn\.functional' has no attribute '(\w+)'", message)
     if kind == "AttributeError" and missing:
         return f"mytorch/nn/functional.py has no {missing.group(1)} yet"
@@ -166,7 +166,7 @@ def explain_error(error):
         "KeyboardInterrupt": "the code raised KeyboardInterrupt",
         "EOFError": "there is nobody to type: remove input()",
     }
-    if kind in plain_words:
+    if kind in plain_words and (kind != "ModuleNotFoundError" or "mytorch" in message):
         lines.append(plain_words[kind])
     if error.get("place"):
         source = f":  {error['source']}" if error.get("source") else ""

@@ -3,6 +3,7 @@ The parent process here holds the answers and judges; isolation.py runs the stud
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -30,7 +31,7 @@ ROOT = HERE.parents[1]
 ANSWERS = HERE / "answers.json"
 AUTOLAB_SECONDS = 120  # for all problems; Autolab itself stops the job after 180
 WIDTH = 72
-MAX_LINES = 20  # of a student's own output, per problem
+MAX_LINES = 6  # of a student's own output, per problem; 100 with --verbose
 UNGRADED = "test_visits"
 
 
@@ -73,6 +74,7 @@ class Verdict:
     Attributes:
         problem (Problem): which one.
         complaints (dict): name of a failing test → list of str, what is wrong.
+        raised (set): names of tests that ended in an exception.
         unfinished (str): what the TODO said, if the problem has not been written yet.
         remark (str): something worth knowing that costs no points.
         outcome (isolation.Outcome): what came back.
@@ -82,10 +84,15 @@ class Verdict:
         self.problem = problem
         self.outcome = outcome
         self.complaints = {}
+        self.raised = set()
         self.unfinished = self.remark = ""
         for case in CASES.values():
             if case.key == problem.key:
-                self._judge(case, answers)
+                try:
+                    self._judge(case, answers)
+                except Exception as error:  # forged messages can have any form
+                    self.complaints[case.name] = [
+                        f"what came back cannot be judged ({type(error).__name__})"]
         self.passed = not self.complaints
         self.points = problem.points if self.passed else 0
 
@@ -101,6 +108,7 @@ class Verdict:
             error = message["error"]
             self.unfinished = self.unfinished or judge.unfinished(error)
             self.complaints[case.name] = judge.explain_error(error)
+            self.raised.add(case.name)
         else:
             complaints = judge.judge_case(answers.by_case[case.name], message)
             if complaints:
@@ -159,7 +167,9 @@ class Report:
         self.failed = []  # numbers of problems that lost points
         self.last_complaint = None
 
-    def line(self, text="", colour=None):
+    def line(self, text, colour=None):
+        """Print one line; what in it comes from a student can neither break nor colour it."""
+        text = "".join(c if c.isprintable() else " " for c in text)
         if not self.unicode:
             text = text.translate({ord(a): b for a, b in zip("×·ε←ᵀ²✓✗", "x*e<T2+-")})
             text = text.encode("ascii", "replace").decode()
@@ -178,8 +188,9 @@ class Report:
             self._explain(verdict)
             if problem.points:
                 self.failed.append(problem.number)
-        for line in verdict.remark.splitlines():
-            self.line("       " + line)
+        elif verdict.remark:
+            for line in verdict.remark.splitlines():
+                self.line("       " + line)
         self._show_output(verdict.outcome)
         if self.verbose:
             self.line(f"       limits: {', '.join(verdict.outcome.protections) or 'none'}")
@@ -193,6 +204,9 @@ class Report:
         causes = [number for number in problem.needs if number in self.failed]
         if causes and not self.verbose:
             self.line(f"       probably caused by {causes[0]}: {lines[0]}")
+            for line in lines[1:2]:
+                if line.startswith("looks like"):
+                    self.line("       " + line)
             return
         if lines == self.last_complaint and not self.verbose:
             self.line("       the same as above")
@@ -206,30 +220,41 @@ class Report:
         if others:
             self.line(f"       {others} more test{'s' * (others > 1)} of this problem failed")
             if self.verbose:
-                self.line(verdict.text())
-        self.line(f"       hint: {problem.hint}")
+                for line in verdict.text().splitlines():
+                    self.line("       " + line)
+        if name not in verdict.raised:
+            self.line(f"       hint: {problem.hint}")
         self.line(f"       run again: ./grade.sh 1 {problem.number}")
 
     def _show_output(self, outcome):
-        lines = outcome.output.splitlines()[:MAX_LINES]
-        for line in lines:
-            self.line("       | " + "".join(c if c.isprintable() else " " for c in line[:160]))
-        if max(outcome.output_lines, len(outcome.output.splitlines())) > len(lines):
-            self.line(f"       | ... {outcome.output_lines:,} lines in all")
+        """What the student's code printed, so marked that it cannot pass for the report."""
+        lines = outcome.output.splitlines()
+        runs = [(line, len(list(same))) for line, same in itertools.groupby(lines)]
+        shown = runs[:100 if self.verbose else MAX_LINES]
+        for line, times in shown:
+            self.line("       | " + line[:160] + (f"   ({times} times)" if times > 1 else ""))
+        total = max(outcome.output_lines, len(lines))
+        if total > sum(times for _, times in shown):
+            self.line(f"       | ... {total:,} lines in all")
 
 
 def select(numbers):
-    """The graded problems with those numbers; all of them for none.
+    """The graded problems with those numbers, such as "2.1", or "2" for all of 2; all for none.
 
     Raises:
         CannotGrade: for a number that is not in the table.
     """
     known = [problem.number for problem in GRADED]
+
+    def chosen(problem, number):
+        return problem.number == number or problem.number.startswith(number + ".")
+
     for number in numbers:
-        if number not in known:
+        if not any(chosen(problem, number) for problem in GRADED):
             there_are = ", ".join(dict.fromkeys(known))
             raise CannotGrade(f"unknown problem {number}; there are {there_are}")
-    return [problem for problem in GRADED if not numbers or problem.number in numbers]
+    return [problem for problem in GRADED
+            if not numbers or any(chosen(problem, number) for number in numbers)]
 
 
 def list_problems(report):

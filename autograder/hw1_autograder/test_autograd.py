@@ -9,11 +9,14 @@ def run_operation(operation, a, b, upstream):
     ctx = my.ContextManager()
     grad_output = constant(upstream)
     output = operation.forward(ctx, leaf(a), leaf(b))
-    grad_a, grad_b = operation.backward(ctx, grad_output)
+    gradients = operation.backward(ctx, grad_output)
+    if not isinstance(gradients, (tuple, list)) or len(gradients) != 2:
+        raise TypeError(f"{operation.__name__}.backward: expected 2 gradients, of a and of b, "
+                        f"got {type(gradients).__name__}")
     return {
         "output of forward": output,
-        "gradient of a": grad_a,
-        "gradient of b": grad_b,
+        "gradient of a": gradients[0],
+        "gradient of b": gradients[1],
         "upstream gradient, afterwards": grad_output,
     }
 

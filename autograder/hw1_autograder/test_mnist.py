@@ -131,11 +131,16 @@ def plot(accuracies, batches, data_name, path):
 def main():
     """Find the data, train, report, plot. Returns the exit status."""
     try:
+        from hw1 import mnist as homework
+    except Exception:  # before a download, which would be in vain
+        traceback.print_exc(limit=0)
+        print("\nProblem 3: hw1/mnist.py cannot be imported, for the reason above.")
+        return 1
+    try:
         data = mnist_data.load()
     except mnist_data.MnistError as error:
         print(f"test_mnist.py: {error}", file=sys.stderr)
         return 1
-    from hw1 import mnist as homework
 
     batch_size = getattr(homework, "BATCH_SIZE", 100)
     batches_per_epoch = -(-len(data.train_x) // batch_size)

@@ -83,6 +83,9 @@ def main():
     parser.add_argument("--seed", type=int, default=answers.SEED,
                         help="draw inputs from this seed instead of the one students have")
     options = parser.parse_args()
+    if options.seed == answers.SEED:
+        print("WARNING: these are the students' own inputs and answers, which a submission may "
+              "have memorised; --seed N draws others.")
     options.folder.mkdir(parents=True, exist_ok=True)
     for name, content in (
             ("autograde.tar", package(options.seed)),
@@ -90,9 +93,6 @@ def main():
             ("hw1p1.yml", configuration().encode())):
         (options.folder / name).write_bytes(content)
         print(f"{options.folder / name}: {len(content):,} bytes")
-    if options.seed == answers.SEED:
-        print("Note: these are the students' own inputs; --seed N draws others, which no "
-              "submission can have memorised.")
     return 0
 
 

@@ -218,7 +218,7 @@ def check_nothing_survives(reference, handout, regions, solved):
 def write(handout, root, folder):
     """Write a handout (path → text) into a new or empty folder, with the modes of ``root``."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise HandoutError(f"{folder} exists and is not an empty folder")
+        raise HandoutError(f"{folder} exists and is not an empty folder; choose another name")
     for name, text in handout.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

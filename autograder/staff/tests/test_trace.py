@@ -77,7 +77,7 @@ EXAMPLE = """\
      arrives  1 from step 2 (Add)
      stores   c.grad = 1 (it was None)
 
-Nothing was stored: every .grad is what it was before the trace.
+That is what backward() does. This was a rehearsal: no .grad has changed.
 """
 
 DIAMOND = """\
@@ -95,7 +95,7 @@ DIAMOND = """\
      arrives  4, the sum of what came from steps 2, 2
      stores   a.grad = 4 (it was None)
 
-Nothing was stored: every .grad is what it was before the trace.
+That is what backward() does. This was a rehearsal: no .grad has changed.
 """
 
 BROADCAST = """\
@@ -118,7 +118,7 @@ BROADCAST = """\
      arrives  [1.5, 1.5, 1.5] from step 2 (Add)
      stores   b.grad += [1.5, 1.5, 1.5]: [10, 20, 30] + [1.5, 1.5, 1.5] = [11.5, 21.5, 31.5]
 
-Nothing was stored: every .grad is what it was before the trace.
+That is what backward() does. This was a rehearsal: no .grad has changed.
 """
 
 
