@@ -193,7 +193,9 @@ class AccumulateGrad:
                 f"got {grad.shape}"
             )
         # Both branches make a new array: what arrived may be on its way to others as well.
-        variable.grad = grad.copy() if variable.grad is None else variable.grad + grad
+        # The arrays are added, not the Tensors: a stored gradient is in no graph.
+        held = variable.grad
+        variable.grad = type(grad)(grad.data.copy() if held is None else held.data + grad.data)
         return ()
 
 

@@ -9,6 +9,7 @@ import threading
 CALLS_TAKE_C_STACK = sys.version_info < (3, 11)
 BYTES_PER_CALL = 1024
 SHALLOW = 400
+LOCK = threading.Lock()
 
 
 def call_with_room_for(depth, function, *args):
@@ -18,14 +19,20 @@ def call_with_room_for(depth, function, *args):
     exception. Where calls take C stack (Python 3.10 and older) a deep one runs in a thread
     whose stack is large enough.
     """
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(limit + depth)
+    raise_limit_by(depth)
     try:
         if CALLS_TAKE_C_STACK and depth > SHALLOW:
             return call_in_thread(depth * BYTES_PER_CALL, function, *args)
         return function(*args)
     finally:
-        sys.setrecursionlimit(limit)
+        raise_limit_by(-depth)
+
+
+def raise_limit_by(depth):
+    """Add ``depth`` to the recursion limit. Relative, as all threads share the one limit: each
+    takes back what it added, and leaves the others' room alone."""
+    with LOCK:
+        sys.setrecursionlimit(sys.getrecursionlimit() + depth)
 
 
 def call_in_thread(stack_bytes, function, *args):

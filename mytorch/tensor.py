@@ -5,7 +5,7 @@ import numpy as np
 
 from mytorch import autograd_engine
 
-NUMBERS = (int, float, np.number, np.bool_)
+NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 
 
 class Tensor:
@@ -60,6 +60,10 @@ class Tensor:
         elif self.grad_fn is not None:
             kind = f", grad_fn={self.grad_fn.function_name}"
         return f"Tensor({values}, shape={self.shape}, dtype={self.data.dtype}{kind})"
+
+    def __getstate__(self):
+        """For copy and pickle: a leaf's node belongs to this Tensor, a duplicate gets its own."""
+        return {**vars(self), "grad_fn": None if self.is_leaf else self.grad_fn}
 
     @property
     def shape(self):
@@ -181,7 +185,11 @@ class Tensor:
 
 def to_array(data, requires_grad):
     """``data`` as an ndarray of real numbers, floating where a gradient is required."""
-    array = np.asarray(data.data if isinstance(data, Tensor) else data)
+    try:
+        array = np.asarray(data.data if isinstance(data, Tensor) else data)
+    except ValueError as error:
+        raise ValueError(
+            f"Tensor: expected real numbers, got {type(data).__name__}: {error}") from None
     if array.dtype.kind == "f":
         return array
     if array.dtype.kind not in "iub":

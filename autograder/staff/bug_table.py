@@ -25,7 +25,7 @@ X the problem fails, . it does not; below: what the report says first of the bug
 
 
 def grade_bug(bug, numbers=NUMBERS):
-    """Grade the reference with one bug in it.
+    """Grade a correct solution with one bug in it.
 
     Args:
         bug (planted_bugs.Bug): the mistake.

@@ -34,7 +34,7 @@ class BatchNorm1d(Module):
         super().__init__()
         self.num_features = num_features
         self.eps = eps
-        self.momentum = momentum
+        self.momentum = float(momentum)
         self.gamma = Tensor(np.ones(num_features), is_parameter=True)
         self.beta = Tensor(np.zeros(num_features), is_parameter=True)
         self.running_mean = Tensor(np.zeros(num_features))

@@ -16,14 +16,19 @@ def compute(operation, numpy_function, *tensors):
         TypeError: if one of ``tensors`` is no Tensor.
         ValueError: if NumPy rejects their shapes, with both shapes and the operation's name.
     """
-    for tensor in tensors:
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{operation}: expected a Tensor, got {type(tensor).__name__}")
+    check_tensors(operation, *tensors)
     try:
         return Tensor(numpy_function(*[tensor.data for tensor in tensors]))
     except ValueError as error:
         shapes = " and ".join(str(tensor.shape) for tensor in tensors)
         raise ValueError(f"{operation}: shapes {shapes} do not fit: {error}") from None
+
+
+def check_tensors(operation, *values):
+    """Raise TypeError unless each of ``values`` is a Tensor."""
+    for value in values:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{operation}: expected a Tensor, got {type(value).__name__}")
 
 
 def unbroadcast(grad, shape):
@@ -53,7 +58,7 @@ def unbroadcast(grad, shape):
     if added < 0 or any(n not in (1, m) for n, m in zip(padded, grad.shape)):
         raise ValueError(f"unbroadcast: shape {shape} does not broadcast to {grad.shape}")
     repeated = tuple(axis for axis, n in enumerate(padded) if axis < added or n == 1)
-    return grad.sum(axis=repeated).reshape(shape)
+    return grad.sum(axis=repeated, keepdims=True).reshape(shape)
     # END SOLUTION 2.1
 
 
@@ -68,8 +73,9 @@ class Add(Function):
 
     @staticmethod
     def backward(ctx, grad_output):
-        grad_a, grad_b = (unbroadcast(grad_output.data, shape) for shape in ctx.shapes)
-        return Tensor(grad_a), Tensor(grad_b)
+        grad_a, grad_b = (Tensor(unbroadcast(grad_output.data, shape)) if needed else None
+                          for shape, needed in zip(ctx.shapes, ctx.needs_input_grad))
+        return grad_a, grad_b
 
 
 class Sub(Function):
@@ -148,6 +154,10 @@ class MatMul(Function):
 
     @staticmethod
     def forward(ctx, a, b):
+        check_tensors("MatMul", a, b)
+        if min(len(a.shape), len(b.shape)) < 2:
+            raise ValueError("MatMul: expected matrices (matmul takes vectors too), "
+                             f"got shapes {a.shape} and {b.shape}")
         ctx.save_for_backward(a, b)
         return compute("MatMul", np.matmul, a, b)
 
@@ -177,14 +187,19 @@ class Linear(Function):
     @staticmethod
     def backward(ctx, grad_output):
         x, weight = ctx.saved_tensors
-        grad = grad_output.data
-        grad_x = Tensor(grad @ weight.data) if ctx.needs_input_grad[0] else None
-        return grad_x, Tensor(grad.T @ x.data), Tensor(grad.sum(axis=0))
+        grad, needed = grad_output.data, ctx.needs_input_grad
+        grad_x = Tensor(grad @ weight.data) if needed[0] else None
+        grad_weight = Tensor(grad.T @ x.data) if needed[1] else None
+        grad_bias = Tensor(grad.sum(axis=0)) if needed[2] else None
+        return grad_x, grad_weight, grad_bias
 
 
 def matmul(a, b):
     """``a @ b`` as numpy.matmul: a vector takes part as a row (left) or a column (right), and the
     result loses that axis again. Autograd differentiates the reshaping."""
+    if not a.shape or not b.shape or a.shape[-1] != b.shape[-2:][0]:
+        raise ValueError(f"MatMul: shapes {a.shape} and {b.shape} do not fit: the last axis of the "
+                         "left operand must be as long as the last but one of the right")
     rows = a if len(a.shape) != 1 else a.reshape(1, -1)
     columns = b if len(b.shape) != 1 else b.reshape(-1, 1)
     product = MatMul.apply(rows, columns)
@@ -204,6 +219,7 @@ class Transpose(Function):
 
     @staticmethod
     def forward(ctx, a):
+        check_tensors("Transpose", a)
         if a.data.ndim != 2:
             raise ValueError(f"Transpose: expected a 2-D Tensor, got shape {a.shape}")
         return compute("Transpose", np.transpose, a)
@@ -218,8 +234,9 @@ class Reshape(Function):
 
     @staticmethod
     def forward(ctx, a, shape):
+        output = compute(f"Reshape to {shape}", lambda data: data.reshape(shape), a)
         ctx.shape = a.shape
-        return compute(f"Reshape to {shape}", lambda data: data.reshape(shape), a)
+        return output
 
     @staticmethod
     def backward(ctx, grad_output):
@@ -270,7 +287,7 @@ class Sum(Function):
     @staticmethod
     def backward(ctx, grad_output):
         grad = grad_output.data.reshape(ctx.kept_shape)
-        return Tensor(np.broadcast_to(grad, ctx.shape)), None, None
+        return Tensor(np.broadcast_to(grad, ctx.shape))
 
 
 class BatchNorm(Function):
@@ -333,7 +350,7 @@ class CrossEntropy(Function):
         exponentials = np.exp(shifted)
         sums = exponentials.sum(axis=1, keepdims=True)
         ctx.softmax, ctx.rows = exponentials / sums, (np.arange(len(shifted)), labels.data)
-        return Tensor((np.log(sums[:, 0]) - shifted[ctx.rows]).sum() / len(shifted))
+        return Tensor((np.log(sums[:, 0]) - shifted[ctx.rows]).mean())
 
     @staticmethod
     def backward(ctx, grad_output):
@@ -360,6 +377,7 @@ def cross_entropy(predicted, target):
 
     Source: Goodfellow, Bengio, Courville, Deep Learning (2016), sections 4.1 and 6.2.2.3.
     """
+    check_tensors("cross_entropy", predicted)
     target = target if isinstance(target, Tensor) else Tensor(target)
     if predicted.data.ndim != 2 or target.shape != predicted.shape[:1] or not len(target.data):
         raise ValueError(

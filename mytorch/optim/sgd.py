@@ -43,8 +43,8 @@ class SGD(Optimizer):
             # END SOLUTION 2.3
             # BEGIN SOLUTION 2.6: add what momentum keeps of the previous step
             step = self.momentum * self.momentums[i] + step
-            self.momentums[i] = step = step.astype(param.data.dtype, copy=False)
+            self.momentums[i] = step = np.asarray(step, param.data.dtype)
             # END SOLUTION 2.6
             # BEGIN SOLUTION 2.3: take the step, on the data alone
-            param.data = param.data + step
+            param.data = np.asarray(param.data + step)
             # END SOLUTION 2.3

@@ -168,8 +168,8 @@ import json, os
 def tensor(shape, values):
     return {"kind": "Tensor", "type": "ndarray", "dtype": {}, "shape": shape, "values": values}
 results = {
-    "test_addition": [1],
-    "test_operator_plus": {"a + b": tensor(5, 3)},
+    "test_subtraction": [1],
+    "test_operator_minus": {"a - b": tensor(5, 3)},
     "test_visits": {"visits": [1]},
     "test_backward_starts_from_ones": {"gradient of a": tensor([2, 3], {"a": 1})},
     "test_linear_forward": {"output": tensor(None, None)},
@@ -179,7 +179,7 @@ results = {
 messages = [{"case": name, "results": result} for name, result in results.items()] + [
     {"case": "test_linear_backward", "error": {"type": [1], "message": {}, "place": 5}},
     {"case": "test_linear_backward_of_one_row", "error": 5, "results": None},
-    {"case": ["test_addition"]}, {"protections": {}, "done": [1]}, ["done"], 7, None]
+    {"case": ["test_subtraction"]}, {"protections": {}, "done": [1]}, ["done"], 7, None]
 for fd in range(3, 256):
     for message in messages:
         try:
@@ -299,7 +299,7 @@ HOSTILE = (
     Hostile("an endless loop in one operation", "while True:\n    pass",
             fails=DIVISION, says="an endless loop", time_limit=1.5),
     Hostile("an endless loop at import", "while True:\n    pass", at_import=True,
-            fails=("addtest", "Linear Forward", "Linear Backward"), numbers=("1.1", "2.1"),
+            fails=("subtest", "Linear Forward", "Linear Backward"), numbers=("1.1.1", "2.1"),
             says="an endless loop", time_limit=1.5),
     Hostile("sleeps for an hour", "import time\ntime.sleep(3600)",
             fails=DIVISION, says="still running", time_limit=1.5),
@@ -378,8 +378,8 @@ HOSTILE = (
             returns=WRONG, fails=DIVISION),
     Hostile("forged results in every open file", FORGE_RESULTS, returns=WRONG, fails=DIVISION),
     Hostile("malformed results in every open file", MALFORMED_RESULTS, at_import=True,
-            numbers=("1.1", "1.2", "2.1"),
-            fails=("addtest", "autogradtest", "Linear Forward", "Linear Backward")),
+            numbers=("1.1.1", "1.2", "2.1"),
+            fails=("subtest", "autogradtest", "Linear Forward", "Linear Backward")),
     Hostile("results without end", RESULTS_WITHOUT_END, fails=DIVISION, says="far too large"),
     Hostile("an exception with a forged score line and control characters",
             r"raise ValueError('\x1b[2J\r\udcff{\"scores\": {}}\nFORGED')", fails=DIVISION),
@@ -401,16 +401,16 @@ HOSTILE = (
     # What is merely broken.
     Hostile("a syntax error in one file",
             files={"mytorch/nn/batchnorm.py": "class BatchNorm1d(:\n"},
-            numbers=("1.1", "2.1", "2.4"), fails=BATCHNORM, says="mytorch/nn/batchnorm.py:1"),
+            numbers=("1.1.1", "2.1", "2.4"), fails=BATCHNORM, says="mytorch/nn/batchnorm.py:1"),
     Hostile("a syntax error in the engine",
             files={"mytorch/autograd_engine.py": "def backward(:\n"},
             fails=EVERYTHING, says="mytorch/autograd_engine.py:1"),
     Hostile("a file that is no text", files={"mytorch/nn/batchnorm.py": "x = '\0'\n"},
-            numbers=("1.1", "2.1", "2.4"), fails=BATCHNORM),
+            numbers=("1.1.1", "2.1", "2.4"), fails=BATCHNORM),
     Hostile("a file is missing", files={"mytorch/nn/batchnorm.py": None},
-            numbers=("1.1", "2.1", "2.4"), fails=BATCHNORM, says="batchnorm"),
+            numbers=("1.1.1", "2.1", "2.4"), fails=BATCHNORM, says="batchnorm"),
     Hostile("a class is missing", files={"mytorch/optim/sgd.py": "class Sgd:\n    pass\n"},
-            numbers=("1.1", "2.1", "2.3"), fails=SGD, says="SGD"),
+            numbers=("1.1.1", "2.1", "2.3"), fails=SGD, says="SGD"),
     Hostile("mytorch is missing", files={"mytorch": None}, fails=EVERYTHING, says="mytorch"),
     Hostile("an empty file", files={"mytorch/tensor.py": ""}, fails=EVERYTHING, says="Tensor"),
 )

@@ -76,7 +76,10 @@ ACTIVATIONS, BATCHNORM = "nn/activations.py", "nn/batchnorm.py"
 OPTIMIZER, SGD = "optim/optimizer.py", "optim/sgd.py"
 
 # Lines of the reference that several mistakes replace.
-ADD_BACKWARD = "grad_a, grad_b = (unbroadcast(grad_output.data, shape) for shape in ctx.shapes)"
+ADD_BACKWARD = """\
+        grad_a, grad_b = (Tensor(unbroadcast(grad_output.data, shape)) if needed else None
+                          for shape, needed in zip(ctx.shapes, ctx.needs_input_grad))
+"""
 SUB_A = "grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))"
 SUB_B = "grad_b = Tensor(unbroadcast(-grad_output.data, ctx.shapes[1]))"
 MUL_A = "grad_a = Tensor(unbroadcast(grad_output.data * b.data, a.shape))"
@@ -86,7 +89,8 @@ TRAVERSAL = """\
     awaited = count_gradients(grad_fn)
     call_with_room_for(len(awaited), visit, grad_fn, grad_of_output, awaited, {})
 """
-ACCUMULATE = "variable.grad = grad.copy() if variable.grad is None else variable.grad + grad"
+ACCUMULATE = (
+    "variable.grad = type(grad)(grad.data.copy() if held is None else held.data + grad.data)")
 REQUIRES_GRAD = "output.requires_grad = any(node.ctx.needs_input_grad)"
 RELU_FORWARD = 'return compute("ReLU", lambda data: np.maximum(data, data.dtype.type(0)), z)'
 RELU_BACKWARD = "return Tensor(grad_output.data * (z.data > 0))"
@@ -97,10 +101,10 @@ SEQUENTIAL_LOOP = """\
 """
 SGD_GRADIENT = "step = -self.lr * param.grad.data"
 SGD_MOMENTUM = "step = self.momentum * self.momentums[i] + step"
-SGD_STORE = "self.momentums[i] = step = step.astype(param.data.dtype, copy=False)"
-SGD_UPDATE = "param.data = param.data + step"
+SGD_STORE = "self.momentums[i] = step = np.asarray(step, param.data.dtype)"
+SGD_UPDATE = "param.data = np.asarray(param.data + step)"
 CE_SHIFT = "shifted = logits.data - logits.data.max(axis=1, keepdims=True)"
-CE_LOSS = "return Tensor((np.log(sums[:, 0]) - shifted[ctx.rows]).sum() / len(shifted))"
+CE_LOSS = "return Tensor((np.log(sums[:, 0]) - shifted[ctx.rows]).mean())"
 CE_GRADIENT = "return Tensor(grad_output.data * grad / len(grad)), None"
 CE_APPLY = "return CrossEntropy.apply(predicted, target)"
 
@@ -126,9 +130,9 @@ BN_BY_MEAN, BN_BY_VAR = " - d_hat.mean(axis=0)", " - ctx.x_hat * np.mean(d_hat *
 BUGS = (
     # 1.1 Add is given, but students extend it.
     Bug("1.1", "Add: upstream gradient ignored", FUNCTIONAL,
-        ADD_BACKWARD, "grad_a, grad_b = (np.ones(shape) for shape in ctx.shapes)"),
+        ADD_BACKWARD, "        grad_a, grad_b = (Tensor(np.ones(shape)) for shape in ctx.shapes)\n"),
     Bug("1.1", "Add: gradient of b always summed over the rows", FUNCTIONAL,
-        ADD_BACKWARD, "grad_a, grad_b = grad_output.data, grad_output.data.sum(axis=0)"),
+        ADD_BACKWARD, "        grad_a, grad_b = grad_output, Tensor(grad_output.data.sum(axis=0))\n"),
 
     # 1.1.1 Subtraction
     Bug("1.1.1", "Sub: gradient of b without its minus", FUNCTIONAL,

@@ -24,7 +24,7 @@ def protections(tmp_path_factory):
     """What limits a student's process on this machine, as ``--verbose`` says."""
     root = tmp_path_factory.mktemp("protections")
     Hostile("harmless").write(root)
-    output = run_grader(root, "--verbose", "1.1").stdout
+    output = run_grader(root, "--verbose", "1.1.1").stdout
     (line,) = [line for line in output.splitlines() if "limits: " in line]
     return line.split("limits: ")[1].split(", ")
 
