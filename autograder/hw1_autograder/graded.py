@@ -69,6 +69,15 @@ def away_from_zero(*shape):
     return lambda random: random.uniform(0.5, 2, shape) * random.choice([-1.0, 1.0], shape)
 
 
+def with_zeros(*shape):
+    """Draws standard normal numbers, but every fifth is exactly 0."""
+    def draw(random):
+        numbers = random.standard_normal(shape)
+        numbers.flat[::5] = 0.0
+        return numbers
+    return draw
+
+
 def positive(*shape):
     """Draws numbers between 0.5 and 2."""
     return lambda random: random.uniform(0.5, 2, shape)

@@ -1,7 +1,7 @@
 """The graded tests of problems 1.1 and 1.2: operations of two tensors, and autograd.
 Each says what it draws and what it calls; ./grade.sh 1 compares what it returns."""
 
-from graded import away_from_zero, constant, graded, leaf, my, positive
+from graded import away_from_zero, constant, graded, leaf, my, positive, with_zeros
 
 
 def run_operation(operation, a, b, upstream):
@@ -58,6 +58,11 @@ def test_multiplication(given):
 
 @graded("multest", a=(3, 3), b=(3, 3), upstream=(3, 3))
 def test_multiplication_of_square_matrices_is_by_entry(given):
+    return run_operation(my.F.Mul, given.a, given.b, given.upstream)
+
+
+@graded("multest", a=with_zeros(3, 4), b=with_zeros(3, 4), upstream=(3, 4))
+def test_multiplication_by_zero(given):
     return run_operation(my.F.Mul, given.a, given.b, given.upstream)
 
 
@@ -157,6 +162,20 @@ def test_a_constant_gets_no_gradient(given):
     a, c = leaf(given.a), constant(given.c)
     (a * c + c).backward()
     return {"gradient of a": a.grad, "gradient of the constant": c.grad}
+
+
+@graded("autogradtest", a=(2, 3), c=(2, 3))
+def test_a_constant_as_the_first_operand(given):
+    a = leaf(given.a)
+    (constant(given.c) * a).backward()
+    return {"gradient of a": a.grad}
+
+
+@graded("autogradtest", a=(2, 3), b=away_from_zero(2, 3), weights=(2, 3))
+def test_every_operator_takes_part(given):
+    a, b = leaf(given.a), leaf(given.b)
+    ((a - b) / b * constant(given.weights)).backward()
+    return {"gradient of a": a.grad, "gradient of b": b.grad}
 
 
 @graded("autogradtest", a=(2, 3), b=(2, 3), weights=(2, 3))

@@ -3,7 +3,7 @@ Each says what it draws and what it calls; ./grade.sh 1 compares what it returns
 
 import numpy as np
 
-from graded import constant, graded, labels, leaf, my
+from graded import constant, graded, labels, leaf, my, with_zeros
 
 ONE_LAYER = dict(weight=(3, 4), bias=(3,))
 TWO_LAYERS = dict(weight=(4, 5), bias=(4,), weight2=(3, 4), bias2=(3,))
@@ -73,6 +73,14 @@ def test_linear_forward_of_one_row(given):
     return {"output": linear(given.weight, given.bias)(constant(given.x))}
 
 
+@graded("Linear Forward", x=(5, 4), changed=(3, 4), **ONE_LAYER)
+def test_linear_forward_after_its_weights_have_changed(given):
+    layer = linear(given.weight, given.bias)
+    layer(constant(given.x))
+    layer.weight.data = given.changed.copy()
+    return {"output": layer(constant(given.x))}
+
+
 @graded("Linear Backward", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
 def test_linear_backward(given):
     layer, x = linear(given.weight, given.bias), leaf(given.x)
@@ -97,16 +105,10 @@ def test_linear_used_twice(given):
 # 2.2 ReLU and Sequential
 
 
-def with_zeros(random):
-    """A batch with entries that are exactly 0, where ReLU's derivative is 0."""
-    z = random.standard_normal((4, 3))
-    z[0, 1] = z[2, 0] = 0.0
-    return z
-
-
-@graded("Linear ReLU Forward", z=with_zeros)
+@graded("Linear ReLU Forward", z=with_zeros(4, 3))
 def test_relu_forward(given):
-    return {"ReLU()(z)": my.ReLU()(constant(given.z))}
+    z = constant(given.z)
+    return {"ReLU()(z)": my.ReLU()(z), "z, afterwards": z}
 
 
 @graded("Linear ReLU Forward", x=(5, 4), **ONE_LAYER)
@@ -115,7 +117,14 @@ def test_linear_relu_forward(given):
     return {"output": model(constant(given.x))}
 
 
-@graded("Linear ReLU Backward", z=with_zeros, upstream=(4, 3))
+@graded("Linear ReLU Backward", z=(4, 3), c=(4, 3), upstream=(4, 3))
+def test_relu_leaves_the_upstream_gradient_to_others(given):
+    c = leaf(given.c)
+    ((my.ReLU()(leaf(given.z)) + c) * constant(given.upstream)).backward()
+    return {"gradient of c": c.grad}
+
+
+@graded("Linear ReLU Backward", z=with_zeros(4, 3), upstream=(4, 3))
 def test_relu_backward_at_and_around_zero(given):
     z = leaf(given.z)
     (my.ReLU()(z) * constant(given.upstream)).backward()
@@ -196,7 +205,8 @@ def uneven_scales(rows, features):
 
 @graded("Linear Batchnorm ReLU Forward (Train)", x=uneven_scales(6, 3), **BATCHNORM)
 def test_batchnorm_forward(given):
-    return {"output": batchnorm(given.gamma, given.beta)(constant(given.x))}
+    x = constant(given.x)
+    return {"output": batchnorm(given.gamma, given.beta)(x), "x, afterwards": x}
 
 
 @graded("Linear Batchnorm ReLU Forward (Train)", x=uneven_scales(6, 3), **BATCHNORM)
@@ -303,7 +313,8 @@ def test_cross_entropy_forward(given):
 @graded("Linear XELoss Forward", logits=(6, 3), labels=labels(6, 3))
 def test_cross_entropy_of_large_logits(given):
     logits = constant(1000 * np.sign(given.logits) + given.logits)
-    return {"loss": my.F.cross_entropy(logits, my.Tensor(given.labels))}
+    return {"loss": my.F.cross_entropy(logits, my.Tensor(given.labels)),
+            "logits, afterwards": logits}
 
 
 @graded("Linear XELoss Forward", logits=(1, 5), labels=labels(1, 5))
@@ -315,6 +326,15 @@ def test_cross_entropy_of_one_row(given):
 def test_cross_entropy_backward(given):
     logits = leaf(given.logits)
     my.CrossEntropyLoss()(logits, my.Tensor(given.labels)).backward()
+    return {"gradient of the logits": logits.grad}
+
+
+@graded("Linear XELoss Backward", logits=(6, 4), labels=labels(6, 4))
+def test_cross_entropy_backward_twice(given):
+    logits = leaf(given.logits)
+    loss = my.CrossEntropyLoss()(logits, my.Tensor(given.labels))
+    loss.backward()
+    loss.backward()
     return {"gradient of the logits": logits.grad}
 
 

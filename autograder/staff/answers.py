@@ -82,6 +82,7 @@ OPERATIONS = {
     "test_multiplication": lambda g: operation(g, times, g.b, g.a),
     "test_multiplication_of_square_matrices_is_by_entry":
         lambda g: operation(g, times, g.b, g.a),
+    "test_multiplication_by_zero": lambda g: operation(g, times, g.b, g.a),
     "test_operator_divided_by": lambda g: {"a / b": divided_by(g.a, g.b)},
     "test_division": division,
     "test_division_of_vectors": division,
@@ -162,6 +163,10 @@ AUTOGRAD = {
     "test_six_results_each_used_twice": six_used_twice,
     "test_a_constant_gets_no_gradient": lambda g: {
         **gradients(g, lambda: g.a * g.c + g.c, a=g.c), "gradient of the constant": None},
+    "test_a_constant_as_the_first_operand": lambda g: gradients(g, lambda: g.c * g.a, a=g.c),
+    "test_every_operator_takes_part": lambda g: gradients(
+        g, lambda: (g.a - g.b) / g.b * g.weights,
+        a=g.weights / g.b, b=-g.weights * g.a / g.b**2),
     "test_gradients_are_stored_on_leaves_only": lambda g: {
         **gradients(g, lambda: g.a * g.b * g.weights, a=g.weights * g.b),
         "(a * b).grad": None, "(a * b * weights).grad": None},
@@ -319,11 +324,15 @@ def big_network_trained_and_evaluated(g):
 LAYERS = {
     "test_linear_forward": lambda g: {"output": forward(linear(g), g.x)},
     "test_linear_forward_of_one_row": lambda g: {"output": forward(linear(g), g.x)},
+    "test_linear_forward_after_its_weights_have_changed":
+        lambda g: {"output": Linear(g.changed, g.bias).forward(g.x)},
     "test_linear_backward": lambda g: weighed(linear(g), g),
     "test_linear_backward_of_one_row": lambda g: weighed(linear(g), g, also_by_x=False),
     "test_linear_used_twice": linear_used_twice,
-    "test_relu_forward": lambda g: {"ReLU()(z)": ReLU().forward(g.z)},
+    "test_relu_forward": lambda g: {"ReLU()(z)": ReLU().forward(g.z), "z, afterwards": g.z},
     "test_linear_relu_forward": lambda g: {"output": forward(linear_relu(g), g.x)},
+    "test_relu_leaves_the_upstream_gradient_to_others": lambda g: gradients(
+        g, lambda: (np.maximum(g.z, 0) + g.c) * g.upstream, c=g.upstream),
     "test_relu_backward_at_and_around_zero": relu_backward,
     "test_linear_relu_backward": lambda g: weighed(linear_relu(g), g),
     "test_two_layers_forward": lambda g: {"output": forward(two_layers(g), g.x)},
@@ -331,7 +340,8 @@ LAYERS = {
     "test_one_step": one_step,
     "test_zero_grad_between_steps": zero_grad,
     "test_steps_of_two_layers": lambda g: trained(g, two_layers(g), "weight1", "weight2", lr=0.1),
-    "test_batchnorm_forward": lambda g: {"output": forward(batchnorm(g), g.x)},
+    "test_batchnorm_forward":
+        lambda g: {"output": forward(batchnorm(g), g.x), "x, afterwards": g.x},
     "test_batchnorm_forward_with_another_eps":
         lambda g: {"output": forward(batchnorm(g, eps=0.1), g.x)},
     "test_linear_batchnorm_relu_forward":
@@ -376,10 +386,13 @@ CROSS_ENTROPY = {
     "test_cross_entropy_forward":
         lambda g: {"loss": CrossEntropy(g.labels).forward(forward(linear(g), g.x))},
     "test_cross_entropy_of_large_logits":
-        lambda g: {"loss": CrossEntropy(g.labels).forward(large(g))},
+        lambda g: {"loss": CrossEntropy(g.labels).forward(large(g)),
+                   "logits, afterwards": large(g)},
     "test_cross_entropy_of_one_row":
         lambda g: {"loss": CrossEntropy(g.labels).forward(g.logits)},
     "test_cross_entropy_backward": lambda g: by_logits(g.logits, CrossEntropy(g.labels)),
+    "test_cross_entropy_backward_twice":
+        lambda g: by_logits(g.logits, CrossEntropy(g.labels, 2.0)),
     "test_linear_cross_entropy_backward":
         lambda g: differentiate(linear(g), g.x, CrossEntropy(g.labels)),
     "test_cross_entropy_within_a_larger_computation":
