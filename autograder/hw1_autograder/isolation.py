@@ -113,7 +113,7 @@ class Child:
         self.started = self.finished = False
         self.stop_at = float("inf")
         self._root = root
-        self._lines = b""
+        self._lines, self._received = b"", 0
         home = Path(tempfile.mkdtemp(dir=str(scratch)))
         go_read, self._go = os.pipe()
         self._results, result_write = os.pipe()
@@ -159,7 +159,8 @@ class Child:
 
     def _take_results(self, data):
         self._lines += data
-        if len(self._lines) > RESULT_LIMIT:
+        self._received += len(data)
+        if self._received > RESULT_LIMIT:
             self.finish("flood")
             return
         *complete, self._lines = self._lines.split(b"\n")
@@ -347,9 +348,10 @@ def run_cases(key, root, home, seed, channel):
     sys.path[:] = [root] + [p for p in sys.path if p != os.path.dirname(os.path.abspath(__file__))]
     sys.dont_write_bytecode = True
     np.random.seed(seed)
-    for case in [case for case in CASES.values() if case.key == key]:
+    drawn = [(case, case.draw(seed)) for case in CASES.values() if case.key == key]
+    for case, given in drawn:  # all drawn before student code can change np.random
         try:
-            returned = case.function(case.draw(seed))
+            returned = case.function(given)
             send({"case": case.name, "results": {k: plain(v, np) for k, v in returned.items()}})
         except BaseException as error:
             send({"case": case.name, "error": describe_error(error, Path(root))})
