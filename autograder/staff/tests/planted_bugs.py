@@ -202,6 +202,8 @@ BUGS = (
         REQUIRES_GRAD, "output.requires_grad = node.ctx.needs_input_grad[0]"),
     Bug("1.2", "results stay leaves", ENGINE,
         "output.is_leaf = not output.requires_grad", "output.is_leaf = True"),
+    in_second("1.2", "constants get an AccumulateGrad too", ENGINE,
+              "if arg.requires_grad and arg.is_leaf:", "if arg.is_leaf:"),
     Bug("1.2", "constants left out of next_functions, gradients meet wrong parents", ENGINE,
         "node.next_functions = [gradient_node(arg) for arg in args]",
         "node.next_functions = [gradient_node(arg) for arg in args if gradient_node(arg)]"),
