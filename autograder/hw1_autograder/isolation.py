@@ -180,7 +180,7 @@ class Child:
             return
         if isinstance(message.get("case"), str):
             self.outcome.cases.setdefault(message["case"], message)
-        if isinstance(message.get("protections"), list):
+        if isinstance(message.get("protections"), list) and not self.outcome.protections:
             self.outcome.protections = [str(name) for name in message["protections"]]
         if "done" in message:
             self.outcome.defined_at = str(message["done"])[:200]

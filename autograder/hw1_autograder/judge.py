@@ -62,7 +62,8 @@ def compare(label, answer, got, **tolerance):
     with np.errstate(all="ignore"):
         error = np.abs(values - right)[wrong].max()
     entries = f"{wrong.sum()} of {wrong.size} entries differ" if wrong.size > 1 else "it differs"
-    return [f"{label}{place}: expected {right[index]:.6g}, got {values[index]:.6g}; "
+    digits = next(d for d in (6, 9, 17) if f"{right[index]:.{d}g}" != f"{values[index]:.{d}g}")
+    return [f"{label}{place}: expected {right[index]:.{digits}g}, got {values[index]:.{digits}g}; "
             f"{entries}, largest error {error:.3g}"] + likely
 
 
@@ -166,6 +167,7 @@ def explain_error(error):
         "KeyboardInterrupt": "the code raised KeyboardInterrupt",
         "EOFError": "there is nobody to type: remove input()",
     }
+    kind = "MemoryError" if kind == "_ArrayMemoryError" else kind  # NumPy's
     if kind in plain_words and (kind != "ModuleNotFoundError" or "mytorch" in message):
         lines.append(plain_words[kind])
     if error.get("place"):
@@ -180,6 +182,8 @@ def explain_ending(outcome, time_limit):
     place = f", at {outcome.stuck_at}" if outcome.stuck_at else ""
     if kind == "time":
         return f"still running after {time_limit:g} s and stopped{place}: an endless loop?"
+    if kind == "done":
+        return "no result came back for this test"
     if kind == "flood":
         return "the results are far too large"
     if kind == "never":

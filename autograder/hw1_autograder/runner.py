@@ -358,7 +358,10 @@ def main(arguments=None):
     report.line(f"Total score: {sum(points.values())}/{FULL_SCORE}   "
                 "(MNIST, 10 points, is graded by hand: ./grade.sh m)", 1)
     if options.json:
-        write_json(options.json, verdicts)
+        try:
+            write_json(options.json, verdicts)
+        except OSError as error:
+            report.line(f"Cannot write {options.json}: {error.strerror}")
     if options.autolab:
         print(semantic_line(verdicts), flush=True)
     print(score_line(points), flush=True)
