@@ -33,23 +33,22 @@ def backward(grad_fn, grad_of_output):
             "none of the tensors it was computed from has requires_grad=True"
         )
     awaited = count_gradients(grad_fn)
-    call_with_room_for(len(awaited), visit, grad_fn, grad_of_output, awaited, {})
+    call_with_room_for(len(awaited) + 1, visit, grad_fn, grad_of_output, awaited, {})
     # END SOLUTION 1.2
 
 
 # BEGIN SOLUTION 1.2: functions of your own, if backward() needs them
 def count_gradients(root):
-    """How many gradients each node reachable from ``root`` will receive, as a dict."""
-    awaited = {root: 1}
+    """How many gradients each node below ``root`` will receive, as a dict."""
+    awaited = {}
     unexplored = [root]
     while unexplored:
         for parent in unexplored.pop().next_functions:
             if parent is None:
                 continue
             if parent not in awaited:
-                awaited[parent] = 0
                 unexplored.append(parent)
-            awaited[parent] += 1
+            awaited[parent] = awaited.get(parent, 0) + 1
     return awaited
 
 
@@ -62,13 +61,15 @@ def visit(node, grad, awaited, sums):
     for parent, grad in zip(node.next_functions, grads):
         if parent is None:
             continue
-        if grad is not None:
+        if parent in sums:
             # A new Tensor, never += : the one that arrived may be another node's too.
-            grad = sums[parent] + grad if parent in sums else grad
-            sums[parent] = grad
+            held = sums.pop(parent)
+            grad = held if grad is None else held + grad
         awaited[parent] -= 1
         if awaited[parent] == 0:
-            visit(parent, sums.pop(parent, None), awaited, sums)
+            visit(parent, grad, awaited, sums)
+        elif grad is not None:
+            sums[parent] = grad
 # END SOLUTION 1.2
 
 
@@ -184,10 +185,10 @@ class AccumulateGrad:
 
     def apply(self, grad):
         """Add ``grad`` (Tensor of the leaf's shape) to the leaf's ``.grad``; returns ()."""
-        variable = self.variable
+        variable = self._variable()
         if variable is None:
             return ()
-        if grad.shape != variable.shape:
+        if grad.data.shape != variable.data.shape:
             raise ValueError(
                 f"AccumulateGrad: expected a gradient of the leaf's shape {variable.shape}, "
                 f"got {grad.shape}"
@@ -212,11 +213,8 @@ class ContextManager:
     ``forward`` was called without ``apply``, every argument does.
     """
 
-    __slots__ = ("saved_tensors", "needs_input_grad", "__dict__")
-
-    def __init__(self):
-        self.saved_tensors = ()
-        self.needs_input_grad = _EveryInput()
+    saved_tensors = ()
+    needs_input_grad = _EveryInput()
 
     def save_for_backward(self, *tensors):
         """Keep Tensors, without copying them, for ``backward`` to find in ``saved_tensors``.
@@ -254,12 +252,14 @@ class BackwardFunction:
 
         Only leaves are held (their nodes hold them weakly); results may be freed.
         """
-        self.ctx.needs_input_grad = [getattr(arg, "requires_grad", False) for arg in args]
-        self.input_shapes, self.leaves = [], []
-        for arg, needed in zip(args, self.ctx.needs_input_grad):
-            self.input_shapes.append(arg.shape if needed else None)
-            if needed and arg.is_leaf:
-                self.leaves.append(arg)
+        needed, shapes, leaves = [], [], []
+        for arg in args:
+            needs_grad = getattr(arg, "requires_grad", False)
+            needed.append(needs_grad)
+            shapes.append(arg.data.shape if needs_grad else None)
+            if needs_grad and arg.is_leaf:
+                leaves.append(arg)
+        self.ctx.needs_input_grad, self.input_shapes, self.leaves = needed, shapes, leaves
 
     def apply(self, grad_output):
         """Run the operation's ``backward`` and check what it returned; nothing is repaired.
@@ -276,25 +276,25 @@ class BackwardFunction:
             TypeError: for a gradient that is no Tensor.
         """
         grads = self.function.backward(self.ctx, grad_output)
-        if not isinstance(grads, (tuple, list)):
-            grads = (grads,)
-        if self.input_shapes is None:  # made by hand, not by Function.apply
-            return tuple(grads)
-        if len(grads) == 1 and not any(self.ctx.needs_input_grad[1:]):
-            grads = (grads[0],) + (None,) * (len(self.input_shapes) - 1)
-        if len(grads) != len(self.input_shapes):
-            self._complain(ValueError, f"expected {len(self.input_shapes)} gradients, one per "
-                                       f"argument of forward, got {len(grads)}")
-        for position, (grad, shape) in enumerate(zip(grads, self.input_shapes)):
+        grads = tuple(grads) if isinstance(grads, (tuple, list)) else (grads,)
+        shapes = self.input_shapes
+        if shapes is None:  # made by hand, not by Function.apply
+            return grads
+        if len(grads) == 1 < len(shapes) and not any(self.ctx.needs_input_grad[1:]):
+            grads += (None,) * (len(shapes) - 1)
+        if len(grads) != len(shapes):
+            self._complain(ValueError, f"expected {len(shapes)} gradients, one per argument of "
+                                       f"forward, got {len(grads)}")
+        for position, (grad, shape) in enumerate(zip(grads, shapes)):
             if grad is None or shape is None:
                 continue
             if not is_tensor(grad):
                 self._complain(TypeError, f"gradient of argument {position}: expected a Tensor "
                                           f"or None, got {type(grad).__name__}")
-            if grad.shape != shape:
+            if grad.data.shape != shape:
                 self._complain(ValueError, f"gradient of argument {position}: expected the "
                                            f"argument's shape {shape}, got {grad.shape}")
-        return tuple(grads)
+        return grads
 
     def _complain(self, kind, text):
         code = self.function.backward.__code__

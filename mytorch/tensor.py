@@ -41,14 +41,15 @@ class Tensor:
     __array_ufunc__ = None  # so that ndarray + Tensor asks Tensor, see __radd__
 
     def __init__(self, data, requires_grad=False, is_leaf=True, is_parameter=False):
-        self.requires_grad = requires_grad or is_parameter
-        self.is_leaf = is_leaf or is_parameter or not requires_grad
-        self.is_parameter = is_parameter
+        if is_parameter:
+            requires_grad = is_leaf = True
         if type(data) is not np.ndarray or data.dtype.kind != "f":
-            data = to_array(data, self.requires_grad)
+            data = to_array(data, requires_grad)
         self.data = data
-        self.grad = None
-        self.grad_fn = None
+        self.requires_grad = requires_grad
+        self.is_leaf = is_leaf or not requires_grad
+        self.is_parameter = is_parameter
+        self.grad = self.grad_fn = None
 
     def __repr__(self):
         values = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=60)

@@ -171,8 +171,9 @@ AUTOGRAD = {
         **gradients(g, lambda: g.a * g.b * g.weights, a=g.weights * g.b),
         "(a * b).grad": None, "(a * b * weights).grad": None},
     "test_backward_twice_adds_the_gradients_twice": lambda g: gradients(
-        g, lambda: 2 * g.a * g.b * g.weights,
-        a=arriving(g.weights, g.weights) * g.b, b=arriving(g.weights, g.weights) * g.a),
+        g, lambda: 2 * g.a * g.b * (g.weights + 1),
+        a=arriving(g.weights + 1, g.weights + 1) * g.b,
+        b=arriving(g.weights + 1, g.weights + 1) * g.a),
     "test_gradients_of_two_computations_add_up": lambda g: gradients(
         g, lambda: (g.a + g.b) * g.p + g.a * g.q, a=arriving(g.p, g.q), b=g.p),
     "test_operations_of_one_tensor": one_tensor,

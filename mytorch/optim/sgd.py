@@ -42,7 +42,8 @@ class SGD(Optimizer):
             step = -self.lr * param.grad.data
             # END SOLUTION 2.3
             # BEGIN SOLUTION 2.6: add what momentum keeps of the previous step
-            step = self.momentum * self.momentums[i] + step
+            if self.momentum:
+                step += self.momentum * self.momentums[i]
             self.momentums[i] = step = np.asarray(step, param.data.dtype)
             # END SOLUTION 2.6
             # BEGIN SOLUTION 2.3: take the step, on the data alone

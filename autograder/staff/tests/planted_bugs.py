@@ -87,8 +87,9 @@ MUL_B = "grad_b = Tensor(unbroadcast(grad_output.data * a.data, b.shape))"
 DIV_B_VALUE = "-grad_output.data * a.data / (b.data * b.data)"
 TRAVERSAL = """\
     awaited = count_gradients(grad_fn)
-    call_with_room_for(len(awaited), visit, grad_fn, grad_of_output, awaited, {})
+    call_with_room_for(len(awaited) + 1, visit, grad_fn, grad_of_output, awaited, {})
 """
+SUM = "grad = held if grad is None else held + grad"
 ACCUMULATE = (
     "variable.grad = type(grad)(grad.data.copy() if held is None else held.data + grad.data)")
 REQUIRES_GRAD = "output.requires_grad = any(node.ctx.needs_input_grad)"
@@ -100,11 +101,11 @@ SEQUENTIAL_LOOP = """\
         return x
 """
 SGD_GRADIENT = "step = -self.lr * param.grad.data"
-SGD_MOMENTUM = "step = self.momentum * self.momentums[i] + step"
+SGD_MOMENTUM = "step += self.momentum * self.momentums[i]"
 SGD_STORE = "self.momentums[i] = step = np.asarray(step, param.data.dtype)"
 SGD_UPDATE = "param.data = np.asarray(param.data + step)"
 CE_SHIFT = "shifted = logits.data - logits.data.max(axis=1, keepdims=True)"
-CE_LOSS = "return Tensor((np.log(sums[:, 0]) - shifted[ctx.rows]).mean())"
+CE_LOSS = "return Tensor((losses / len(losses)).sum())"
 CE_GRADIENT = "return Tensor(grad_output.data * grad / len(grad)), None"
 CE_APPLY = "return CrossEntropy.apply(predicted, target)"
 
@@ -218,7 +219,7 @@ BUGS = (
     Bug("1.2", "backward() follows the first parent alone", ENGINE,
         "zip(node.next_functions, grads):", "zip(node.next_functions[:1], grads):"),
     Bug("1.2", "a shared node keeps the gradient of the last path only", ENGINE,
-        "grad = sums[parent] + grad if parent in sums else grad", "pass"),
+        SUM, "pass"),
     Bug("1.2", "a shared node runs for the first path only ('visited')", ENGINE,
         TRAVERSAL, """\
     visited = set()
@@ -274,13 +275,10 @@ BUGS = (
     recurse(grad_fn, grad_of_output)
 """),
     Bug("1.2", "gradients are added in place, into arrays that others hold too", ENGINE,
-        "grad = sums[parent] + grad if parent in sums else grad",
-        "if parent in sums:\n                sums[parent].data += grad.data\n"
-        "            grad = sums.get(parent, grad)"),
+        SUM, "held.data += grad.data\n            grad = held"),
     Bug("1.2", "sums of shared nodes are kept from one backward() to the next", ENGINE,
         "awaited, {})", "awaited, sums_so_far)",
-        also=(("visit(parent, sums.pop(parent, None), awaited, sums)",
-               "visit(parent, sums.get(parent), awaited, sums)"),
+        also=(("held = sums.pop(parent)", "held = sums[parent]"),
               ("def visit(", "sums_so_far = {}\n\n\ndef visit("))),
     Bug("1.2", "saved tensors are thrown away after backward()", ENGINE,
         "grads = self.function.backward(self.ctx, grad_output)",
@@ -485,14 +483,14 @@ if variable.grad is None:
 
     # 2.5 Cross entropy
     Bug("2.5", "cross entropy: sum over the batch instead of mean", FUNCTIONAL,
-        CE_LOSS, CE_LOSS.replace(" / len(shifted)", ""),
+        CE_LOSS, CE_LOSS.replace(" / len(losses)", ""),
         also=((CE_GRADIENT, CE_GRADIENT.replace(" / len(grad)", "")),)),
     Bug("2.5", "cross entropy: maximum not taken off, overflows", FUNCTIONAL,
         CE_SHIFT, "shifted = logits.data"),
     Bug("2.5", "cross entropy: maximum not taken off in the gradient's softmax", FUNCTIONAL,
-        "return Tensor((np.log(sums[:, 0])",
+        CE_LOSS,
         "ctx.softmax = np.exp(logits.data) / np.exp(logits.data).sum(axis=1, keepdims=True)\n"
-        "        return Tensor((np.log(sums[:, 0])"),
+        "        " + CE_LOSS),
     Bug("2.5", "cross entropy: maximum of the batch taken off, not of each row", FUNCTIONAL,
         CE_SHIFT, "shifted = logits.data - logits.data.max()"),
     Bug("2.5", "cross entropy: log(softmax + 1e-8)", FUNCTIONAL,
@@ -523,7 +521,7 @@ if variable.grad is None:
 
     # 2.6 Momentum
     Bug("2.6", "momentum: previous step taken off instead of added", SGD,
-        SGD_MOMENTUM, "step = step - self.momentum * self.momentums[i]"),
+        SGD_MOMENTUM, "step -= self.momentum * self.momentums[i]"),
     Bug("2.6", "momentum: gradient damped by 1 - momentum", SGD,
         SGD_MOMENTUM, "step = self.momentum * self.momentums[i] + (1 - self.momentum) * step"),
     Bug("2.6", "momentum: one buffer for all parameters of a shape", SGD,
@@ -541,7 +539,7 @@ if variable.grad is None:
         SGD_STORE, "self.momentums[i] = -self.lr * param.grad.data"),
     Bug("2.6", "momentum: of weights only, not of biases", SGD,
         SGD_MOMENTUM,
-        "if len(param.shape) > 1:\n                " + SGD_MOMENTUM),
+        "if len(param.shape) > 1:\n                    " + SGD_MOMENTUM),
     Bug("2.6", "momentum: zero_grad() forgets it", OPTIMIZER,
         "for param in self.params:\n            param.grad = None",
         "for i, param in enumerate(self.params):\n            param.grad = None\n"
