@@ -75,8 +75,15 @@ def validate(model, val_x, val_y):
 
     Returns:
         float: the share of images, from 0 to 1, whose largest logit is that of their label.
+
+    Raises:
+        ValueError: if there are no images, or not one label for each.
     """
     # BEGIN SOLUTION 3: count the images whose largest logit is the right one
+    val_y = np.asarray(val_y)
+    if val_y.shape != (len(val_x),) or not len(val_x):
+        raise ValueError(f"validate: expected one label for each of {len(val_x)} images, at least "
+                         f"one, got labels of shape {val_y.shape}")
     model.eval()
     logits = model(Tensor(val_x))
     return float(np.mean(logits.data.argmax(axis=1) == val_y))

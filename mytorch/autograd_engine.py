@@ -195,8 +195,8 @@ class AccumulateGrad:
             )
         # Both branches make a new array: what arrived may be on its way to others as well.
         # The arrays are added, not the Tensors: a stored gradient is in no graph.
-        held = variable.grad
-        variable.grad = type(grad)(grad.data.copy() if held is None else held.data + grad.data)
+        held, new = variable.grad, grad.data.astype(variable.data.dtype)
+        variable.grad = type(grad)(new if held is None else held.data + new)
         return ()
 
 
@@ -297,6 +297,6 @@ class BackwardFunction:
         return grads
 
     def _complain(self, kind, text):
-        code = self.function.backward.__code__
-        raise kind(f"{self.function_name}.backward: {text} "
-                   f"(defined at {code.co_filename}:{code.co_firstlineno})")
+        code = getattr(self.function.backward, "__code__", None)  # a callable object has none
+        place = f" (defined at {code.co_filename}:{code.co_firstlineno})" if code else ""
+        raise kind(f"{self.function_name}.backward: {text}{place}")

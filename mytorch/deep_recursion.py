@@ -32,7 +32,13 @@ def raise_limit_by(depth):
     """Add ``depth`` to the recursion limit. Relative, as all threads share the one limit: each
     takes back what it added, and leaves the others' room alone."""
     with LOCK:
-        sys.setrecursionlimit(sys.getrecursionlimit() + depth)
+        limit = sys.getrecursionlimit() + depth
+        try:
+            sys.setrecursionlimit(limit)
+        except RecursionError:  # up to 3.10, within 50 calls of the limit; a new thread is not
+            thread = threading.Thread(target=sys.setrecursionlimit, args=(limit,))
+            thread.start()
+            thread.join()
 
 
 def call_in_thread(stack_bytes, function, *args):

@@ -33,7 +33,7 @@ class BatchNorm1d(Module):
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
         super().__init__()
         self.num_features = num_features
-        self.eps = eps
+        self.eps = float(eps)
         self.momentum = float(momentum)
         self.gamma = Tensor(np.ones(num_features), is_parameter=True)
         self.beta = Tensor(np.zeros(num_features), is_parameter=True)

@@ -177,13 +177,16 @@ class MatMul(Function):
 
 class Linear(Function):
     """``x Wᵀ + b`` for a batch of rows x; with an upstream gradient G, that of x is ``G W``, that
-    of W is ``Gᵀ x``, and that of b, which is used once per row, the sum of the rows of G. The
-    module nn.linear.Linear checks the shapes."""
+    of W is ``Gᵀ x``, and that of b, which is used once per row, the sum of the rows of G."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
-        return Tensor(x.data @ weight.data.T + bias.data)
+        try:
+            return Tensor(x.data @ weight.data.T + bias.data)
+        except ValueError as error:
+            raise ValueError(f"Linear: input {x.shape}, weight {weight.shape} and bias {bias.shape} "
+                             f"do not fit: {error}") from None
 
     @staticmethod
     def backward(ctx, grad_output):
@@ -328,8 +331,8 @@ class ReLU(Function):
 
     @staticmethod
     def backward(ctx, grad_output):
-        (z,) = ctx.saved_tensors
-        return Tensor(grad_output.data * (z.data > 0))
+        (z,), grad = ctx.saved_tensors, grad_output.data
+        return Tensor(np.where(z.data > 0, grad, grad.dtype.type(0)))
 # END SOLUTION 2.2
 
 

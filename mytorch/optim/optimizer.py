@@ -17,6 +17,9 @@ class Optimizer:
     """
 
     def __init__(self, params):
+        if not hasattr(params, "__iter__"):
+            raise TypeError(f"{type(self).__name__}: expected Tensors, got {type(params).__name__}; "
+                            "pass model.parameters(), with its brackets")
         self.params = list(params)
         if not self.params:
             raise ValueError(f"{type(self).__name__}: expected at least one parameter, got none")

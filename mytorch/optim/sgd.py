@@ -43,7 +43,7 @@ class SGD(Optimizer):
             # END SOLUTION 2.3
             # BEGIN SOLUTION 2.6: add what momentum keeps of the previous step
             if self.momentum:
-                step += self.momentum * self.momentums[i]
+                step = self.momentum * self.momentums[i] + step
             self.momentums[i] = step = np.asarray(step, param.data.dtype)
             # END SOLUTION 2.6
             # BEGIN SOLUTION 2.3: take the step, on the data alone

@@ -91,17 +91,17 @@ TRAVERSAL = """\
 """
 SUM = "grad = held if grad is None else held + grad"
 ACCUMULATE = (
-    "variable.grad = type(grad)(grad.data.copy() if held is None else held.data + grad.data)")
+    "variable.grad = type(grad)(new if held is None else held.data + new)")
 REQUIRES_GRAD = "output.requires_grad = any(node.ctx.needs_input_grad)"
 RELU_FORWARD = 'return compute("ReLU", lambda data: np.maximum(data, data.dtype.type(0)), z)'
-RELU_BACKWARD = "return Tensor(grad_output.data * (z.data > 0))"
+RELU_BACKWARD = "return Tensor(np.where(z.data > 0, grad, grad.dtype.type(0)))"
 SEQUENTIAL_LOOP = """\
         for layer in self.layers:
             x = layer(x)
         return x
 """
 SGD_GRADIENT = "step = -self.lr * param.grad.data"
-SGD_MOMENTUM = "step += self.momentum * self.momentums[i]"
+SGD_MOMENTUM = "step = self.momentum * self.momentums[i] + step"
 SGD_STORE = "self.momentums[i] = step = np.asarray(step, param.data.dtype)"
 SGD_UPDATE = "param.data = np.asarray(param.data + step)"
 CE_SHIFT = "shifted = logits.data - logits.data.max(axis=1, keepdims=True)"
@@ -373,8 +373,8 @@ if variable.grad is None:
     Bug("2.2", "ReLU: mask kept on the class, a second ReLU replaces it", FUNCTIONAL,
         "ctx.save_for_backward(z)\n        return compute(\"ReLU\"",
         "ReLU.z = z\n        return compute(\"ReLU\"",
-        also=(("(z,) = ctx.saved_tensors\n        " + RELU_BACKWARD,
-               "z = ReLU.z\n        " + RELU_BACKWARD),)),
+        also=(("(z,), grad = ctx.saved_tensors, grad_output.data\n        " + RELU_BACKWARD,
+               "z, grad = ReLU.z, grad_output.data\n        " + RELU_BACKWARD),)),
     Bug("2.2", "ReLU layer works on the data, outside the graph", ACTIVATIONS,
         "return F.ReLU.apply(x)", "return type(x)(x.data * (x.data > 0))"),
 
@@ -521,7 +521,7 @@ if variable.grad is None:
 
     # 2.6 Momentum
     Bug("2.6", "momentum: previous step taken off instead of added", SGD,
-        SGD_MOMENTUM, "step -= self.momentum * self.momentums[i]"),
+        SGD_MOMENTUM, "step = step - self.momentum * self.momentums[i]"),
     Bug("2.6", "momentum: gradient damped by 1 - momentum", SGD,
         SGD_MOMENTUM, "step = self.momentum * self.momentums[i] + (1 - self.momentum) * step"),
     Bug("2.6", "momentum: one buffer for all parameters of a shape", SGD,

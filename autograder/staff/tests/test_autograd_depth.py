@@ -2,6 +2,7 @@
 Freeing is observed with the cycle collector switched off."""
 
 import gc
+import inspect
 import sys
 import threading
 import tracemalloc
@@ -147,7 +148,8 @@ def test_after_an_exception_inside_a_deep_graph_the_next_one_works():
     assert a.grad.data.tolist() == [1]
 
 
-def test_a_deep_graph_may_be_walked_when_the_caller_is_deep_itself():
+@pytest.mark.parametrize("room", [700, 40])
+def test_a_deep_graph_may_be_walked_when_the_caller_is_deep_itself(room, limits_before):
     a = leaf([1.0])
 
     def call_from(depth):
@@ -155,8 +157,9 @@ def test_a_deep_graph_may_be_walked_when_the_caller_is_deep_itself():
             return call_from(depth - 1)
         return chain(a, 5_000).backward()
 
-    call_from(300)
+    call_from(sys.getrecursionlimit() - len(inspect.stack(0)) - room)
     assert a.grad.data.tolist() == [1]
+    assert limits() == limits_before
 
 
 @pytest.mark.parametrize("length", [10, 5_000])

@@ -201,3 +201,10 @@ def test_accumulating_leaves_the_incoming_gradient_as_it_was():
     for _ in range(3):
         autograd_engine.backward((a + a).grad_fn, upstream)
     assert upstream.data.tolist() == [3] and a.grad.data.tolist() == [18]
+
+
+def test_a_stored_gradient_has_the_dtype_of_its_leaf():
+    a = leaf(np.ones(3, np.float32))
+    for _ in range(2):
+        (a * Tensor([1.0, 2.0, 3.0])).backward()
+        assert a.grad.data.dtype == np.float32

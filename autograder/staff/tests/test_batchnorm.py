@@ -61,6 +61,12 @@ def test_batchnorms_averages_stay_the_same_constants_outside_any_graph():
     assert [(t.requires_grad, t.grad_fn, t.grad) for t in (mean, var)] == [(False, None, None)] * 2
 
 
+def test_batchnorm_stays_float32_whatever_kind_of_number_eps_is():
+    layer = BatchNorm1d(2, eps=np.float64(1e-5)).float()
+    x = Tensor(np.ones((3, 2), np.float32))
+    assert layer(x).data.dtype == layer.eval()(x).data.dtype == np.float32
+
+
 def test_batchnorm_has_defaults_and_starts_of_pytorch():
     layer = BatchNorm1d(2)
     assert (layer.eps, layer.momentum, averages(layer)) == (1e-5, 0.1, ([0, 0], [1, 1]))

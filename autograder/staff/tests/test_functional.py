@@ -189,6 +189,13 @@ def test_sum_takes_the_axes_that_numpys_takes(axis, keepdims):
     np.testing.assert_array_equal(result, expected)
 
 
+def test_relu_has_no_gradient_below_zero_even_where_an_infinite_one_arrives():
+    z = leaf([-1.0, 2.0])
+    with np.errstate(divide="ignore"):
+        F.ReLU.apply(z).log().backward()
+    assert z.grad.data.tolist() == [0, 0.5]
+
+
 def test_relu_has_derivative_zero_at_zero_and_below():
     z = leaf([-1.0, -0.0, 0.0, 2.0])
     output = F.ReLU.apply(z)

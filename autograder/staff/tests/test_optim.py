@@ -101,6 +101,13 @@ def test_a_step_leaves_the_gradient_as_it_was():
     assert weight.grad is gradient and gradient.data.tolist() == [3]
 
 
+def test_a_step_takes_a_gradient_of_integers():
+    weight = parameter(np.ones(2))
+    weight.grad = Tensor([1, 2])
+    SGD([weight], lr=1, momentum=0.5).step()
+    assert weight.data.tolist() == [0, -1]
+
+
 def test_zero_grad_forgets_the_gradients_of_all_parameters():
     weights = [parameter([1.0]), parameter([2.0])]
     (weights[0] * weights[1]).backward()
@@ -126,7 +133,9 @@ def test_float32_parameters_and_momentums_stay_float32(lr):
     (([leaf([1.0])], 0.1, -0.5), ValueError, "SGD momentum >= 0 -0.5"),
     (([np.ones(2)],), TypeError, "SGD Tensor ndarray"),
     ((["weight"],), TypeError, "SGD Tensor str"),
-], ids=["no parameters", "an empty iterator", "lr", "lr nan", "momentum", "an array", "a name"])
+    ((leaf([1.0]).backward,), TypeError, "SGD Tensors method model.parameters()"),
+], ids=["no parameters", "an empty iterator", "lr", "lr nan", "momentum", "an array", "a name",
+        "a method not called"])
 def test_bad_arguments_are_refused_with_what_was_given_and_wanted(arguments, error, words):
     assert_raises(error, words, lambda: SGD(*arguments))
 
