@@ -126,6 +126,8 @@ def unpack(tarball, directory):
             raise HandinError(f"{tarball.name} is larger than {MAX_BYTES >> 20} MiB")
         with tarfile.open(str(tarball), "r:") as tar:
             files, remarks = read_files(tar)
+        if is_cut_off(tarball):
+            raise tarfile.ReadError("its end is missing")
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise HandinError(explain_no_tar(tarball, error)) from None
     except OSError as error:
@@ -143,6 +145,13 @@ def unpack(tarball, directory):
         except OSError as error:
             raise HandinError(f"cannot unpack {PurePosixPath(*path)}: {error.strerror}") from None
     return remarks
+
+
+def is_cut_off(tarball):
+    """Whether the end of a tar archive is missing, a block of zeros. Where the cut went through
+    a header, tarfile takes it for the end."""
+    content = Path(tarball).read_bytes()
+    return len(content) % tarfile.BLOCKSIZE != 0 or any(content[-tarfile.BLOCKSIZE:])
 
 
 def read_files(tar):

@@ -160,9 +160,12 @@ def test_what_is_no_tarball_is_said_plainly(content, sentence, tmp_path):
 
 def test_a_truncated_tarball_is_said_plainly(tree, tmp_path):
     handin.pack(tree, tmp_path / "whole.tar")
-    (tmp_path / "handin.tar").write_bytes((tmp_path / "whole.tar").read_bytes()[:5000])
-    with pytest.raises(handin.HandinError, match="no whole tar file"):
-        handin.unpack(tmp_path / "handin.tar", tmp_path / "out")
+    whole = (tmp_path / "whole.tar").read_bytes()
+    for block in range(1, len(whole.rstrip(b"\0")) // 512, 5):  # headers are cut, and contents
+        for end in (512 * block, 512 * block + 100):
+            (tmp_path / "handin.tar").write_bytes(whole[:end])
+            with pytest.raises(handin.HandinError, match="no whole tar file"):
+                handin.unpack(tmp_path / "handin.tar", tmp_path / "out")
 
 
 @pytest.mark.parametrize("members, sentence", [
