@@ -46,6 +46,7 @@ def call_in_thread(stack_bytes, function, *args):
     outcome = {}
 
     def run():
+        """In the thread: keep what comes out, be it a result or an exception."""
         try:
             outcome["result"] = function(*args)
         except BaseException as error:

@@ -71,6 +71,7 @@ def nodes_of(tensor, names):
     drawn = {}  # by whatever has a box of its own
 
     def add(node):
+        """The box of a node, made at its first use together with those of its inputs."""
         if graph.is_leaf_node(node):
             # By the leaf: an engine may make an AccumulateGrad for each of its uses.
             key = node if node.variable is None else node.variable
@@ -84,6 +85,7 @@ def nodes_of(tensor, names):
         return drawn[node]
 
     def add_constant(node, constant):
+        """The box of a constant among a node's inputs, known or not."""
         if constant is not None:
             text = describe(graph.name_of_tensor(constant, names), constant)
             return drawn.setdefault(constant, layout.Node([("constant", text)]))
@@ -126,6 +128,7 @@ def describe(name, tensor, shape=None):
 
 
 def leaf_text(node, names):
+    """What stands in the box of a leaf: name, shape, and gradient if it has one."""
     leaf, name = node.variable, graph.name_of(node, names)
     if leaf is None:
         return "leaf"
@@ -183,6 +186,7 @@ def measure(axes, node):
 
 
 def height_of(text):
+    """Height of a box around that text, in inches."""
     return LINE * (1 + text.count("\n")) + 2 * PAD
 
 
@@ -220,6 +224,7 @@ def paint_arrow(axes, points):
 
 
 def add_legend(axes, columns):
+    """Below the picture: which colour stands for what."""
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor=colour, edgecolor=DARK, label=label)
@@ -229,6 +234,7 @@ def add_legend(axes, columns):
 
 
 def png_of(figure):
+    """The figure as the bytes of a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()

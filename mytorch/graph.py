@@ -75,6 +75,7 @@ def backward_events(tensor):
     events = []
 
     def visit(node, grad):
+        """Note the visit, then each handover, and go on where the last gradient came."""
         events.append(Visit(node, arrivals[node], grad))
         for parent, share in zip(node.next_functions, gradients(node, grad)):
             if parent is None:
@@ -157,4 +158,5 @@ def values(data, longest=36):
 
 
 def digits(number):
+    """A number in few characters: whole ones as such, others in four digits."""
     return f"{number:.0f}" if number % 1 == 0 and abs(number) < 1e6 else f"{number:.4g}"

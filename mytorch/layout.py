@@ -121,11 +121,13 @@ def reduce_crossings(rows):
 
 
 def number(row):
+    """Give each node of a row its place, counted from 0."""
     for place, node in enumerate(row):
         node.place = place
 
 
 def mean_place(node, down):
+    """Mean of the places a node is tied to, in the row above (``down``) or below."""
     places = ([upper.place for upper, _ in node.uppers] if down
               else [lower.place + where for lower, where in node.lowers])
     return sum(places) / len(places) if places else node.place
@@ -235,6 +237,7 @@ def route(arrows):
 
 
 def points(arrow, arrows):
+    """Corners of the line that draws an arrow, from its source to its target."""
     source, target = arrow.chain[0], arrow.chain[-1]
     found = [(arrow.departure(0), source.y + source.height / 2)]
     for i, (upper, lower) in enumerate(zip(arrow.chain, arrow.chain[1:])):

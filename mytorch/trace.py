@@ -67,6 +67,7 @@ class Story:
         self.lines += ["", "That is what backward() does. This was a rehearsal: no .grad has changed."]
 
     def tell(self, verb, text):
+        """Add a line of a step, wrapped below its verb."""
         self.lines += textwrap.wrap(f"     {verb:9}{text}", WIDTH, subsequent_indent=14 * " ",
                                     break_on_hyphens=False)
 
@@ -78,9 +79,11 @@ class Story:
         return f"{node.function_name} -> {name}" if name else node.function_name
 
     def label(self, node):
+        """A node by the number of its step and what it is."""
         return f"step {self.step_of[node]} ({self.what(node)})"
 
     def tell_visit(self, visit):
+        """Add the head of a step: the node, what arrives, what is stored."""
         node, is_leaf = visit.node, graph.is_leaf_node(visit.node)
         title = "AccumulateGrad of " * is_leaf + self.what(node)
         self.lines += ["", f"{self.step_of[node]:3}. {title}"]
@@ -93,6 +96,7 @@ class Story:
             self.tell("passes", f"nothing to {f'{name}, a' if name else 'a'} constant{value}")
 
     def arrival(self, visit):
+        """What arrives at a node, and from which steps."""
         if visit.grad is None:
             return "nothing, so there is nothing to do"
         if not visit.arrivals:
@@ -104,6 +108,7 @@ class Story:
         return f"{show(visit.grad)}, the sum of what came from steps {steps}"
 
     def storage(self, node, grad):
+        """What a leaf stores, as backward() would."""
         if grad is None or node.variable is None:
             return "nothing"
         leaf, name = node.variable, self.what(node)
@@ -114,6 +119,7 @@ class Story:
         return f"{name}.grad += {show(grad)}: {addition([held, grad])}"
 
     def tell_handover(self, handover):
+        """Add what a node passes to one of its inputs, and whether that must wait."""
         text = f"{show(handover.grad)} to {self.label(handover.parent)}"
         count, expected = handover.count, handover.expected
         if expected == 1:
@@ -126,6 +132,7 @@ class Story:
 
 
 def show(tensor):
+    """A Tensor in few words: its values, or shape and norm where they are many."""
     if tensor is None:
         return "nothing"
     norm = np.linalg.norm(tensor.data)

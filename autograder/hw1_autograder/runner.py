@@ -258,11 +258,13 @@ def select(numbers):
 
 
 def list_problems(report):
+    """Print a line for each problem: number, points, title and Autolab's key."""
     for problem in PROBLEMS:
         report.line(f"{problem.number:6} {problem.points:3}  {problem.title}  [{problem.key}]")
 
 
 def parse_arguments(arguments):
+    """The options of ./grade.sh 1, as argparse's namespace."""
     parser = argparse.ArgumentParser(
         prog="./grade.sh 1", description="Grade problems 1.1 to 2.6 of homework 1.")
     parser.add_argument("problems", nargs="*", metavar="PROBLEM", help="such as 1.2 or 2.4")
