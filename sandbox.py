@@ -26,10 +26,10 @@ from isolation import describe_error, plain  # noqa: E402
 try:
     from mytorch import autograd_engine
     from mytorch.autograd_engine import ContextManager
-    from mytorch.draw import draw, draw_before_and_after  # noqa: F401
+    from mytorch.show import draw, draw_before_and_after, trace  # noqa: F401
     from mytorch.nn import functional as F
     from mytorch.tensor import Tensor
-    from mytorch.trace import trace, trace_naive
+    from mytorch.show.trace import trace_naive
 except (Exception, SystemExit) as error:
     print("mytorch cannot be imported: "
           + "\n  ".join(judge.explain_error(describe_error(error, ROOT))))

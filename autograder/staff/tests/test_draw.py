@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 
 import student_engine
 from central_differences import leaf
-from mytorch.draw import draw, draw_before_and_after
+from mytorch.show.draw import draw, draw_before_and_after
 from mytorch.nn.functional import Add
 from mytorch.tensor import Tensor
 from test_trace import chain, example, network
@@ -283,9 +283,9 @@ def test_a_notebook_gets_a_png():
 
 
 def test_matplotlib_is_imported_only_when_drawing_and_never_to_open_a_window():
-    code = ("import sys, mytorch.draw, mytorch.trace; from mytorch.tensor import Tensor\n"
+    code = ("import sys, mytorch.show; from mytorch.tensor import Tensor\n"
             "assert 'matplotlib' not in sys.modules\n"
-            "mytorch.draw.draw(Tensor(1., requires_grad=True) * 2.)\n"
+            "mytorch.show.draw(Tensor(1., requires_grad=True) * 2.)\n"
             "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules")
     subprocess.run([sys.executable, "-B", "-c", code], cwd=ROOT, check=True)
 

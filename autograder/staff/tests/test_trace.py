@@ -6,7 +6,7 @@ import pytest
 
 import student_engine
 from central_differences import function, leaf, uneven
-from mytorch import graph
+from mytorch.show import graph
 from mytorch.autograd_engine import AccumulateGrad, BackwardFunction
 from mytorch.nn.activations import ReLU
 from mytorch.nn.batchnorm import BatchNorm1d
@@ -15,7 +15,7 @@ from mytorch.nn.linear import Linear
 from mytorch.nn.loss import CrossEntropyLoss
 from mytorch.nn.sequential import Sequential
 from mytorch.tensor import Tensor
-from mytorch.trace import count_visits, diamond, trace, trace_naive
+from mytorch.show.trace import count_visits, diamond, trace, trace_naive
 
 
 def example():

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from mytorch import graph, layout
+from mytorch.show import graph, layout
 
 MAX_NODES = 60
 KINDS = {  # kind of box: (colour, what the legend says)

@@ -5,7 +5,7 @@ import textwrap
 
 import numpy as np
 
-from mytorch import graph
+from mytorch.show import graph
 from mytorch.tensor import Tensor
 
 MAX_STEPS, WIDTH = 200, 100
