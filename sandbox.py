@@ -18,10 +18,11 @@ if not (find_spec("numpy") and find_spec("matplotlib")):
 
 import numpy as np  # noqa: E402
 
+import diagnosis  # noqa: E402
 import judge  # noqa: E402
 from gradient_check import (TOLERANCE, against_torch, check_gradients,  # noqa: E402, F401
                             numerical_gradients, uneven)
-from isolation import describe_error, plain  # noqa: E402
+from child import describe_error, plain  # noqa: E402
 
 try:
     from mytorch import autograd_engine
@@ -32,7 +33,7 @@ try:
     from mytorch.show.trace import trace_naive
 except (Exception, SystemExit) as error:
     print("mytorch cannot be imported: "
-          + "\n  ".join(judge.explain_error(describe_error(error, ROOT))))
+          + "\n  ".join(diagnosis.explain_error(describe_error(error, ROOT))))
     sys.exit(1)
 
 USAGE = """usage: python3 sandbox.py [CHECK ...]      run all checks, or those named
@@ -66,7 +67,7 @@ def check(name, got, right, **mistakes):
     answer = as_answer(right)
     answer["mistakes"] = {name.replace("_", " "): as_answer(wrong)
                           for name, wrong in mistakes.items()}
-    complaints = judge.compare(name, answer, plain(got, np), **TOLERANCE)
+    complaints = judge.compare(name, answer, plain(got), **TOLERANCE)
     if complaints:
         raise Failed("\n  ".join(complaints))
 
@@ -238,9 +239,9 @@ def run(name):
 def explain(error):
     """An exception of the code in mytorch/, in the grader's words."""
     described = describe_error(error, ROOT)
-    not_yet = judge.unfinished(described)
+    not_yet = diagnosis.unfinished(described)
     return f"(not started: {not_yet})" if not_yet else (
-        "FAILED  " + "\n  ".join(judge.explain_error(described)))
+        "FAILED  " + "\n  ".join(diagnosis.explain_error(described)))
 
 
 def example():

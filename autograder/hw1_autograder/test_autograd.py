@@ -220,9 +220,19 @@ def test_operations_of_one_tensor(given):
     return {"gradient of a": a.grad}
 
 
-@graded("autogradtest")
+def remark_on_visits(results):
+    """What to say of a node that ran more than once."""
+    visits = (results.get("visits") or {}).get("value")
+    if not isinstance(visits, int) or visits < 2:
+        return ""
+    return (f"no points lost, but a node with 2 uses ran its backward again for each path:\n"
+            f"{visits} times in a chain of 8 such nodes, and twice as often for each more.\n"
+            "Why, and what to do: the docstring of backward() in the engine; README, 1.2")
+
+
+@graded("autogradtest", remark=remark_on_visits)
 def test_visits(given):
-    """Ungraded: how often one node runs in a chain of 8 results that are each used twice."""
+    """How often one node runs in a chain of 8 results that are each used twice."""
     visits = []
 
     class Counted(my.Function):

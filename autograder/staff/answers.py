@@ -22,7 +22,6 @@ from problems import BY_KEY  # noqa: E402
 
 SEED = 11785
 FILE = GRADER / "answers.json"
-UNGRADED = "test_visits"
 
 
 def gradients(g, f, **formulas):
@@ -464,7 +463,7 @@ def work_out_all(seed):
     sections = {}
     with np.errstate(all="ignore"):  # some mistakes divide by zero
         return {"seed": seed, "answers": {name: work_out(case, seed, sections)
-                                          for name, case in CASES.items() if name != UNGRADED}}
+                                          for name, case in CASES.items() if not case.remark}}
 
 
 def as_json(seed):

@@ -16,7 +16,8 @@ from problems import PROBLEMS  # noqa: E402
 from runner import score_line  # noqa: E402
 
 # What a job needs of the grader; Problem 3 is graded by hand.
-FILES = ("runner.py", "isolation.py", "judge.py", "graded.py", "problems.py", "handin.py",
+FILES = ("runner.py", "grading.py", "report.py", "isolation.py", "limits.py", "child.py",
+         "places.py", "judge.py", "diagnosis.py", "graded.py", "problems.py", "handin.py",
          "test_autograd.py", "test_mlp.py")
 TIMEOUT = 180  # seconds, Autolab's own limit; runner.AUTOLAB_SECONDS lies well below
 

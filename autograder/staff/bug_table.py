@@ -13,10 +13,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "tests"), str(HERE.parent / "hw1_autograder")]
 
-import runner  # noqa: E402
+import grading  # noqa: E402
 from planted_bugs import BUGS  # noqa: E402
+from problems import BY_KEY, GRADED  # noqa: E402
+from report import Report  # noqa: E402
 
-NUMBERS = tuple(dict.fromkeys(problem.number for problem in runner.GRADED))
+NUMBERS = tuple(dict.fromkeys(problem.number for problem in GRADED))
 WIDTH = 110
 LEGEND = f"""\
 Each bug, with a column for each problem: {'  '.join(NUMBERS)}
@@ -36,13 +38,13 @@ def grade_bug(bug, numbers=NUMBERS):
         report starts on the bug's own problem; "report", the whole report.
     """
     failed, first, stream = [], [], io.StringIO()
-    report = runner.Report(stream)
+    report = Report(stream)
     report.unicode = True
-    problems = [problem for problem in runner.GRADED if problem.number in numbers]
+    problems = [problem for problem in GRADED if problem.number in numbers]
     with tempfile.TemporaryDirectory(prefix="mytorch-bug-") as root:
         bug.plant(root)
         compileall.compile_dir(root, quiet=2)  # once, not in each problem's process
-        for verdict in runner.grade(problems, Path(root), runner.Answers(runner.ANSWERS)):
+        for verdict in grading.grade(problems, Path(root), grading.RecordedAnswers()):
             report.show(verdict)
             if not verdict.passed:
                 failed.append(verdict.problem.key)
@@ -60,13 +62,13 @@ def is_caught(bug, failed):
         bug (planted_bugs.Bug): the mistake.
         failed (list of str): the keys of problems that failed.
     """
-    return [runner.BY_KEY[key].number for key in failed][:1] == [bug.number]
+    return [BY_KEY[key].number for key in failed][:1] == [bug.number]
 
 
 def marks(failed):
     """``. . X. ..`` for all graded problems, a space between two numbers."""
     return " ".join(
-        "".join("X" if problem.key in failed else "." for problem in runner.GRADED
+        "".join("X" if problem.key in failed else "." for problem in GRADED
                 if problem.number == number)
         for number in NUMBERS)
 

@@ -12,6 +12,7 @@ import autolab_job
 import handin
 import handout
 import pytest
+import grading
 import runner
 from hostile import DIVISION, HOSTILE
 from problems import BY_KEY, PROBLEMS
@@ -101,7 +102,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 
 def test_answers_memorised_from_the_handout_score_0():
     # Whatever is asked, the layer returns what is right for the handout's inputs.
-    recorded = json.loads(runner.ANSWERS.read_text())["answers"]["test_linear_forward"]["output"]
+    recorded = json.loads(grading.ANSWERS.read_text())["answers"]["test_linear_forward"]["output"]
     cheat = (ROOT / "mytorch/nn/linear.py").read_text(encoding="utf-8").replace(
         "return F.Linear.apply(x, self.weight, self.bias)",
         f"import numpy as np; return Tensor(np.array({recorded['values']}).reshape({recorded['shape']}))")

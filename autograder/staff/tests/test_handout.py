@@ -6,7 +6,7 @@ import sys
 
 import handout
 import pytest
-import runner
+import grading
 from problems import GRADED, PROBLEMS
 
 NUMBERS = list(dict.fromkeys(p.number for p in PROBLEMS if p.number != "1.1"))
@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 
 def grade(folder):
-    return list(runner.grade(GRADED, folder, runner.Answers(runner.ANSWERS)))
+    return list(grading.grade(GRADED, folder, grading.RecordedAnswers()))
 
 
 def test_the_untouched_handout_scores_0_and_says_of_each_problem_that_it_is_unfinished(folder):

@@ -1,0 +1,141 @@
+"""Grades problems: runs the student's code elsewhere, holds the answers here, and judges.
+Verdict is the judgement on one problem; report.py shows it to people."""
+
+import json
+from pathlib import Path
+
+import child
+import diagnosis
+import isolation
+import judge
+from graded import CASES
+
+HERE = Path(__file__).resolve().parent
+ANSWERS = HERE / "answers.json"
+
+
+class CannotGrade(Exception):
+    """The command line or the grader itself is at fault, not the submission."""
+
+
+class RecordedAnswers:
+    """The recorded answers, read only once ``load`` is called.
+
+    Args:
+        path (Path): a file made by autograder/staff/answers.py.
+        delete (tuple of Path): what to remove when it has been read, so that no submission can
+            read it too.
+
+    Attributes:
+        seed (int): of the inputs, once loaded.
+        by_case (dict): name of a test → label → answer, once loaded.
+    """
+
+    def __init__(self, path=ANSWERS, delete=()):
+        self.path = Path(path)
+        self.delete = delete
+        self.by_case = {}
+        self.seed = None
+
+    def load(self):
+        """Read the file; returns the seed.
+
+        Raises:
+            CannotGrade: if it cannot be read, or lacks the answers to a test.
+        """
+        try:
+            recorded = json.loads(self.path.read_text(encoding="utf-8"))
+            self.seed, self.by_case = int(recorded["seed"]), recorded["answers"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CannotGrade(f"cannot read the answers in {self.path}: {error}") from None
+        missing = [case.name for case in CASES.values()
+                   if case.name not in self.by_case and not case.remark]
+        if missing:
+            raise CannotGrade(f"{self.path} holds no answers for {', '.join(missing)}")
+        for path in self.delete:
+            path.unlink()
+        return self.seed
+
+
+class Verdict:
+    """The judgement on one problem.
+
+    Args:
+        problem (Problem): which one.
+        outcome (isolation.Outcome): what came back from its process.
+        answers (RecordedAnswers): what is right, loaded.
+        cases (sequence of Case): the tests that count; all of the problem by default.
+
+    Attributes:
+        complaints (dict): name of a failing test → list of str, what is wrong.
+        raised (set): names of tests that ended in an exception.
+        unfinished (str): what the TODO said, if the problem has not been written yet.
+        remarks (list of str): what is worth knowing and costs no points.
+        passed (bool), points (int): the score.
+    """
+
+    def __init__(self, problem, outcome, answers, cases=None):
+        self.problem = problem
+        self.outcome = outcome
+        self.complaints = {}
+        self.raised = set()
+        self.unfinished = ""
+        self.remarks = []
+        for case in cases_of(problem) if cases is None else cases:
+            try:
+                self._judge(case, answers)
+            except Exception as error:  # forged messages can have any form
+                self.complaints[case.name] = [
+                    f"what came back cannot be judged ({type(error).__name__})"]
+        self.passed = not self.complaints
+        self.points = problem.points if self.passed else 0
+
+    def _judge(self, case, answers):
+        message = self.outcome.cases.get(case.name)
+        if case.remark:
+            remark = case.remark((message or {}).get("results") or {})
+            self.remarks += [remark] if remark else []
+        elif message is None:
+            reason = diagnosis.explain_ending(self.outcome, self.problem.time_limit)
+            if not self.complaints:  # the tests after the one that ended the process are lost too
+                self.complaints[case.name] = [reason]
+        elif isinstance(message.get("error"), dict):
+            error = message["error"]
+            self.unfinished = self.unfinished or diagnosis.unfinished(error)
+            self.complaints[case.name] = diagnosis.explain_error(error)
+            self.raised.add(case.name)
+        else:
+            complaints = judge.judge_case(answers.by_case[case.name], message)
+            if complaints:
+                drawn = case.draw(answers.seed)
+                shapes = ", ".join(f"{name} {array.shape}" for name, array in vars(drawn).items())
+                self.complaints[case.name] = [
+                    *complaints, f"input: {shapes}; seed {answers.seed}"]
+
+    def text(self):
+        """All complaints, as indented lines."""
+        return "\n".join(f"  {name}\n" + "\n".join("    " + line for line in lines)
+                         for name, lines in self.complaints.items())
+
+
+def cases_of(problem):
+    """The graded tests of a problem, in their order."""
+    return [case for case in CASES.values() if case.key == problem.key]
+
+
+def grade(problems, root, answers, deadline=None):
+    """Yield the Verdict on each problem, in their order.
+
+    Args:
+        problems (sequence of Problem): what to grade.
+        root (Path): the folder that holds ``mytorch``.
+        answers (RecordedAnswers): what is right; loaded here, at the last moment.
+        deadline (float): as isolation.run.
+    """
+    for problem, outcome in run(problems, root, answers, deadline):
+        yield Verdict(problem, outcome, answers)
+
+
+def run(problems, root, answers, deadline=None):
+    """Yield (problem, isolation.Outcome) for each problem, in their order; as ``grade``."""
+    return isolation.run(problems, child.__name__, root, answers.load, deadline)
