@@ -27,11 +27,11 @@ class Sequential(Module):
 
     def forward(self, x):
         """x (Tensor): what the first layer takes. Returns what the last one returns."""
-        # BEGIN SOLUTION 2.2: pass x through the layers
+        # BEGIN SOLUTION 2.1: pass x through the layers
         for layer in self.layers:
             x = layer(x)
         return x
-        # END SOLUTION 2.2
+        # END SOLUTION 2.1
 
     def __iter__(self):
         return iter(self.layers)

@@ -54,15 +54,15 @@ def unpacked(tmp_path, *members):
 
 def test_it_holds_the_sources_and_the_plot_and_nothing_else(tree):
     for litter in ("mytorch/__pycache__/x.pyc", "mytorch/.DS_Store", "mytorch/._tensor.py",
-                   "hw1/mnist.py~", "hw1/notes.txt", "hw1/data.npy"):
+                   "hw1/mnist.py~", "hw1/notes.txt", "hw1/data.npy", "hw1/README.md"):
         (tree / litter).parent.mkdir(exist_ok=True)
         (tree / litter).write_bytes(b"x")
     os.symlink("/etc/passwd", str(tree / "mytorch/link.py"))
     names, warnings = handin.pack(tree, tree / "handin.tar")
     assert names == names_in(tree / "handin.tar")
     assert set(handin.REQUIRED) | {handin.PLOT} <= set(names)
-    assert not any(word in name for name in names for word in ("link", "notes", "data", "DS_", "~"))
-    assert len(warnings) == 3  # the link, the notes, the data
+    assert not any(word in name for name in names for word in ("link", "notes", "data", "DS_", "~", "README"))
+    assert len(warnings) == 3  # the link, the notes, the data; the homework's text is no surprise
 
 
 def test_the_same_files_give_the_same_bytes(tree, tmp_path):
