@@ -13,7 +13,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import mnist_data  # noqa: E402
+from problem3 import mnist_data  # noqa: E402
 
 PLOT = ROOT / "hw1" / "validation_accuracy.png"
 SEED = 11785

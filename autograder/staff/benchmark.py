@@ -12,7 +12,7 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "autograder", "hw1_autograder")]
 
-import mnist_data  # noqa: E402
+from problem3 import mnist_data  # noqa: E402
 from hw1.mnist import BATCH_SIZE, VALIDATE_EVERY, mnist  # noqa: E402
 from mytorch.tensor import Tensor  # noqa: E402
 

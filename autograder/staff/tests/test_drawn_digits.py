@@ -1,10 +1,9 @@
 """The digits that stand in for MNIST: shapes, repeatability, and how alike MNIST's they lie.
 Whether they look like digits is for eyes to judge; what numbers can say is said here."""
-import os
 
-import drawn_digits
 import numpy as np
 import pytest
+from problem3 import drawn_digits
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +55,8 @@ def test_drawing_leaves_numpys_global_random_state_alone(few_fonts):
 
 
 def test_fonts_to_validate_on_share_no_digit_with_fonts_to_train_on():
-    sides = [{drawn_digits._bitmap(_path(font), digit).tobytes()
-              for font in fonts if _has(font) for digit in "0123456789"}
+    sides = [{drawn_digits.bitmap_of(drawn_digits.font_path(font), digit).tobytes()
+              for font in fonts if drawn_digits.font_path(font).is_file() for digit in "0123456789"}
              for fonts in (drawn_digits.TRAIN_FONTS, drawn_digits.VAL_FONTS)]
     assert len(sides[0]) >= 110 and len(sides[1]) == 60
     assert not sides[0] & sides[1]
@@ -65,9 +64,9 @@ def test_fonts_to_validate_on_share_no_digit_with_fonts_to_train_on():
 
 @pytest.mark.parametrize("font", drawn_digits.TRAIN_FONTS + drawn_digits.VAL_FONTS)
 def test_a_font_that_matplotlib_has_draws_ten_different_digits(font):
-    if font == "cmti10" and not _has(font):
+    if font == "cmti10" and not drawn_digits.font_path(font).is_file():
         pytest.skip("older versions of matplotlib do not bring cmti10")
-    ink = [drawn_digits._bitmap(_path(font), digit) for digit in "0123456789"]
+    ink = [drawn_digits.bitmap_of(drawn_digits.font_path(font), digit) for digit in "0123456789"]
     heights = [bitmap.any(axis=1).sum() for bitmap in ink]
     assert min(heights) > 20 and max(heights) < drawn_digits.CANVAS - 20
     assert len({bitmap.tobytes() for bitmap in ink}) == 10
@@ -111,11 +110,3 @@ def test_a_digit_is_nearest_to_the_mean_digit_of_its_class_in_fonts_not_seen(dig
     means = np.stack([train_x[train_y == digit].mean(axis=0) for digit in range(10)])
     distance = (means ** 2).sum(axis=1) - 2 * val_x.astype(float) @ means.T
     assert (distance.argmin(axis=1) == val_y).mean() > 0.75
-
-
-def _path(font):
-    return os.path.join(drawn_digits.matplotlib.get_data_path(), "fonts", "ttf", font + ".ttf")
-
-
-def _has(font):
-    return os.path.isfile(_path(font))

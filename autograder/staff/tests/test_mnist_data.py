@@ -1,19 +1,21 @@
 """Where the digits come from: search order, file forms, damage, and a mirror on 127.0.0.1.
 Most tests shrink MNIST to 60 images, the first 50 of them to train."""
+
 import gzip
 import hashlib
 import http.server
 import os
 import struct
 import threading
+from pathlib import Path
 
-import mnist_data
 import numpy as np
 import pytest
-from drawn_digits import draw
-from mnist_data import IMAGES, LABELS, MnistError, load
+from problem3 import mnist_data
+from problem3.drawn_digits import draw
+from problem3.mnist_data import IMAGES, LABELS, MnistError, load
 
-REAL = os.path.join(os.path.dirname(__file__), *[os.pardir] * 4, "shared", "mnist")
+REAL = Path(__file__).resolve().parents[4] / "shared" / "mnist"
 rng = np.random.RandomState(0)
 X = rng.randint(0, 256, (60, 28, 28)).astype(np.uint8)
 Y = rng.permutation(np.arange(60) % 10).astype(np.uint8)
@@ -28,7 +30,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(mnist_data, "MD5", {name: hashlib.md5(content).hexdigest()
                                             for name, content in FILES.items()})
     monkeypatch.setattr(mnist_data, "TRAIN", 50)
-    monkeypatch.setattr(mnist_data, "DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(mnist_data, "DATA", tmp_path / "data")
     monkeypatch.setattr(mnist_data, "MIRRORS", ("http://127.0.0.1:1/a/", "http://127.0.0.1:1/b/"))
     monkeypatch.setattr(mnist_data, "draw", lambda: (X[:9], Y[:9], X[9:], Y[9:]))
     monkeypatch.setenv("no_proxy", "*")
@@ -121,7 +123,7 @@ def test_without_files_and_network_digits_are_drawn_and_words_say_so(capsys, mon
     words = capsys.readouterr().out
     assert words.count("No luck with http://127.0.0.1:1/") == 2 and "refused" in words
     assert "drawn from matplotlib's fonts" in words and "not MNIST" in words
-    assert not os.path.exists(mnist_data.DATA)
+    assert not mnist_data.DATA.exists()
 
 
 def test_other_digits_in_mnists_form_are_taken_but_not_called_mnist(folder, capsys):
@@ -251,7 +253,7 @@ def serve(monkeypatch):
 
     def start(first, second):
         answers.update({"/first/": first, "/second/": second})
-        root = "http://127.0.0.1:%d" % server.server_port
+        root = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setattr(mnist_data, "MIRRORS", (root + "/first/", root + "/second/"))
         return asked
 
@@ -334,9 +336,9 @@ def impatient(monkeypatch):
 def test_a_download_is_kept_in_data_and_not_repeated(serve, answer, monkeypatch):
     asked = serve(answer, not_found)
     assert_is_the_split(load())
-    assert sorted(os.listdir(mnist_data.DATA)) == [IMAGES + ".gz", LABELS + ".gz"]
+    assert sorted(path.name for path in mnist_data.DATA.iterdir()) == [IMAGES + ".gz", LABELS + ".gz"]
     assert_is_the_split(load())
-    assert asked == ["/first/%s.gz" % IMAGES, "/first/%s.gz" % LABELS]
+    assert asked == [f"/first/{IMAGES}.gz", f"/first/{LABELS}.gz"]
 
 
 @pytest.mark.parametrize("answer", BAD, ids=lambda answer: answer.__name__)
@@ -344,7 +346,7 @@ def test_the_second_mirror_helps_where_the_answer_of_the_first_is(serve, impatie
     serve(answer, good)
     assert_is_the_split(load())
     words = capsys.readouterr().out
-    assert "No luck with %s%s.gz: " % (mnist_data.MIRRORS[0], IMAGES) in words
+    assert f"No luck with {mnist_data.MIRRORS[0]}{IMAGES}.gz: " in words
     assert BAD[answer] in words
 
 
@@ -354,7 +356,7 @@ def test_digits_are_drawn_and_nothing_is_kept_where_every_answer_is(
     serve(answer, answer)
     monkeypatch.setattr(mnist_data, "MIRRORS", mnist_data.MIRRORS[:1])  # one is as slow as all
     assert load().name.startswith("digits drawn")
-    assert not os.path.exists(mnist_data.DATA)
+    assert not mnist_data.DATA.exists()
 
 
 def test_a_name_that_does_not_resolve_is_no_more_than_a_failed_mirror(serve, monkeypatch):
@@ -368,7 +370,7 @@ def test_only_the_missing_file_is_downloaded(serve, tmp_path):
     asked = serve(good, good)
     write_idx(tmp_path / "data", {IMAGES: FILES[IMAGES]})
     assert_is_the_split(load())
-    assert asked == ["/first/%s.gz" % LABELS]
+    assert asked == [f"/first/{LABELS}.gz"]
 
 
 def test_the_second_mirror_is_not_asked_for_what_the_first_has_given(serve):
@@ -377,7 +379,7 @@ def test_the_second_mirror_is_not_asked_for_what_the_first_has_given(serve):
 
     asked = serve(images_only, good)
     assert_is_the_split(load())
-    assert asked[1:] == ["/first/%s.gz" % LABELS, "/second/%s.gz" % LABELS]
+    assert asked[1:] == [f"/first/{LABELS}.gz", f"/second/{LABELS}.gz"]
 
 
 def test_a_download_that_is_interrupted_leaves_no_file(serve):
@@ -389,7 +391,7 @@ def test_a_download_that_is_interrupted_leaves_no_file(serve):
 
     with pytest.raises(KeyboardInterrupt):
         load(progress=interrupt)
-    assert not os.path.exists(mnist_data.DATA)
+    assert not mnist_data.DATA.exists()
 
 
 def test_an_interruption_while_the_file_is_written_leaves_no_file(serve, monkeypatch):
@@ -402,7 +404,7 @@ def test_an_interruption_while_the_file_is_written_leaves_no_file(serve, monkeyp
     monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load()
-    assert os.listdir(mnist_data.DATA) == []
+    assert not list(mnist_data.DATA.iterdir())
 
 
 def test_a_download_that_cannot_be_kept_is_used_all_the_same(serve, tmp_path, capsys):
@@ -418,7 +420,7 @@ def test_the_progress_is_a_few_plain_lines_where_output_is_no_terminal(serve, ca
     words = capsys.readouterr().out
     assert "downloading it, once" in words and "\r" not in words
     size = len(gzip.compress(FILES[IMAGES])) // 1000
-    assert "%s: %d of %d kB\n" % (IMAGES, size, size) in words
+    assert f"{IMAGES}: {size} of {size} kB\n" in words
     assert len(words.splitlines()) <= 5
 
 
@@ -433,10 +435,10 @@ def test_the_progress_is_one_changing_line_on_a_terminal(serve, capsys, monkeypa
 
 # The real thing
 
-@pytest.mark.skipif(not os.path.isdir(REAL), reason="MNIST is not on this machine")
+@pytest.mark.skipif(not REAL.is_dir(), reason="MNIST is not on this machine")
 def test_the_real_mnist_is_split_as_the_course_splits_it(monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setenv("MYTORCH_MNIST", REAL)
+    monkeypatch.setenv("MYTORCH_MNIST", str(REAL))
     data = load()
     assert [array.shape for array in data[:4]] == [(55000, 784), (55000,), (5000, 784), (5000,)]
     assert data.name == "MNIST"

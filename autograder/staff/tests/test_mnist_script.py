@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import test_mnist
 from hw1 import mnist as homework
-from mnist_data import MnistData
+from problem3.mnist_data import MnistData
 
 
 @pytest.fixture

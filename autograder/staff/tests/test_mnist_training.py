@@ -4,7 +4,6 @@ The real files lie in ../shared/mnist beside the project on some machines."""
 import os
 from pathlib import Path
 
-import mnist_data
 import numpy as np
 import pytest
 from hw1 import mnist as homework
@@ -14,6 +13,7 @@ from mytorch.nn.loss import CrossEntropyLoss
 from mytorch.nn.sequential import Sequential
 from mytorch.optim.sgd import SGD
 from mytorch.tensor import Tensor
+from problem3 import mnist_data
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "mnist"
 
@@ -110,6 +110,6 @@ def test_on_mnist_it_reaches_95_percent(monkeypatch):
 
 @pytest.mark.slow
 def test_on_drawn_digits_it_learns_fonts_it_has_not_seen():
-    data = mnist_data._drawn(lambda text: None)
+    data = mnist_data.drawn(lambda text: None)
     np.random.seed(11785)
     assert mnist(*data[:4])[-1] >= 0.9

@@ -1,7 +1,8 @@
 """Digits drawn from the fonts that matplotlib brings along, for machines without MNIST.
 They are made to look like MNIST's, and to be validated on typefaces not trained on."""
-import os
-from typing import NamedTuple, Tuple
+
+from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -24,53 +25,57 @@ DIRECTIONS = 64  # the extent of a digit is found by looking in so many directio
 CHUNK = 500      # images made at a time: few enough to stay in the processor's cache
 
 
-def draw(seed: int = 11785, train: int = 10000,
-         val: int = 2000) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def draw(seed=11785, train=10000, val=2000):
     """Draw images of the digits 0 to 9, each as often as the others (within one).
 
-    Arguments:
-        seed: the same seed gives the same images (with the same matplotlib).
-        train: how many to draw from TRAIN_FONTS.
-        val: how many to draw from VAL_FONTS.
+    NumPy's global random state is neither used nor changed.
 
-    Returns (train_images, train_labels, val_images, val_labels): images uint8,
-    shape (N, 784), row by row from the top, 0 for paper to 255 for ink; labels
-    int64, shape (N,). NumPy's global random state is neither used nor changed.
+    Args:
+        seed (int): the same seed gives the same images (with the same matplotlib).
+        train (int): how many to draw from TRAIN_FONTS.
+        val (int): how many to draw from VAL_FONTS.
 
-    Raises FileNotFoundError where matplotlib was installed without its fonts.
+    Returns:
+        tuple of ndarray: train_images, train_labels, val_images, val_labels; images uint8,
+        shape (N, 784), row by row from the top, 0 for paper to 255 for ink; labels int64,
+        shape (N,).
+
+    Raises:
+        FileNotFoundError: where matplotlib was installed without its fonts.
     """
     rng = np.random.RandomState(seed)
-    return _draw_from(TRAIN_FONTS, train, rng) + _draw_from(VAL_FONTS, val, rng)
+    return draw_from(TRAIN_FONTS, train, rng) + draw_from(VAL_FONTS, val, rng)
 
 
 class Glyphs(NamedTuple):
     """The ten digits of one font after another: glyph g is the digit g % 10."""
+
     distance: np.ndarray  # (G, CANVAS, CANVAS): dots to the outline, positive within the ink
     centre: np.ndarray    # (G, 2): centre of mass (x, y), dots
     outline: np.ndarray   # (G, 2, DIRECTIONS): outermost dots, relative to the centre
     stroke: np.ndarray    # (G,): width of the pen stroke, dots
 
 
-def _draw_from(fonts: Tuple[str, ...], count: int, rng):
-    glyphs = _glyphs(fonts)
+def draw_from(fonts, count, rng):
+    """``count`` digits from the named fonts: images (count, 784) and labels (count,)."""
+    glyphs = measured_glyphs(fonts)
     labels = rng.permutation(np.arange(count, dtype=np.int64) % 10)
     which = labels + 10 * rng.randint(len(glyphs.centre) // 10, size=count)
     images = np.empty((count, FRAME * FRAME), np.uint8)
     for start in range(0, count, CHUNK):
-        images[start:start + CHUNK] = _images(glyphs, which[start:start + CHUNK], rng)
+        images[start:start + CHUNK] = distorted(glyphs, which[start:start + CHUNK], rng)
     return images, labels
 
 
-def _glyphs(fonts: Tuple[str, ...]) -> Glyphs:
-    folder = os.path.join(matplotlib.get_data_path(), "fonts", "ttf")
-    paths = [os.path.join(folder, font + ".ttf") for font in fonts]
-    paths = [path for path in paths if os.path.isfile(path)]  # matplotlib 3.2.0 has no cmti10
+def measured_glyphs(fonts):
+    """The Glyphs of those of the named fonts that matplotlib has."""
+    paths = [path for path in map(font_path, fonts) if path.is_file()]  # 3.2.0 has no cmti10
     if not paths:
-        raise FileNotFoundError("no font to draw digits from: expected at least one of %s in "
-                                "matplotlib's directory %s" % (", ".join(fonts), folder))
-    ink = np.stack([_bitmap(path, digit) for path in paths for digit in "0123456789"])
+        raise FileNotFoundError("no font to draw digits from: expected at least one of "
+                                f"{', '.join(fonts)} in {font_path('').parent}")
+    ink = np.stack([bitmap_of(path, digit) for path in paths for digit in "0123456789"])
     # the outline runs half a dot away from the dots on either side of it
-    distance = np.where(ink, _distance_to(~ink) - 0.5, 0.5 - _distance_to(ink))
+    distance = np.where(ink, distance_to(~ink) - 0.5, 0.5 - distance_to(ink))
     angle = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS
     directions = np.stack([np.cos(angle), np.sin(angle)])
     centre, outline, stroke = [], [], []
@@ -83,9 +88,14 @@ def _glyphs(fonts: Tuple[str, ...]) -> Glyphs:
     return Glyphs(distance, np.array(centre), np.array(outline), np.array(stroke))
 
 
-def _bitmap(path: str, digit: str) -> np.ndarray:
+def font_path(font):
+    """Where matplotlib keeps the font of that name."""
+    return Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")
+
+
+def bitmap_of(path, digit):
     """One digit in the middle of a (CANVAS, CANVAS) array, True where there is ink."""
-    font = FT2Font(path)
+    font = FT2Font(str(path))
     font.set_size(65, 72)  # points, at one dot per point
     font.set_text(digit)
     font.draw_glyphs_to_bitmap()
@@ -97,8 +107,8 @@ def _bitmap(path: str, digit: str) -> np.ndarray:
     return canvas
 
 
-def _distance_to(goal: np.ndarray) -> np.ndarray:
-    """Distance from every dot to the nearest dot of its bitmap that is in `goal`, up to REACH."""
+def distance_to(goal):
+    """Distance from every dot to the nearest dot of its bitmap that is in ``goal``, up to REACH."""
     square = np.where(goal, 0, REACH ** 2).astype(np.float32)
     for axis in (1, 2):  # Pythagoras: one side of the triangle, then the other
         lines = np.moveaxis(square, axis, 0)
@@ -110,8 +120,8 @@ def _distance_to(goal: np.ndarray) -> np.ndarray:
     return np.sqrt(square)
 
 
-def _images(glyphs: Glyphs, which: np.ndarray, rng) -> np.ndarray:
-    """The glyphs `which` (N,), each distorted in its own way, as uint8 images (N, 784)."""
+def distorted(glyphs, which, rng):
+    """The glyphs ``which`` (N,), each distorted in its own way, as uint8 images (N, 784)."""
     count = len(which)
     turn = rng.uniform(-0.2, 0.2, count)        # radians
     slant = rng.uniform(-0.2, 0.4, count)       # handwriting leans to the right
@@ -138,13 +148,13 @@ def _images(glyphs: Glyphs, which: np.ndarray, rng) -> np.ndarray:
     pixels = np.indices((FRAME, FRAME)).reshape(2, -1)[::-1] - middle
     back = np.linalg.inv(matrix * scale[:, None, None])
     dots = back @ (pixels - shift[:, :, None]) + glyphs.centre[which][:, :, None]
-    depth = _look_up(glyphs.distance, which, dots)
+    depth = look_up(glyphs.distance, which, dots)
     ink = (depth + grow[:, None]) * (scale / blur)[:, None] + 0.5
     return np.round(ink.clip(0, 1) * 255).astype(np.uint8)
 
 
-def _look_up(distance: np.ndarray, which: np.ndarray, dots: np.ndarray) -> np.ndarray:
-    """Distances (N, P) at the places `dots` (N, 2, P), interpolated between whole dots."""
+def look_up(distance, which, dots):
+    """Distances (N, P) at the places ``dots`` (N, 2, P), interpolated between whole dots."""
     dots = dots.clip(0, CANVAS - 1.001)
     x, y = dots.astype(np.intp).transpose(1, 0, 2)
     right, down = dots.transpose(1, 0, 2) - (x, y)
