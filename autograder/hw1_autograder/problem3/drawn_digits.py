@@ -22,13 +22,15 @@ BOX = 20         # ... and its digit fits into BOX x BOX of them, as MNIST's doe
 CANVAS = 96      # a digit starts on CANVAS x CANVAS dots, about 48 of them high
 REACH = 12       # distances to the outline are known up to so many dots
 DIRECTIONS = 64  # the extent of a digit is found by looking in so many directions
-CHUNK = 500      # images made at a time: few enough to stay in the processor's cache
+CHUNK = 100      # images made at a time: few enough to stay in the processor's cache
 
 
-def draw(seed=11785, train=10000, val=2000):
+def draw(seed=11785, train=55000, val=5000):
     """Draw images of the digits 0 to 9, each as often as the others (within one).
 
-    NumPy's global random state is neither used nor changed.
+    By default as many as MNIST has: then an epoch is as long, training validates as often,
+    and the plot is the same kind of curve. Takes about two seconds. NumPy's global
+    random state is neither used nor changed.
 
     Args:
         seed (int): the same seed gives the same images (with the same matplotlib).
