@@ -11,11 +11,11 @@ def backward(grad_fn, grad_of_output):
 
     A depth-first traversal over ``next_functions``: run a node on the gradient of its
     output, hand each parent its share, and go on into the parent. The one subtlety is
-    *when* to go on. Recursing once per path looks right and gives right gradients, but
-    in a graph with shared nodes the number of paths doubles at each reuse: for
-    ``b = a + a; c = b + b; ...`` forty lines make 2**40 paths. The gradient of a shared
-    node is the *sum* over its uses, so it is enough to wait until all of them have
-    arrived and to recurse once, with the sum. That makes the cost linear in the graph.
+    *when* to go on. Recursing once per path gives right gradients, but the number of paths
+    doubles at each reuse: ``b = a + a; c = b + b; ...``, forty lines, make 2**40 paths. The
+    gradient of a shared node is the *sum* over its uses, so it is enough to wait until all
+    of them have arrived and to recurse once, with the sum. The cost is then linear in the
+    graph. Graphs that share leaves belong to one thread: nothing here is locked.
 
     Args:
         grad_fn: the node to start from, a BackwardFunction or AccumulateGrad.
@@ -23,8 +23,7 @@ def backward(grad_fn, grad_of_output):
 
     Raises:
         RuntimeError: if ``grad_fn`` is None, as it is for a constant.
-        TypeError, ValueError: if an operation's ``backward`` returns gradients that do
-            not fit its inputs (see BackwardFunction.apply).
+        TypeError, ValueError: if a ``backward`` returns gradients that do not fit its inputs.
     """
     # BEGIN SOLUTION 1.2: go through the graph, each node once
     if grad_fn is None:
@@ -57,26 +56,24 @@ def visit(node, grad, awaited, sums):
 
     ``awaited`` counts what each node still waits for, ``sums`` holds what it has so far.
     """
-    grads = node.apply(grad) if grad is not None else [None] * len(node.next_functions)
-    for parent, grad in zip(node.next_functions, grads):
+    shares = node.apply(grad) if grad is not None else [None] * len(node.next_functions)
+    for parent, share in zip(node.next_functions, shares):
         if parent is None:
             continue
         if parent in sums:
             # A new Tensor, never += : the one that arrived may be another node's too.
             held = sums.pop(parent)
-            grad = held if grad is None else held + grad
+            share = held if share is None else held + share
         awaited[parent] -= 1
         if awaited[parent] == 0:
-            visit(parent, grad, awaited, sums)
-        elif grad is not None:
-            sums[parent] = grad
+            visit(parent, share, awaited, sums)
+        elif share is not None:
+            sums[parent] = share
 # END SOLUTION 1.2
 
 
 class Function:
-    """Base class of all operations that autograd can differentiate.
-
-    A subclass gives two static methods and is used through ``apply``::
+    """Base class of all operations that autograd can differentiate, used through ``apply``::
 
         class Double(Function):
             @staticmethod
@@ -92,14 +89,9 @@ class Function:
 
     @staticmethod
     def forward(ctx, *args):
-        """Compute the operation.
+        """Compute the operation on ``args``, Tensors and plain constants such as an axis.
 
-        Args:
-            ctx (ContextManager): keeps what ``backward`` will need.
-            *args: Tensors, and plain constants such as an axis.
-
-        Returns:
-            Tensor: the result, in new memory or a view.
+        Returns a Tensor, and keeps in ``ctx`` (ContextManager) what ``backward`` will need.
         """
         raise NotImplementedError("a Function must define forward(ctx, *args)")
 
@@ -112,8 +104,9 @@ class Function:
             grad_output (Tensor): gradient of the output, of its shape; not to be modified.
 
         Returns:
-            Tensor or tuple: one Tensor, the gradient of the first argument; or a tuple with
-            one entry per argument of ``forward``, None for what has no gradient.
+            A Tensor, the gradient of the only argument, or a tuple with one entry for each
+            argument of ``forward``, None for what has no gradient. The engine ignores the
+            gradient of a constant; for constants at the end the entry may be left out.
         """
         raise NotImplementedError("a Function must define backward(ctx, grad_output)")
 
@@ -121,23 +114,18 @@ class Function:
     def apply(cls, *args):
         """Run ``forward`` and, if any input requires grad, record a node of the graph.
 
-        Args:
-            *args: the arguments of ``forward``, Tensors and plain constants.
-
-        Returns:
-            Tensor: the result. It requires grad exactly when an input does, and is then no
-            leaf; its ``grad_fn`` is the new BackwardFunction, whose ``next_functions`` has
-            one entry per argument: the node of that input, or None for a constant.
+        Returns the result, a Tensor. It requires grad exactly when an input does, and is then
+        no leaf; its ``grad_fn`` is the new BackwardFunction, whose ``next_functions`` has one
+        entry per argument: the node of that input, or None for a constant.
         """
         node = BackwardFunction(cls)
         node.record_inputs(args)
         output = cls.forward(node.ctx, *args)
         if not is_tensor(output):
-            raise TypeError(f"{cls.__name__}.forward: must return a Tensor, got {type(output).__name__}")
+            raise TypeError(f"{cls.__name__}.forward: must return a Tensor, "
+                            f"got {type(output).__name__}")
         # BEGIN SOLUTION 1.2: set the output's flags; link it to its node, that to the inputs'
-        for arg in args:
-            if output is arg:  # the flags below must not become the input's
-                output = type(output)(output.data)
+        output = detached(output)  # forward may have returned a Tensor that is used elsewhere
         output.requires_grad = any(node.ctx.needs_input_grad)
         output.is_leaf = not output.requires_grad
         if output.requires_grad:
@@ -150,7 +138,7 @@ class Function:
 def gradient_node(arg):
     """The node that receives the gradient of ``arg``: AccumulateGrad for a leaf (made at its
     first use), BackwardFunction for a result, None for a constant."""
-    # BEGIN SOLUTION 1.2: tell leaf, result and constant apart; a shape is none
+    # BEGIN SOLUTION 1.2: tell leaf, result and constant apart; what is no Tensor is a constant
     if not getattr(arg, "requires_grad", False):
         return None
     if arg.is_leaf and arg.grad_fn is None:
@@ -162,6 +150,14 @@ def gradient_node(arg):
 def is_tensor(value):
     """Whether ``value`` is a Tensor, told by its flag: this file does not know the class."""
     return hasattr(value, "requires_grad")
+
+
+def detached(tensor):
+    """A Tensor of its own with the same array and flags, outside any graph."""
+    twin = object.__new__(type(tensor))  # a subclass's __init__ may take other arguments
+    twin.data, twin.requires_grad, twin.is_leaf = tensor.data, tensor.requires_grad, tensor.is_leaf
+    twin.is_parameter, twin.grad, twin.grad_fn = False, None, None
+    return twin
 
 
 class AccumulateGrad:
@@ -200,27 +196,22 @@ class AccumulateGrad:
         return ()
 
 
-class _EveryInput:
-    def __getitem__(self, position):
-        return True
-
-
 class ContextManager:
     """What an operation's ``forward`` keeps for its ``backward``.
 
     Tensors go through ``save_for_backward``; constants are set as attributes of any name.
-    ``needs_input_grad[i]`` tells whether argument i needs a gradient. ``apply`` sets it; where
-    ``forward`` was called without ``apply``, every argument does.
+    ``needs_input_grad[i]``, set by ``apply``, tells whether argument i needs a gradient.
     """
 
     saved_tensors = ()
-    needs_input_grad = _EveryInput()
+    needs_input_grad = (True,) * 100  # for a ``forward`` called without ``apply``
 
     def save_for_backward(self, *tensors):
-        """Keep Tensors, without copying them, for ``backward`` to find in ``saved_tensors``.
+        """Keep the values that Tensors have now; ``backward`` finds them in ``saved_tensors``.
 
-        Raises:
-            TypeError: if one of them is not a Tensor.
+        Nothing is copied. An optimizer's step between forward and backward changes nothing
+        here, as it gives the parameter a new array; a write into the array itself, such as
+        ``fill_``, does. Raises TypeError for what is no Tensor.
         """
         for tensor in tensors:
             if not is_tensor(tensor):
@@ -238,8 +229,6 @@ class BackwardFunction:
         cls (type): the Function that made the result; its name is ``.function_name``.
     """
 
-    __slots__ = ("ctx", "function", "function_name", "next_functions", "input_shapes", "leaves")
-
     def __init__(self, cls):
         self.ctx = ContextManager()
         self.function = cls
@@ -248,10 +237,7 @@ class BackwardFunction:
         self.input_shapes = self.leaves = None
 
     def record_inputs(self, args):
-        """Note what must be known of the inputs later: who needs a gradient, of which shape.
-
-        Only leaves are held (their nodes hold them weakly); results may be freed.
-        """
+        """Note who needs a gradient, of which shape; hold the leaves, as their nodes do not."""
         needed, shapes, leaves = [], [], []
         for arg in args:
             needs_grad = getattr(arg, "requires_grad", False)
@@ -259,16 +245,13 @@ class BackwardFunction:
             shapes.append(arg.data.shape if needs_grad else None)
             if needs_grad and arg.is_leaf:
                 leaves.append(arg)
-        self.ctx.needs_input_grad, self.input_shapes, self.leaves = needed, shapes, leaves
+        self.ctx.needs_input_grad = tuple(needed)
+        self.input_shapes, self.leaves = shapes, leaves
 
     def apply(self, grad_output):
-        """Run the operation's ``backward`` and check what it returned; nothing is repaired.
+        """Run the operation's ``backward`` on ``grad_output`` and check what it returned.
 
-        Args:
-            grad_output (Tensor): the gradient of the operation's output.
-
-        Returns:
-            tuple: a Tensor or None for each argument of ``forward``.
+        Returns a tuple: a Tensor or None for each argument of ``forward``.
 
         Raises:
             ValueError: for the wrong number of gradients, or a gradient whose shape is not
@@ -280,8 +263,9 @@ class BackwardFunction:
         shapes = self.input_shapes
         if shapes is None:  # made by hand, not by Function.apply
             return grads
-        if len(grads) == 1 < len(shapes) and not any(self.ctx.needs_input_grad[1:]):
-            grads += (None,) * (len(shapes) - 1)
+        left_out = self.ctx.needs_input_grad[len(grads):]
+        if not any(left_out):
+            grads += (None,) * len(left_out)
         if len(grads) != len(shapes):
             self._complain(ValueError, f"expected {len(shapes)} gradients, one per argument of "
                                        f"forward, got {len(grads)}")

@@ -45,29 +45,22 @@ class BatchNorm1d(Module):
         check_features("BatchNorm1d", x, self.num_features)
         # BEGIN SOLUTION 2.4: normalise, by the batch or by the averages
         if self.is_train:
-            mean, variance = self.batch_statistics(x.data)
-            std = np.sqrt(variance + self.eps)
-            return F.BatchNorm.apply(x, self.gamma, self.beta, mean, std)
+            if len(x.data) < 2:
+                raise ValueError(
+                    f"BatchNorm1d: training needs at least 2 rows, got input {x.shape}")
+            return F.BatchNorm.apply(x, self.gamma, self.beta, self.eps, self.update_averages)
         inverse_std = Tensor(1 / np.sqrt(self.running_var.data + self.eps))
         return self.gamma * ((x - self.running_mean) * inverse_std) + self.beta
         # END SOLUTION 2.4
 
     # BEGIN SOLUTION 2.4: methods of your own, if forward() needs them
-    def batch_statistics(self, x):
-        """Mean and biased variance of the columns of x (ndarray); updates the averages."""
-        m = len(x)
-        if m < 2:
-            raise ValueError(f"BatchNorm1d: training needs at least 2 rows, got input {x.shape}")
-        mean = x.sum(axis=0) / m
-        deviation = x - mean
-        squares = (deviation * deviation).sum(axis=0)
-        self.update(self.running_mean, mean)
-        self.update(self.running_var, squares / (m - 1))
-        return mean, squares / m
-
-    def update(self, average, batch_value):
-        """``average <- (1 - momentum) average + momentum batch_value``, outside the graph."""
-        average.data = (1 - self.momentum) * average.data + self.momentum * batch_value
+    def update_averages(self, mean, variance, m):
+        """``average <- (1 - momentum) average + momentum batch_value``, outside the graph; the
+        batch's m rows have that mean and that biased variance."""
+        for average, batch_value in ((self.running_mean, mean),
+                                     (self.running_var, variance * m / (m - 1))):
+            new = (1 - self.momentum) * average.data + self.momentum * batch_value
+            average.data = np.asarray(new, average.data.dtype)
     # END SOLUTION 2.4
 
     def extra_repr(self):

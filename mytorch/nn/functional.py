@@ -73,8 +73,8 @@ class Add(Function):
 
     @staticmethod
     def backward(ctx, grad_output):
-        grad_a, grad_b = (Tensor(unbroadcast(grad_output.data, shape)) if needed else None
-                          for shape, needed in zip(ctx.shapes, ctx.needs_input_grad))
+        grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))
+        grad_b = Tensor(unbroadcast(grad_output.data, ctx.shapes[1]))
         return grad_a, grad_b
 
 
@@ -92,11 +92,8 @@ class Sub(Function):
     @staticmethod
     def backward(ctx, grad_output):
         # BEGIN SOLUTION 1.1.1: the gradient of a, and the one of b
-        grad_a = grad_b = None
-        if ctx.needs_input_grad[0]:
-            grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))
-        if ctx.needs_input_grad[1]:
-            grad_b = Tensor(unbroadcast(-grad_output.data, ctx.shapes[1]))
+        grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))
+        grad_b = Tensor(unbroadcast(-grad_output.data, ctx.shapes[1]))
         return grad_a, grad_b
         # END SOLUTION 1.1.1
 
@@ -115,11 +112,8 @@ class Mul(Function):
     def backward(ctx, grad_output):
         # BEGIN SOLUTION 1.1.2: each factor's gradient
         a, b = ctx.saved_tensors
-        grad_a = grad_b = None
-        if ctx.needs_input_grad[0]:
-            grad_a = Tensor(unbroadcast(grad_output.data * b.data, a.shape))
-        if ctx.needs_input_grad[1]:
-            grad_b = Tensor(unbroadcast(grad_output.data * a.data, b.shape))
+        grad_a = Tensor(unbroadcast(grad_output.data * b.data, a.shape))
+        grad_b = Tensor(unbroadcast(grad_output.data * a.data, b.shape))
         return grad_a, grad_b
         # END SOLUTION 1.1.2
 
@@ -138,11 +132,8 @@ class Div(Function):
     def backward(ctx, grad_output):
         # BEGIN SOLUTION 1.1.3: the gradient of a, and the one of b
         a, b = ctx.saved_tensors
-        grad_a = grad_b = None
-        if ctx.needs_input_grad[0]:
-            grad_a = Tensor(unbroadcast(grad_output.data / b.data, a.shape))
-        if ctx.needs_input_grad[1]:
-            grad_b = Tensor(unbroadcast(-grad_output.data * a.data / (b.data * b.data), b.shape))
+        grad_a = Tensor(unbroadcast(grad_output.data / b.data, a.shape))
+        grad_b = Tensor(unbroadcast(-grad_output.data * a.data / b.data / b.data, b.shape))
         return grad_a, grad_b
         # END SOLUTION 1.1.3
 
@@ -244,7 +235,7 @@ class Reshape(Function):
 
     @staticmethod
     def backward(ctx, grad_output):
-        return Tensor(grad_output.data.reshape(ctx.shape)), None
+        return Tensor(grad_output.data.reshape(ctx.shape))
 
 
 class Log(Function):
@@ -295,18 +286,27 @@ class Sum(Function):
 
 
 class BatchNorm(Function):
-    """``gamma (x - mean) / std + beta`` for a batch of rows x, whose mean and std these are.
+    """``gamma (x - mean) / std + beta`` for a batch of rows x, by its own mean and (biased) std.
 
-    mean and std are ndarrays; that they depend on x, backward knows. One Function and not ten
-    small ones: with those a whole training step took twice as long (measured), and the gradient
-    is short once derived. Source: Ioffe and Szegedy, Batch Normalization (2015), section 3.
+    One Function and not ten small ones: with those a whole training step took twice as long
+    (measured), and the gradient is short once derived. ``report``, if given, is called with mean
+    and variance of the batch (ndarrays) and its size. Source: Ioffe and Szegedy, Batch
+    Normalization (2015), section 3.
     """
 
     @staticmethod
-    def forward(ctx, x, gamma, beta, mean, std):
+    def forward(ctx, x, gamma, beta, eps, report=None):
+        m = len(x.data)
+        mean = x.data.sum(axis=0) / m
+        deviation = x.data - mean
+        variance = (deviation * deviation).sum(axis=0) / m
         ctx.save_for_backward(gamma)
-        ctx.std, ctx.normalized = std, (x.data - mean) / std
-        return Tensor(gamma.data * ctx.normalized + beta.data)
+        ctx.std = np.sqrt(variance + eps)
+        ctx.normalized = deviation / ctx.std
+        output = Tensor(gamma.data * ctx.normalized + beta.data)
+        if report is not None:
+            report(mean, variance, m)
+        return output
 
     @staticmethod
     def backward(ctx, grad_output):
@@ -316,7 +316,7 @@ class BatchNorm(Function):
         # Besides the direct way, x counts through the mean (grad_beta) and std (grad_gamma).
         through_both = (grad_beta + ctx.normalized * grad_gamma) / len(grad)
         grad_x = (grad - through_both) * (gamma.data / ctx.std)
-        return Tensor(grad_x), Tensor(grad_gamma), Tensor(grad_beta), None, None
+        return Tensor(grad_x), Tensor(grad_gamma), Tensor(grad_beta)
 # END SOLUTION 2.4
 
 
@@ -332,7 +332,7 @@ class ReLU(Function):
     @staticmethod
     def backward(ctx, grad_output):
         (z,), grad = ctx.saved_tensors, grad_output.data
-        return Tensor(np.where(z.data > 0, grad, grad.dtype.type(0)))
+        return Tensor(np.where(z.data <= 0, grad.dtype.type(0), grad))
 # END SOLUTION 2.2
 
 

@@ -77,24 +77,27 @@ OPTIMIZER, SGD = "optim/optimizer.py", "optim/sgd.py"
 
 # Lines of the reference that several mistakes replace.
 ADD_BACKWARD = """\
-        grad_a, grad_b = (Tensor(unbroadcast(grad_output.data, shape)) if needed else None
-                          for shape, needed in zip(ctx.shapes, ctx.needs_input_grad))
+        grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))
+        grad_b = Tensor(unbroadcast(grad_output.data, ctx.shapes[1]))
 """
-SUB_A = "grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))"
+SUB_A = """\
+        # BEGIN SOLUTION 1.1.1: the gradient of a, and the one of b
+        grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))
+"""
 SUB_B = "grad_b = Tensor(unbroadcast(-grad_output.data, ctx.shapes[1]))"
 MUL_A = "grad_a = Tensor(unbroadcast(grad_output.data * b.data, a.shape))"
 MUL_B = "grad_b = Tensor(unbroadcast(grad_output.data * a.data, b.shape))"
-DIV_B_VALUE = "-grad_output.data * a.data / (b.data * b.data)"
+DIV_B_VALUE = "-grad_output.data * a.data / b.data / b.data"
 TRAVERSAL = """\
     awaited = count_gradients(grad_fn)
     call_with_room_for(len(awaited) + 1, visit, grad_fn, grad_of_output, awaited, {})
 """
-SUM = "grad = held if grad is None else held + grad"
+SUM = "share = held if share is None else held + share"
 ACCUMULATE = (
     "variable.grad = type(grad)(new if held is None else held.data + new)")
 REQUIRES_GRAD = "output.requires_grad = any(node.ctx.needs_input_grad)"
 RELU_FORWARD = 'return compute("ReLU", lambda data: np.maximum(data, data.dtype.type(0)), z)'
-RELU_BACKWARD = "return Tensor(np.where(z.data > 0, grad, grad.dtype.type(0)))"
+RELU_BACKWARD = "return Tensor(np.where(z.data <= 0, grad.dtype.type(0), grad))"
 SEQUENTIAL_LOOP = """\
         for layer in self.layers:
             x = layer(x)
@@ -140,14 +143,14 @@ BUGS = (
         "unbroadcast(-grad_output.data, ctx.shapes[1])",
         "unbroadcast(grad_output.data, ctx.shapes[1])"),
     Bug("1.1.1", "Sub: upstream gradient ignored", FUNCTIONAL,
-        SUB_A, "grad_a = Tensor(np.ones(ctx.shapes[0]))",
+        SUB_A, "        grad_a = Tensor(np.ones(ctx.shapes[0]))\n",
         also=((SUB_B, "grad_b = Tensor(-np.ones(ctx.shapes[1]))"),)),
     Bug("1.1.1", "Sub: forward adds (copied from Add)", FUNCTIONAL,
         'compute("Sub", np.subtract, a, b)', 'compute("Sub", np.add, a, b)'),
     Bug("1.1.1", "Sub: negates the upstream gradient in place", FUNCTIONAL,
-        SUB_B, "grad_output.data *= -1\n            grad_b = Tensor(grad_output.data)"),
+        SUB_B, "grad_output.data *= -1\n        grad_b = Tensor(grad_output.data)"),
     Bug("1.1.1", "Sub: gradients are ndarrays, not Tensors", FUNCTIONAL,
-        SUB_A, "grad_a = grad_output.data",
+        SUB_A, "        grad_a = grad_output.data\n",
         also=((SUB_B, "grad_b = -grad_output.data"),)),
     Bug("1.1.1", "Sub: one gradient instead of two", FUNCTIONAL,
         SUB_B, "return grad_a"),
@@ -173,20 +176,20 @@ BUGS = (
     Bug("1.1.2", "Mul: gradient as output / factor, nan where a factor is 0", FUNCTIONAL,
         MUL_A, "grad_a = Tensor(grad_output.data * (a.data * b.data) / a.data)"),
     Bug("1.1.2", "Mul: gradients are multiplied into the upstream gradient in place", FUNCTIONAL,
-        MUL_A, "grad_output.data *= b.data\n            grad_a = Tensor(grad_output.data)"),
+        MUL_A, "grad_output.data *= b.data\n        grad_a = Tensor(grad_output.data)"),
     Bug("1.1.2", "operator * not written", TENSOR,
         'return F.Mul.apply(self, as_operand(other, self, "*"))',
         'raise NotImplementedError("TODO (1.1.2)")'),
 
     # 1.1.3 Division
     Bug("1.1.3", "Div: gradient of b without its minus", FUNCTIONAL,
-        DIV_B_VALUE, "grad_output.data * a.data / (b.data * b.data)"),
+        DIV_B_VALUE, "grad_output.data * a.data / b.data / b.data"),
     Bug("1.1.3", "Div: divisor not squared in the gradient of b", FUNCTIONAL,
         DIV_B_VALUE, "-grad_output.data * a.data / b.data"),
     Bug("1.1.3", "Div: numerator forgotten in the gradient of b", FUNCTIONAL,
-        DIV_B_VALUE, "-grad_output.data / (b.data * b.data)"),
+        DIV_B_VALUE, "-grad_output.data / b.data / b.data"),
     Bug("1.1.3", "Div: upstream gradient ignored for b", FUNCTIONAL,
-        DIV_B_VALUE, "-a.data / (b.data * b.data)"),
+        DIV_B_VALUE, "-a.data / b.data / b.data"),
     Bug("1.1.3", "Div: gradients exchanged", FUNCTIONAL,
         "        return grad_a, grad_b\n        # END SOLUTION 1.1.3",
         "        return grad_b, grad_a\n        # END SOLUTION 1.1.3"),
@@ -217,7 +220,7 @@ BUGS = (
 
     # 1.2 Autograd: the traversal
     Bug("1.2", "backward() follows the first parent alone", ENGINE,
-        "zip(node.next_functions, grads):", "zip(node.next_functions[:1], grads):"),
+        "zip(node.next_functions, shares):", "zip(node.next_functions[:1], shares):"),
     Bug("1.2", "a shared node keeps the gradient of the last path only", ENGINE,
         SUM, "pass"),
     Bug("1.2", "a shared node runs for the first path only ('visited')", ENGINE,
@@ -275,7 +278,7 @@ BUGS = (
     recurse(grad_fn, grad_of_output)
 """),
     Bug("1.2", "gradients are added in place, into arrays that others hold too", ENGINE,
-        SUM, "held.data += grad.data\n            grad = held"),
+        SUM, "held.data += share.data\n            share = held"),
     Bug("1.2", "sums of shared nodes are kept from one backward() to the next", ENGINE,
         "awaited, {})", "awaited, sums_so_far)",
         also=(("held = sums.pop(parent)", "held = sums[parent]"),
@@ -321,9 +324,9 @@ if variable.grad is None:
         "ones = Tensor(np.ones(self.shape, dtype))\n        self.grad = ones"),
     Bug("1.2", "intermediate results keep their gradients", ENGINE,
         "output.grad_fn = node", "output.grad_fn, node.ctx.output = node, output",
-        also=(("grads = node.apply(grad) if grad is not None",
+        also=(("shares = node.apply(grad) if grad is not None",
                "if isinstance(node, BackwardFunction):\n        node.ctx.output.grad = grad\n"
-               "    grads = node.apply(grad) if grad is not None"),)),
+               "    shares = node.apply(grad) if grad is not None"),)),
 
     # 2.1 Linear
     in_second("2.1", "Linear: weight not transposed", LINEAR,

@@ -8,7 +8,7 @@ import pytest
 
 import mytorch.nn.functional as F
 from central_differences import assert_gradients, assert_raises, leaf, uneven
-from mytorch.autograd_engine import ContextManager, backward
+from mytorch.autograd_engine import ContextManager, Function, backward
 from mytorch.tensor import Tensor
 
 
@@ -54,6 +54,10 @@ CALLS = {
     "Sum over an axis of one": (F.Sum, uneven(1, 1, 3), 1, False),
     "Sum keeping axes": (F.Sum, uneven(2, 3), 1, True),
     "Sum of a number": (F.Sum, uneven(), None, False),
+    "Linear": (F.Linear, uneven(4, 3), positive(2, 3), uneven(2)),
+    "Linear of one row": (F.Linear, positive(1, 3), uneven(1, 3), positive(1)),
+    "BatchNorm": (F.BatchNorm, uneven(5, 3), positive(3), uneven(3), 1e-5),
+    "BatchNorm with a large eps": (F.BatchNorm, uneven(4, 2), uneven(2), positive(2), 0.5),
     "ReLU": (F.ReLU, uneven(2, 3)),
     "ReLU of a number": (F.ReLU, positive()),
     "CrossEntropy": (F.CrossEntropy, uneven(4, 3), Tensor([2, 0, 2, 1])),
@@ -65,6 +69,12 @@ def leaves_and_arguments(call, dtype=np.float64):
     arguments = [leaf(arg.astype(dtype)) if isinstance(arg, np.ndarray) else arg
                  for arg in CALLS[call][1:]]
     return [arg for arg in arguments if getattr(arg, "requires_grad", False)], arguments
+
+
+def test_every_operation_of_functional_is_among_the_calls():
+    defined = [value for value in vars(F).values()
+               if isinstance(value, type) and issubclass(value, Function) and value is not Function]
+    assert {operation for operation, *_ in CALLS.values()} == set(defined)
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -163,12 +173,30 @@ def test_a_number_on_either_side_keeps_float32(operation, number, shape):
     assert output.data.dtype == a.grad.data.dtype == np.float32
 
 
-@pytest.mark.parametrize("needed", [0, 1])
-@pytest.mark.parametrize("function", [F.Sub, F.Mul, F.Div, F.MatMul], ids=lambda f: f.__name__)
-def test_no_gradient_is_computed_for_a_constant_input_of(function, needed):
-    a, b = [Tensor(positive(3, 3), requires_grad=position == needed) for position in (0, 1)]
-    grads = function.apply(a, b).grad_fn.apply(Tensor(uneven(3, 3)))
-    assert [grad is not None for grad in grads] == [position == needed for position in (0, 1)]
+@pytest.mark.parametrize("needed", [0, 1, 2])
+@pytest.mark.parametrize("shapes, operation", [
+    (((3, 3), (3, 3)), F.MatMul), (((4, 3), (2, 3), (2,)), F.Linear)], ids=["MatMul", "Linear"])
+def test_no_matrix_product_is_computed_for_a_constant_input_of(operation, shapes, needed):
+    needs = [position == needed % len(shapes) for position in range(len(shapes))]
+    inputs = [Tensor(positive(*shape), requires_grad=need) for shape, need in zip(shapes, needs)]
+    output = operation.apply(*inputs)
+    grads = output.grad_fn.apply(Tensor(uneven(*output.shape)))
+    assert [grad is not None for grad in grads] == needs
+
+
+@pytest.mark.parametrize("function", BINARY, ids=lambda function: function.__name__)
+def test_a_constant_operand_gets_nothing_and_the_other_its_gradient(function):
+    for a, b in ((leaf(uneven(2, 3)), Tensor(positive(3))), (Tensor(uneven(3)), leaf(positive(2, 3)))):
+        needed = a if a.requires_grad else b
+        assert_gradients(lambda _: function.apply(a, b), needed)
+        assert (a if needed is b else b).grad is None
+
+
+def test_dividing_by_a_large_constant_overflows_nowhere_in_backward():
+    a = leaf([2.0])
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        (a / 1e200).backward()
+    assert a.grad.data.tolist() == [1e-200]
 
 
 @pytest.mark.parametrize("call, saved", [
