@@ -14,7 +14,7 @@ def unfinished(error):
     """
     kind, message = str(error.get("type")), str(error.get("message"))
     if kind == "NotImplementedError":
-        return f'raises NotImplementedError "{message[:100]}"'
+        return f'raises NotImplementedError "{shortened(message, 100)}"'
     operator = re.match(r"(?:unsupported operand type\(s\) for|bad operand type for unary) "
                         r"(\S+): '(Tensor|ndarray)'", message)
     if kind == "TypeError" and operator and "Tensor" in message:
@@ -28,7 +28,7 @@ def unfinished(error):
 def explain_error(error):
     """An exception of the student's code, as plain data from isolation.describe_error, in words."""
     kind, message = str(error.get("type")), str(error.get("message")).strip()
-    first = message.splitlines()[0][:160] if message else ""
+    first = shortened(message.splitlines()[0], 160) if message else ""
     lines = [f"{kind}: {first}" if first else kind]
     plain_words = {
         "SystemExit": "the code called sys.exit() or exit(); remove the call",
@@ -45,9 +45,14 @@ def explain_error(error):
     if kind in plain_words and (kind != "ModuleNotFoundError" or "mytorch" in message):
         lines.append(plain_words[kind])
     if error.get("place"):
-        source = f":  {error['source']}" if error.get("source") else ""
+        source = f":  {shortened(error['source'], 100)}" if error.get("source") else ""
         lines.append(f"at {error['place']}{source}")
     return lines
+
+
+def shortened(text, most):
+    """``text`` of at most that many characters; what is longer ends after a word, with dots."""
+    return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " ..."
 
 
 def explain_ending(outcome, time_limit):

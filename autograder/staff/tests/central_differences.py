@@ -1,4 +1,4 @@
-"""Gradients by central differences in float64, to hold the gradients of autograd against.
+"""Holds the gradients of autograd against central differences, more strictly than check_gradients.
 A test of its own shows that wrong ones are noticed. With it, what else these tests share."""
 
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 
 from mytorch import autograd_engine
 from mytorch.autograd_engine import Function
+from mytorch.gradient_check import numerical_gradients, uneven
 from mytorch.tensor import Tensor
 
 
@@ -19,28 +20,6 @@ def function(forward, backward, name="Student"):
     return type(name, (Function,), methods)
 
 
-def uneven(*shape):
-    """Numbers of that shape, both signs, all different, none of them 1 (ndarray)."""
-    return (3 * np.cos(2 + 2.3 * np.arange(np.prod(shape, dtype=int)))).reshape(shape)
-
-
-def numerical_gradients(f, *tensors, upstream, step=1e-5):
-    """Central differences of ``sum(upstream * f(*tensors))`` for every entry of every tensor."""
-    gradients = []
-    for tensor in tensors:
-        gradient = np.zeros(tensor.shape)
-        for entry in np.ndindex(*tensor.shape):
-            value = tensor.data[entry]
-            tensor.data[entry] = value + step
-            above = f(*tensors).data.copy()  # of reshape it is a view of what changes next
-            tensor.data[entry] = value - step
-            below = f(*tensors).data.copy()
-            tensor.data[entry] = value
-            gradient[entry] = (upstream * (above - below)).sum() / (2 * step)
-        gradients.append(gradient)
-    return gradients
-
-
 def assert_gradients(f, *tensors):
     """Fail unless ``backward`` gives each tensor the gradient that central differences give."""
     for tensor in tensors:
@@ -48,7 +27,8 @@ def assert_gradients(f, *tensors):
     output = f(*tensors)
     upstream = uneven(*output.shape)
     autograd_engine.backward(output.grad_fn, Tensor(upstream))
-    expected = numerical_gradients(f, *tensors, upstream=upstream)
+    expected = numerical_gradients(lambda *_: f(*tensors).data,
+                                   [tensor.data for tensor in tensors], upstream)
     for position, (tensor, gradient) in enumerate(zip(tensors, expected)):
         assert tensor.grad is not None, f"argument {position} received no gradient"
         np.testing.assert_allclose(

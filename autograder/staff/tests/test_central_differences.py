@@ -4,7 +4,8 @@ The operation is ``a * b`` for a square a and a row b, with mistakes that studen
 import numpy as np
 import pytest
 
-from central_differences import assert_gradients, function, leaf, numerical_gradients, uneven
+from central_differences import assert_gradients, function, leaf
+from mytorch.gradient_check import numerical_gradients, uneven
 from mytorch.tensor import Tensor
 
 
@@ -63,9 +64,14 @@ def test_the_checker_fails_on(mistake):
 
 
 def test_central_differences_of_a_square_are_twice_the_upstream_times_the_number():
-    a = Tensor([3.0, -1.0])
-    (gradient,) = numerical_gradients(lambda t: t * t, a, upstream=np.array([10.0, -1.0]))
+    a = np.array([3.0, -1.0])
+    (gradient,) = numerical_gradients(lambda x: x * x, [a], np.array([10.0, -1.0]))
     np.testing.assert_allclose(gradient, [60.0, 2.0])
+
+
+def test_central_differences_may_be_taken_of_a_view_of_the_input():
+    (gradient,) = numerical_gradients(lambda x: x.T, [np.ones((2, 3))], uneven(3, 2))
+    np.testing.assert_allclose(gradient, uneven(3, 2).T)
 
 
 def test_the_checker_leaves_the_tensors_values_as_they_were():
