@@ -147,6 +147,13 @@ def gradient_node(arg):
     # END SOLUTION 1.2
 
 
+def note_of_constant(arg):
+    """What a node notes of an argument that gets no gradient; None for no Tensor, as an axis."""
+    if not is_tensor(arg):
+        return None
+    return arg if arg.data.size <= 6 else weakref.ref(arg)
+
+
 def is_tensor(value):
     """Whether ``value`` is a Tensor, told by its flag: this file does not know the class."""
     return hasattr(value, "requires_grad")
@@ -234,19 +241,26 @@ class BackwardFunction:
         self.function = cls
         self.function_name = cls.__name__
         self.next_functions = []
-        self.input_shapes = self.leaves = None
+        self.input_shapes = self.inputs = None
 
     def record_inputs(self, args):
-        """Note who needs a gradient, of which shape; hold the leaves, as their nodes do not."""
-        needed, shapes, leaves = [], [], []
+        """Note what must be known of the inputs later: who they are, who needs a gradient.
+
+        Only leaves are held (their nodes hold them weakly) and, for trace and draw to show,
+        constants of few numbers. Of others ``inputs`` has a weak reference: they may be freed.
+        """
+        needed, shapes, inputs = [], [], []
         for arg in args:
-            needs_grad = getattr(arg, "requires_grad", False)
-            needed.append(needs_grad)
-            shapes.append(arg.data.shape if needs_grad else None)
-            if needs_grad and arg.is_leaf:
-                leaves.append(arg)
+            if getattr(arg, "requires_grad", False):
+                needed.append(True)
+                shapes.append(arg.data.shape)
+                inputs.append(arg if arg.is_leaf else weakref.ref(arg))
+            else:
+                needed.append(False)
+                shapes.append(None)
+                inputs.append(note_of_constant(arg))
         self.ctx.needs_input_grad = tuple(needed)
-        self.input_shapes, self.leaves = shapes, leaves
+        self.input_shapes, self.inputs = shapes, inputs
 
     def apply(self, grad_output):
         """Run the operation's ``backward`` on ``grad_output`` and check what it returned.
