@@ -23,17 +23,14 @@ class RecordedAnswers:
 
     Args:
         path (Path): a file made by autograder/staff/answers.py.
-        delete (tuple of Path): what to remove when it has been read, so that no submission can
-            read it too.
 
     Attributes:
         seed (int): of the inputs, once loaded.
         by_case (dict): name of a test → label → answer, once loaded.
     """
 
-    def __init__(self, path=ANSWERS, delete=()):
+    def __init__(self, path=ANSWERS):
         self.path = Path(path)
-        self.delete = delete
         self.by_case = {}
         self.seed = None
 
@@ -48,13 +45,16 @@ class RecordedAnswers:
             self.seed, self.by_case = int(recorded["seed"]), recorded["answers"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CannotGrade(f"cannot read the answers in {self.path}: {error}") from None
-        missing = [case.name for case in CASES.values()
-                   if case.name not in self.by_case and not case.remark]
-        if missing:
-            raise CannotGrade(f"{self.path} holds no answers for {', '.join(missing)}")
-        for path in self.delete:
-            path.unlink()
+        check_complete(self.by_case)
         return self.seed
+
+
+def check_complete(by_case):
+    """Raise CannotGrade if the answers to a test are missing."""
+    missing = [case.name for case in CASES.values()
+               if case.name not in by_case and not case.remark]
+    if missing:
+        raise CannotGrade(f"there are no answers for {', '.join(missing)}")
 
 
 class Verdict:

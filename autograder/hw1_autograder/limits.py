@@ -10,6 +10,7 @@ import sys
 MEMORY_LIMIT = 2 << 30  # bytes of address space
 PROCESS_LIMIT = 256
 FILE_SIZE_LIMIT = 64 << 20
+WRITE_PROTECTION = "writing (Landlock)"
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
@@ -88,5 +89,5 @@ def restrict_with_landlock(home):
     os.close(ruleset)
     if not restricted:
         return []
-    return (["writing (Landlock)"] + ["network (Landlock)"] * (version >= 4)
+    return ([WRITE_PROTECTION] + ["network (Landlock)"] * (version >= 4)
             + ["signals (Landlock)"] * (version >= 6))

@@ -5,10 +5,8 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 # One thread is enough for small arrays, starts faster, and leaves forks clean.
@@ -24,7 +22,6 @@ from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 from report import Report  # noqa: E402
 
 ROOT = HERE.parents[1]
-AUTOLAB_SECONDS = 120  # for all problems; Autolab itself stops the job after 180
 
 
 def select(numbers):
@@ -64,13 +61,11 @@ def parse_arguments(arguments):
                         help="grade with another set of inputs and answers")
     parser.add_argument("--handin", metavar="FILE", type=Path,
                         help="grade this tarball instead of the tree")
-    parser.add_argument("--autolab", action="store_true",
-                        help="grade handin.tar as a job of Autolab (see autograder/staff)")
     return parser.parse_args(arguments)
 
 
 def score_line(points):
-    """The line Autolab parses: every key of the table, 0 for what did not run."""
+    """The score line: every key of the table, 0 for what did not run or is graded by hand."""
     return json.dumps({"scores": {problem.key: points.get(problem.key, 0) for problem in PROBLEMS}})
 
 
@@ -85,20 +80,6 @@ def write_json(path, verdicts):
     Path(path).write_text(json.dumps({"problems": described}, indent=1) + "\n", encoding="utf-8")
 
 
-def semantic_line(verdicts):
-    """The line Autolab shows as a table: stages (problem numbers), tests, hints."""
-    stages = {}
-    for verdict in verdicts:
-        hint = verdict.unfinished and f"not started ({verdict.unfinished})"
-        for name, lines in verdict.complaints.items():
-            hint = hint or f"{lines[0]} ({name})"
-        shown = {"passed": verdict.passed, **({"hint": hint} if hint else {})}
-        stages.setdefault(verdict.problem.number, {})[verdict.problem.title] = shown
-    line = json.dumps({"_presentation": "semantic", "stages": list(stages), **stages})
-    # Autolab puts quotes around every word before a colon, also within strings.
-    return re.sub(r"(\w):", r"\1 -", line)
-
-
 @contextlib.contextmanager
 def unpacked(tarball, report):
     """Context with the folder that holds what may be graded of a tarball."""
@@ -110,19 +91,12 @@ def unpacked(tarball, report):
 
 def grade_and_report(options, problems, report):
     """Grade tree or tarball, printing each verdict; returns the verdicts."""
-    deadline, answers = None, RecordedAnswers(options.answers)
-    if options.autolab:
-        deadline = time.monotonic() + AUTOLAB_SECONDS
-        answers.delete = (options.answers, Path("autograde.tar"))
     verdicts = []
     with contextlib.ExitStack() as stack:
         root = stack.enter_context(unpacked(options.handin, report)) if options.handin else ROOT
-        for verdict in grade(problems, root, answers, deadline):
+        for verdict in grade(problems, root, RecordedAnswers(options.answers)):
             verdicts.append(verdict)
             report.show(verdict)
-    if options.autolab:
-        limits = max((verdict.outcome.protections for verdict in verdicts), key=len)
-        report.line(f"Limits: {', '.join(limits)}")
     return verdicts
 
 
@@ -133,8 +107,6 @@ def main(arguments=None):
     if options.list:
         list_problems(report)
         return 0
-    if options.autolab:
-        options.handin = Path("handin.tar")
     verdicts = []
     try:
         verdicts = grade_and_report(options, select(options.problems), report)
@@ -153,8 +125,6 @@ def main(arguments=None):
             write_json(options.json, verdicts)
         except OSError as error:
             report.line(f"Cannot write {options.json}: {error.strerror}")
-    if options.autolab:
-        print(semantic_line(verdicts), flush=True)
     print(score_line(points), flush=True)
     return 0
 

@@ -1,39 +1,41 @@
-"""Writes what an Autolab course needs to grade this homework, from the one table of problems.
-`python3 autograder/staff/autolab.py DIR --seed N`; the README's staff part says where it goes."""
+"""Writes what an Autolab course needs to grade this homework: one tarball for Autolab's upload.
+`python3 autograder/staff/autolab.py DIR`; the README's staff part says what to click."""
 
 import argparse
+import datetime
+import io
 import json
 import sys
+import tarfile
+import tempfile
 from pathlib import Path
+
+import handout
 
 ROOT = Path(__file__).resolve().parents[2]
 GRADER = ROOT / "autograder" / "hw1_autograder"
-sys.path.insert(0, str(GRADER))
+STAFF = ROOT / "autograder" / "staff"
 
-import answers  # noqa: E402
-from handin import tar_bytes  # noqa: E402
+from handin import tar_bytes  # noqa: E402  (handout has made the grader's folder known)
 from problems import PROBLEMS  # noqa: E402
-from runner import score_line  # noqa: E402
 
-# What a job needs of the grader; Problem 3 is graded by hand.
-FILES = ("runner.py", "grading.py", "report.py", "isolation.py", "limits.py", "child.py",
-         "places.py", "judge.py", "diagnosis.py", "graded.py", "problems.py", "handin.py",
-         "test_autograd.py", "test_mlp.py")
-TIMEOUT = 180  # seconds, Autolab's own limit; runner.AUTOLAB_SECONDS lies well below
+NAME = "hw1p1"
+TIMEOUT = 180  # seconds, Autolab's own limit; job.SECONDS lies well below
+JOB = ("job.py", "answers.py", "by_hand.py")  # of this folder: a job draws answers of its own
 
-# make must end with status 0, or Autolab would find make's own last line and not the score.
+# Autolab takes the last line of the log. make must end with status 0, or that would be make's own.
 MAKEFILE = """\
 # Runs a submission of homework 1: autograde.tar and handin.tar lie beside this file.
+# Where the job cannot say a score, for no fault of the student's, Autolab is to keep what it has.
 all:
-	@rm -rf autograder
-	@tar xf autograde.tar
-	@python3 -B autograder/hw1_autograder/runner.py --autolab || echo '{zeros}'
+	@{{ rm -rf autograder && tar xf autograde.tar && python3 -B autograder/staff/job.py{options} \\
+	    --remove autograde.tar autograder/staff; }} || echo '{{"scores": {{}}}}'
 """
 
 CONFIGURATION = """\
 ---
 general:
-  name: hw1p1
+  name: {name}
   description: "Homework 1, part 1: MyTorch"
   display_name: Homework 1 Part 1
   handin_filename: handin.tar
@@ -46,54 +48,122 @@ general:
   max_size: 20
   has_svn: false
   category_name: Homework
-problems:
+{dates}problems:
 {problems}
 autograder:
   autograde_timeout: {timeout}
-  autograde_image: autograding_image
+  autograde_image: {image}
   release_score: true
-"""
+{network}"""
 
 
-def package(seed):
-    """The content of autograde.tar (bytes), with inputs and answers drawn from ``seed``."""
-    folder = "autograder/hw1_autograder/"
-    contents = {folder + name: (GRADER / name).read_bytes() for name in sorted(FILES)}
-    contents[folder + "answers.json"] = answers.as_json(seed).encode()
+def package():
+    """The content of autograde.tar (bytes): grader and formulas, without recorded answers."""
+    contents = {f"autograder/hw1_autograder/{path.name}": path.read_bytes()
+                for path in sorted(GRADER.glob("*.py"))}
+    contents.update({f"autograder/staff/{name}": (STAFF / name).read_bytes() for name in JOB})
     return tar_bytes(contents)
 
 
-def makefile():
+def makefile(without_landlock=False):
     """The content of autograde-Makefile, which Autolab runs as Makefile."""
-    return MAKEFILE.format(zeros=score_line({}))
+    return MAKEFILE.format(options=" --without-landlock" if without_landlock else "")
 
 
-def configuration():
-    """The content of hw1p1.yml: every problem of the table with its full score."""
+def configuration(dates=(), image="autograding_image", disable_network=False):
+    """The content of hw1p1.yml: every problem of the table with its full score.
+
+    Args:
+        dates (sequence of datetime): when the assessment starts, is due and ends; () leaves them
+            to Autolab, which then takes the moment of the upload for all three.
+        image (str): name of the Docker image in which jobs run.
+        disable_network (bool): whether jobs run without a network.
+    """
     problems = "\n".join(
         f"- name: {json.dumps(problem.key)}\n  description: {json.dumps(problem.title)}\n"
         f"  max_score: {float(problem.points)}\n  optional: {str(problem.points == 0).lower()}"
         for problem in PROBLEMS)
-    return CONFIGURATION.format(problems=problems, timeout=TIMEOUT)
+    return CONFIGURATION.format(
+        name=NAME, problems=problems, timeout=TIMEOUT, image=image,
+        dates="".join(f'  {key}: "{date.isoformat(" ")}"\n'
+                      for key, date in zip(("start_at", "due_at", "end_at"), dates)),
+        network="  disable_network: true\n" if disable_network else "")
 
 
-def main():
-    """Write the three files as the command line says; returns the exit status."""
-    parser = argparse.ArgumentParser(description="Make the files of an Autolab assessment.")
+def handout_tar():
+    """The content of handout.tar: the students' tree as the folder hw1p1.
+
+    Raises:
+        handout.HandoutError: as handout.make.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        handout.write(handout.make(ROOT), ROOT, Path(folder, NAME))
+        return handout.pack(Path(folder, NAME)).read_bytes()
+
+
+def assessment(contents):
+    """The tarball that Autolab's upload takes: the folder hw1p1 as its first entry, then its files
+    (name → bytes)."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        folder = tarfile.TarInfo(NAME)
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(folder)
+        for name, content in contents.items():
+            member = tarfile.TarInfo(f"{NAME}/{name}")
+            member.size, member.mode = len(content), 0o644
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def parse_arguments(arguments):
+    """The options of the command line, checked, as argparse's namespace."""
+    parser = argparse.ArgumentParser(description="Make an assessment for Autolab's upload.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="made if it is not there")
-    parser.add_argument("--seed", type=int, default=answers.SEED,
-                        help="draw inputs from this seed instead of the one students have")
-    options = parser.parse_args()
-    if options.seed == answers.SEED:
-        print("WARNING: these are the students' own inputs and answers, which a submission may "
-              "have memorised; --seed N draws others.")
+    for name, what in (("start", "students see it and can hand in"), ("due", "it is due"),
+                       ("end", "nothing more is taken (default: when it is due)")):
+        parser.add_argument("--" + name, type=datetime.datetime.fromisoformat, metavar="DATE",
+                            help=f'"2026-09-14 23:59", with +00:00 or Autolab\'s own zone: {what}')
+    parser.add_argument("--disable-network", action="store_true", help="jobs have no network")
+    parser.add_argument("--without-landlock", action="store_true",
+                        help="also give scores on hosts where a submission can write its own")
+    parser.add_argument("--image", default="autograding_image", metavar="NAME",
+                        help="the Docker image of the jobs (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if bool(options.start) != bool(options.due) or options.end and not options.due:
+        parser.error("--start and --due belong together")
+    options.end = options.end or options.due
+    try:
+        if options.start and not options.start < options.due <= options.end:
+            parser.error("the dates are not in the order start, due, end")
+    except TypeError:
+        parser.error("give all dates with a zone, or none")
+    return options
+
+
+def main(arguments=None):
+    """Write the assessment as the command line says; returns the exit status."""
+    options = parse_arguments(arguments)
+    dates = (options.start, options.due, options.end) if options.start else ()
+    try:
+        contents = {
+            f"{NAME}.yml": configuration(dates, options.image, options.disable_network).encode(),
+            "autograde.tar": package(),
+            "autograde-Makefile": makefile(options.without_landlock).encode(),
+            "handout.tar": handout_tar(),
+        }
+    except handout.HandoutError as error:
+        print(f"autolab.py: {error}", file=sys.stderr)
+        return 1
     options.folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-            ("autograde.tar", package(options.seed)),
-            ("autograde-Makefile", makefile().encode()),
-            ("hw1p1.yml", configuration().encode())):
+    for name, content in {**contents, f"{NAME}.tar": assessment(contents)}.items():
         (options.folder / name).write_bytes(content)
         print(f"{options.folder / name}: {len(content):,} bytes")
+    if not dates:
+        print("Without --start and --due the assessment opens and closes at the moment of the "
+              "upload; set its dates in Autolab before students see it.")
+    if options.without_landlock:
+        print("WARNING: on a host without Landlock a submission can write any score it likes.")
     return 0
 
 

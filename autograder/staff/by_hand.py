@@ -29,6 +29,7 @@ class Mistakes:
 
 
 wrong = Mistakes()
+CHECKED = True  # whether ``gradient`` checks; a job of Autolab saves the time
 
 
 def gradient(formula, f, by):
@@ -37,7 +38,7 @@ def gradient(formula, f, by):
     Raises:
         ArithmeticError: it does not.
     """
-    if wrong.made is None:
+    if CHECKED and wrong.made is None:
         step, numeric = 1e-6, np.empty(by.shape)
         for index in np.ndindex(*by.shape):
             value = by[index]

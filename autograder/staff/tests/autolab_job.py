@@ -2,18 +2,25 @@
 From Autolab's public source; used by test_autolab.py."""
 
 import contextlib
+import ctypes
+import errno
+import functools
+import io
 import json
 import os
 import re
 import resource
 import shutil
+import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from pathlib import Path
 
 import autolab
+from handin import tar_bytes
 
 NOBODY = 65534
 PROCESSES = 100
@@ -44,8 +51,7 @@ def quote_words(line):
 
 def parse(log):
     """The scores in a log, as Autolab takes them from its last line that is not blank."""
-    last = [line for line in log.splitlines() if line.strip()][-1]
-    return json.loads(quote_words(last))["scores"]
+    return json.loads(quote_words(log.rstrip().split("\n")[-1]))["scores"]
 
 
 def user_for(folder):
@@ -69,42 +75,119 @@ def become(user):
         resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
 
 
-def play(handin, seed=99):
-    """Run a job on the content of a handin.tar (bytes); returns a Job."""
+class SocketFilter(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h: a program that judges each call to the kernel."""
+    _fields_ = [("length", ctypes.c_ushort), ("program", ctypes.c_char_p)]
+
+
+def hide_landlock():
+    """Have the kernel answer this process and all it starts as one that has no Landlock."""
+    no_such_call, allowed = 0x00050000 | errno.ENOSYS, 0x7FFF0000
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in (
+        (0x20, 0, 0, 0),  # load the number of the call
+        (0x35, 0, 2, 444),  # below landlock_create_ruleset: allowed
+        (0x25, 1, 0, 446),  # above landlock_restrict_self: allowed
+        (0x06, 0, 0, no_such_call),
+        (0x06, 0, 0, allowed)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS, which the next demands
+    if libc.prctl(22, 2, ctypes.byref(SocketFilter(len(program) // 8, program)), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "this test cannot install a seccomp filter")
+
+
+def play(handin, **options):
+    """Run a job on the content of a handin.tar (bytes); returns a Job. Options as of Playing."""
     with contextlib.ExitStack() as stack:
-        folder = tempfile.mkdtemp(prefix="autolab-job-")
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        contents = {"autograde.tar": package(seed), "handin.tar": handin,
-                    "Makefile": autolab.makefile().encode()}
+        return Playing(stack, handin, **options).end()
+
+
+def play_together(handins, **options):
+    """Run a job for each of some tarballs, all at once; returns their Jobs."""
+    with contextlib.ExitStack() as stack:
+        started = [Playing(stack, handin, **options) for handin in handins]
+        return [playing.end() for playing in started]
+
+
+class Playing:
+    """A job that has been started.
+
+    Args:
+        stack (contextlib.ExitStack): cleans up after it.
+        handin (bytes): the tarball; None for no tarball.
+        package (dict): path → bytes of files in autograde.tar that are others than ours.
+        makefile (str): the Makefile, if not ours.
+        python (str): a shell script to stand in the place of python3; {python} in it is ours.
+        landlock (bool): False makes the kernel answer as one without Landlock.
+        processors (set of int): those it may use, if not all.
+    """
+
+    def __init__(self, stack, handin, package=(), makefile=None, python="", landlock=True,
+                 processors=None):
+        self.folder = tempfile.mkdtemp(prefix="autolab-job-")
+        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        contents = {"autograde.tar": changed_package(package), "handin.tar": handin,
+                    "Makefile": (makefile or autolab.makefile()).encode()}
+        contents = {name: content for name, content in contents.items() if content is not None}
         for name, content in contents.items():
-            Path(folder, name).write_bytes(content)
-        user = user_for(folder)
-        for path in (folder, *(os.path.join(folder, name) for name in contents)):
-            os.chown(path, user or os.getuid(), -1)
-        os.chmod(folder, 0o755)
-        log = stack.enter_context(tempfile.TemporaryFile())
-        mark = f"MYTORCH_JOB={os.path.basename(folder)}"
-        environment = {"PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
-                       "HOME": folder, "TMPDIR": folder, "MYTORCH_JOB": os.path.basename(folder)}
-        make = subprocess.Popen(["make"], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                                stdout=log, stderr=log, start_new_session=True,
-                                preexec_fn=lambda: become(user))
-        make.wait(timeout=autolab.TIMEOUT)
-        assert make.returncode == 0, "make failed, so that its own line is last"
-        left = processes_with(mark)
-        log.seek(0)
-        text = log.read().decode("utf-8", "replace")
-        return Job(parse(text), text, set(os.listdir(folder)), left)
+            Path(self.folder, name).write_bytes(content)
+        user = user_for(self.folder)
+        for name in ("", *contents):
+            os.chown(os.path.join(self.folder, name), user or os.getuid(), -1)
+        os.chmod(self.folder, 0o755)
+        self.log = stack.enter_context(tempfile.TemporaryFile())
+        self.mark = f"MYTORCH_JOB={os.path.basename(self.folder)}"
+        path = [os.path.dirname(sys.executable), os.environ["PATH"]]
+        if python:
+            path.insert(0, stand_in(stack, python))
+        environment = {"PATH": os.pathsep.join(path), "HOME": self.folder, "TMPDIR": self.folder,
+                       "MYTORCH_JOB": os.path.basename(self.folder)}
+
+        def prepare():
+            if processors:
+                os.sched_setaffinity(0, processors)
+            if not landlock:
+                hide_landlock()
+            become(user)
+
+        self.make = subprocess.Popen(
+            ["make"], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
+            stdout=self.log, stderr=self.log, start_new_session=True, preexec_fn=prepare)
+
+    def end(self):
+        """Wait for it; returns the Job."""
+        self.make.wait(timeout=autolab.TIMEOUT)
+        left = processes_with(self.mark)
+        self.log.seek(0)
+        text = self.log.read().decode("utf-8", "replace")
+        assert self.make.returncode == 0, f"make failed, so that its own line is last:\n{text}"
+        return Job(parse(text), text, set(os.listdir(self.folder)), left)
 
 
-_packages = {}
+def stand_in(stack, script):
+    """A folder that holds a python3 of this content."""
+    folder = tempfile.mkdtemp(prefix="autolab-python-")
+    stack.callback(shutil.rmtree, folder)
+    os.chmod(folder, 0o755)
+    path = Path(folder, "python3")
+    path.write_text("#!/bin/sh\n" + script.format(python=sys.executable))
+    path.chmod(0o755)
+    return folder
 
 
-def package(seed):
-    """autograde.tar for a seed, made once."""
-    if seed not in _packages:
-        _packages[seed] = autolab.package(seed)
-    return _packages[seed]
+@functools.lru_cache(maxsize=None)
+def package():
+    """autograde.tar, made once."""
+    return autolab.package()
+
+
+def changed_package(changes):
+    """autograde.tar with some files replaced (path → bytes)."""
+    if not changes:
+        return package()
+    with tarfile.open(fileobj=io.BytesIO(package())) as tar:
+        contents = {member.name: tar.extractfile(member).read() for member in tar}
+    assert set(changes) <= set(contents)
+    return tar_bytes({**contents, **changes})
 
 
 def processes_with(mark):

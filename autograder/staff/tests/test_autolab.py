@@ -3,6 +3,8 @@ Each job runs make in a directory of its own, as an unprivileged user where this
 
 import io
 import json
+import os
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -11,11 +13,11 @@ import autolab
 import autolab_job
 import handin
 import handout
+import job
 import pytest
 import grading
-import runner
 from hostile import DIVISION, HOSTILE
-from problems import BY_KEY, PROBLEMS
+from problems import BY_KEY, GRADED, PROBLEMS
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -48,19 +50,51 @@ def tarball(*members):
     return buffer.getvalue()
 
 
-def test_the_reference_scores_100_with_hidden_inputs_and_leaves_nothing():
-    job = autolab_job.play(submission())
-    assert job.scores == {p.key: 0 if p.by_hand else p.points for p in PROBLEMS}
+FULL = {problem.key: problem.points for problem in GRADED}
+
+
+def test_the_reference_scores_100_and_leaves_nothing_of_the_answers_nor_of_itself():
+    job = autolab_job.play(submission(**{"mytorch/tensor.py": SPYING}))
+    assert job.scores == FULL, job.log
     assert job.files == {"Makefile", "handin.tar", "autograder"}
     assert job.left_running == []
+    assert "FOUND" not in job.log, job.log
+    if autolab_job.user_for("/"):
+        assert "job.py" not in "".join(
+            line for line in job.log.splitlines() if "READABLE" in line)
     assert "Limits: a process of its own" in job.log
+
+
+def test_the_mark_given_by_hand_is_not_in_the_score_line():
+    assert "MNIST" in BY_KEY and "MNIST" not in FULL  # FULL is all that the test above expects
+
+
+SPYING = (ROOT / "mytorch/tensor.py").read_text(encoding="utf-8") + """
+import os, sys
+for where, _, names in os.walk(os.environ["HOME"]):
+    for name in names:
+        if b"minus(g.a, " + b"g.b)" in open(os.path.join(where, name), "rb").read():
+            print("FOUND", where, name)
+print([f"FOUND {name}" for name in ("answers", "by_hand") if name in sys.modules])
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        open("/proc/%s/mem" % pid, "rb").close()
+        if os.stat("/proc/%s" % pid).st_uid == os.getuid() and int(pid) != os.getpid():
+            print("READABLE", pid, open("/proc/%s/cmdline" % pid).read())
+    except OSError:
+        pass
+"""
+
+
+def test_the_spy_would_find_the_formulas():
+    assert b"minus(g.a, g.b)" in (autolab.STAFF / "answers.py").read_bytes()
 
 
 def test_the_untouched_handout_scores_0():
     files = {name: text.encode() for name, text in handout.make(ROOT).items()
              if name.startswith(handin.FOLDERS) and name.endswith(".py")}
     job = autolab_job.play(handin.tar_bytes(files))
-    assert job.total == 0 and set(job.scores) == set(BY_KEY)
+    assert job.scores == dict.fromkeys(FULL, 0)
     assert "Traceback" not in job.log
 
 
@@ -76,45 +110,75 @@ def test_the_line_before_the_score_shows_stages_and_hints_and_survives_autolabs_
     assert shown["1.1.2"] == {"Multiplication": {"passed": True}}
 
 
-def test_the_answers_are_gone_before_student_code_runs():
-    spy = (ROOT / "mytorch/tensor.py").read_text(encoding="utf-8") + """
-import os
-folder = os.environ["HOME"]
-for where, _, names in os.walk(folder):
-    for name in names:
-        data = open(os.path.join(where, name), "rb").read()
-        if b'"test_' + b'division": {' in data:
-            print("FOUND", where, name)
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    try:
-        open("/proc/%s/mem" % pid, "rb").close()
-        if os.stat("/proc/%s" % pid).st_uid == os.getuid() and int(pid) != os.getpid():
-            print("READABLE", pid, open("/proc/%s/cmdline" % pid).read())
-    except OSError:
-        pass
-"""
-    job = autolab_job.play(submission(**{"mytorch/tensor.py": spy}))
-    assert job.total == 100 and "FOUND" not in job.log
-    if autolab_job.user_for("/"):
-        assert "runner.py" not in "".join(
-            line for line in job.log.splitlines() if "READABLE" in line)
-
-
-def test_answers_memorised_from_the_handout_score_0():
+def test_each_job_draws_its_own_inputs_so_that_memorised_answers_score_0():
     # Whatever is asked, the layer returns what is right for the handout's inputs.
     recorded = json.loads(grading.ANSWERS.read_text())["answers"]["test_linear_forward"]["output"]
     cheat = (ROOT / "mytorch/nn/linear.py").read_text(encoding="utf-8").replace(
-        "return F.Linear.apply(x, self.weight, self.bias)",
-        f"import numpy as np; return Tensor(np.array({recorded['values']}).reshape({recorded['shape']}))")
-    job = autolab_job.play(submission(**{"mytorch/nn/linear.py": cheat}))
-    assert job.scores["Linear Forward"] == 0 and job.scores["divtest"] == 5
+        "return F.Linear.apply(x, self.weight, self.bias)", "import numpy as np; return Tensor("
+        f"np.array({recorded['values']}).reshape({recorded['shape']}))")
+    seeds = [{str(grading.RecordedAnswers().load())}]
+    for _ in range(2):
+        job = autolab_job.play(submission(**{"mytorch/nn/linear.py": cheat}))
+        assert job.scores["Linear Forward"] == 0 and job.scores["divtest"] == 5
+        seeds.append(set(re.findall(r"; seed (\d+)", job.log)))
+    assert [len(of_one_job) for of_one_job in seeds] == [1, 1, 1]
+    assert len(set().union(*seeds)) == 3
 
 
-def test_the_package_holds_the_grader_the_answers_and_no_staff_files():
-    with tarfile.open(fileobj=io.BytesIO(autolab.package(3))) as tar:
-        names = tar.getnames()
-        seed = json.load(tar.extractfile("autograder/hw1_autograder/answers.json"))["seed"]
-    assert seed == 3 and not any("staff" in name or "mytorch" in name for name in names)
+# For no fault of the student's: no scores, and Autolab keeps those that it has.
+FAULTS = {
+    "no numpy": (dict(python='exec {python} -S "$@"'), "No module named 'numpy'"),
+    "a python3 that does not start": (dict(python="exit 127"), ""),
+    "a Python too old": (
+        dict(python='shift; exec {python} -c "import runpy, sys; del sys.argv[0]; '
+                    "sys.version_info = (3, 6, 9); runpy.run_path(sys.argv[0], "
+                    'run_name=\'__main__\')" "$@"'), "python3 is 3.6; the grader needs 3.8"),
+    "answers that cannot be worked out": (
+        dict(package={"autograder/staff/by_hand.py": b"raise ArithmeticError('no luck')"}),
+        "the grader is at fault"),
+    "no answers to a test": (
+        dict(package={"autograder/staff/answers.py": b"def work_out_all(seed):\n"
+                                                     b"    return {'answers': {}}\n"}),
+        "there are no answers for test_addition"),
+    "a grader that breaks": (
+        dict(package={"autograder/hw1_autograder/judge.py": b"raise KeyError(1)"}), "KeyError"),
+    "no Landlock": (dict(landlock=False), 'it lacks the protection "writing (Landlock)"'),
+    "no handin.tar": (dict(handin=None), "No such file or directory: 'handin.tar'"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_the_host_or_of_the_grader_writes_no_scores_and_says_why(name):
+    options, says = FAULTS[name]
+    job = autolab_job.play(**{"handin": submission(), **options})
+    assert job.scores == {}
+    assert says in job.log
+    assert "5/5" not in job.log  # no student code ran before it was noticed
+    assert job.left_running == []
+
+
+def test_built_without_landlock_it_gives_scores_on_such_a_host_too():
+    makefile = autolab.makefile(without_landlock=True)
+    job = autolab_job.play(submission(), makefile=makefile, landlock=False)
+    assert job.scores == FULL, job.log
+    limits = [line for line in job.log.splitlines() if line.startswith("Limits: ")]
+    assert "memory" in limits[0] and "Landlock" not in limits[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_reference_scores_100_on_a_host_of_one_or_two_processors(count):
+    processors = sorted(os.sched_getaffinity(0))[:count]
+    assert autolab_job.play(submission(), processors=processors).scores == FULL
+
+
+def test_the_package_holds_the_grader_and_the_formulas_but_no_recorded_answers():
+    with tarfile.open(fileobj=io.BytesIO(autolab.package())) as tar:
+        names = set(tar.getnames())
+    assert {name for name in names if "staff" in name} == {
+        "autograder/staff/" + name for name in autolab.JOB}
+    assert {"autograder/hw1_autograder/test_mlp.py", "autograder/hw1_autograder/child.py"} < names
+    assert all(name.endswith(".py") and "mytorch" not in name for name in names)
 
 
 def test_the_configuration_lists_every_problem_with_its_full_score():
@@ -123,7 +187,50 @@ def test_the_configuration_lists_every_problem_with_its_full_score():
         assert f'- name: "{problem.key}"\n' in text
     assert text.count("max_score: ") == len(PROBLEMS)
     assert f"autograde_timeout: {autolab.TIMEOUT}" in text
-    assert runner.AUTOLAB_SECONDS <= autolab.TIMEOUT - 30
+    assert job.SECONDS + job.OVERDUE <= autolab.TIMEOUT - 30
+    assert "start_at" not in text and "disable_network" not in text
+
+
+def test_one_tarball_holds_all_that_autolabs_upload_takes(tmp_path, capsys):
+    assert autolab.main([str(tmp_path), "--start", "2026-09-14 00:00-04:00", "--due",
+                         "2026-10-01 23:59-04:00", "--disable-network", "--image", "ours"]) == 0
+    with tarfile.open(str(tmp_path / "hw1p1.tar")) as tar:
+        folder, *files = tar.getmembers()
+        contents = {member.name: tar.extractfile(member).read() for member in files}
+    assert folder.isdir() and folder.name == "hw1p1"
+    assert set(contents) == {"hw1p1/" + name for name in (
+        "hw1p1.yml", "autograde.tar", "autograde-Makefile", "handout.tar")}
+    assert contents["hw1p1/autograde.tar"] == autolab.package()
+    assert contents["hw1p1/autograde-Makefile"] == autolab.makefile().encode()
+    lines = contents["hw1p1/hw1p1.yml"].decode().splitlines()
+    for line in ('  start_at: "2026-09-14 00:00:00-04:00"', '  due_at: "2026-10-01 23:59:00-04:00"',
+                 '  end_at: "2026-10-01 23:59:00-04:00"', "  autograde_image: ours",
+                 "  disable_network: true", "  handout: handout.tar"):
+        assert line in lines
+    with tarfile.open(fileobj=io.BytesIO(contents["hw1p1/handout.tar"])) as tar:
+        assert {"hw1p1/grade.sh", "hw1p1/mytorch/tensor.py"} < set(tar.getnames())
+    assert "WARNING" not in capsys.readouterr().out
+
+
+def test_missing_dates_and_scores_without_landlock_come_with_a_warning(tmp_path, capsys):
+    assert autolab.main([str(tmp_path), "--without-landlock"]) == 0
+    printed = capsys.readouterr().out
+    assert "opens and closes at the moment of the upload" in printed
+    assert "WARNING: on a host without Landlock" in printed
+    assert "job.py --without-landlock" in (tmp_path / "autograde-Makefile").read_text()
+
+
+@pytest.mark.parametrize("dates, says", [
+    (["--start", "2026-09-14"], "--start and --due belong together"),
+    (["--start", "2026-09-14", "--due", "2026-09-13"], "not in the order start, due, end"),
+    (["--start", "2026-09-14", "--due", "2026-09-20", "--end", "2026-09-19"], "not in the order"),
+    (["--start", "2026-09-14", "--due", "2026-09-20 00:00+00:00"], "all dates with a zone, or none"),
+    (["--start", "tomorrow"], "invalid fromisoformat value: 'tomorrow'"),
+])
+def test_dates_that_make_no_sense_are_refused(dates, says, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        autolab.main([str(tmp_path), *dates])
+    assert says in capsys.readouterr().err
 
 
 FORGED = json.dumps({"scores": {p.key: p.points for p in PROBLEMS}}).encode()
@@ -190,7 +297,7 @@ def test_a_correct_solution_scores_100_whatever_else_the_tarball_holds(name):
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_what_is_no_tarball_scores_0_with_a_plain_sentence(name):
     job = autolab_job.play(unreadable(name))
-    assert job.total == 0 and set(job.scores) == set(BY_KEY)
+    assert job.scores == dict.fromkeys(FULL, 0)
     assert "Nothing was graded" in job.log and "Traceback" not in job.log
     check_nothing_left(job)
 
@@ -214,8 +321,7 @@ def test_a_hostile_submission_loses_its_own_points_and_no_others(name, tmp_path)
     if hostile.needs and hostile.needs not in job.log:
         pytest.skip(f"this system has no protection {hostile.needs!r}")
     assert set(hostile.fails) <= set(DIVISION)
-    expected = {p.key: p.points for p in PROBLEMS}
-    expected.update({"MNIST": 0}, **dict.fromkeys(hostile.fails, 0))
+    expected = {**FULL, **dict.fromkeys(hostile.fails, 0)}
     expected["autogradtest"] = job.scores["autogradtest"]  # one of its tests divides
     assert job.scores == expected
     check_nothing_left(job)
