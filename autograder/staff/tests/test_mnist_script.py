@@ -9,6 +9,8 @@ import pytest
 import test_mnist
 from hw1 import mnist as homework
 from problem3.mnist_data import MnistData
+from problem3.progress import Progress
+from problem3.result import plot
 
 
 @pytest.fixture
@@ -42,12 +44,37 @@ def test_it_reports_the_accuracies_and_writes_the_plot(monkeypatch, tmp_path, di
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_network_that_does_not_learn_is_told_so(monkeypatch, tmp_path, digits, capsys):
-    monkeypatch.setattr(homework, "mnist", lambda *data: [0.1, 0.12])
-    assert "The network is NOT learning" in run(monkeypatch, tmp_path, digits, capsys)[1]
+@pytest.mark.parametrize("accuracies, words", [
+    ([0.1, 0.45], "The network is learning.\n"),
+    ([0.96, 0.95], "The network is learning.\n"),
+    ([0.1, 0.44], "learning slowly, if at all: is the learning rate right?"),
+    ([0.1, 0.1], "learning slowly, if at all: is the learning rate right?"),
+    ([0.1, 0.88, 0.3], "had learned (88.0%) and lost it again (30.0%)"),
+    ([0.12, 0.09], "The network is NOT learning: guessing alone gives 10%."),
+])
+def test_it_says_whether_the_network_learns(accuracies, words, monkeypatch, tmp_path, digits, capsys):
+    monkeypatch.setattr(homework, "mnist", lambda *data: accuracies)
+    output = run(monkeypatch, tmp_path, digits, capsys)[1]
+    assert words in output and "Note:" not in output
 
 
-@pytest.mark.parametrize("returned", [None, [], [95.0], ["a"], [[0.5, 0.6]], [float("nan")]])
+def test_a_mistake_in_the_loop_is_said_in_place_of_learning(monkeypatch, tmp_path, digits, capsys):
+    monkeypatch.setattr(homework.SGD, "zero_grad", lambda self: None)
+    output = run(monkeypatch, tmp_path, digits, capsys)[1]
+    assert "final: 100.0%" in output and "The network is learning" not in output
+    assert "The training is not right yet:\n- zero_grad() is missing: after 23 of 23" in output
+
+
+def test_accuracies_from_0_to_100_are_read_as_percent_with_one_remark(
+        monkeypatch, tmp_path, digits, capsys):
+    monkeypatch.setattr(homework, "mnist", lambda *data: [0.9, 50, 95.3])
+    output = run(monkeypatch, tmp_path, digits, capsys)[1]
+    assert "First validation accuracy: 0.9%   final: 95.3%" in output
+    assert "The network is learning." in output
+    assert output.count("- Note:") == output.count("came from 0 to 100") == 1
+
+
+@pytest.mark.parametrize("returned", [None, [], [101], [-0.1], ["a"], [[0.5, 0.6]], [float("nan")]])
 def test_what_is_no_list_of_accuracies_is_refused(returned, monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setattr(homework, "mnist", lambda *data: returned)
     status, output = run(monkeypatch, tmp_path, digits, capsys)
@@ -67,43 +94,44 @@ def test_the_plot_says_what_it_shows(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
-    test_mnist.plot(np.array([0.1, 0.9, 0.953]), [1, 101, 201], "some digits", tmp_path / "x.png")
+    plot(np.array([0.1, 0.9, 0.953]), [1, 101, 201], "some digits", tmp_path / "x.png")
     axes = drawn[0].axes[0]
     assert axes.get_title() == "some digits\nfinal validation accuracy 95.3%"
     assert (axes.get_xlabel(), axes.get_ylabel()) == (
-        "batches of 100 images seen", "validation accuracy (%)")
+        "batches seen", "validation accuracy (%)")
     np.testing.assert_allclose(axes.lines[0].get_xydata(), [[1, 10], [101, 90], [201, 95.3]])
 
 
-def progress_lines(stream):
-    """What a display that never pauses writes for two batches and a validation."""
-    progress = test_mnist.Progress(num_batches=4, batches_per_epoch=2, stream=stream)
+def test_where_it_is_not_known_when_they_were_measured_the_plot_numbers_them(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
+    plot(np.array([0.1, 0.9]), [], "some digits", tmp_path / "x.png")
+    axes = drawn[0].axes[0]
+    assert axes.get_xlabel() == "number of the validation"
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[1, 10], [2, 90]])
+
+
+def progress_lines(stream, accuracy=0.5):
+    """What a display that never pauses writes for three batches, the last two after a validation."""
+    progress = Progress(num_batches=4, batches_per_epoch=2, stream=stream)
     progress.pause = 0.0
-    progress.saw_loss(types.SimpleNamespace(data=np.array(0.25)))
-    progress.saw_step(None)
-    progress.saw_validation(0.5)
-    progress.saw_step(None)
-    progress.saw_step(None)
+    for batches in (1, 2, 3):
+        progress.update(types.SimpleNamespace(
+            batches=batches, loss=0.25, accuracy=float("nan") if batches == 1 else accuracy))
+    progress.close()
     return stream.getvalue()
 
 
 def test_on_a_terminal_one_line_keeps_changing():
     text = progress_lines(Terminal())
-    assert "\n" not in text and text.count("\r") == 3
+    assert text.count("\n") == 1 and text.endswith("\n") and text.count("\r") == 3
     assert "epoch 2  batch   1/2  loss 0.250  validation accuracy  50.0%" in text
 
 
-def test_elsewhere_it_writes_plain_lines():
-    lines = progress_lines(io.StringIO()).splitlines()
-    assert len(lines) == 3 and lines[1].startswith("epoch 1  batch   2/2  loss 0.250")
-    assert all(len(line) < 80 for line in lines)
-
-
-def test_watching_sees_every_step_and_leaves_the_students_code_as_it_was(digits):
-    before = homework.validate
-    progress = test_mnist.Progress(24, 8, io.StringIO())
-    with progress.watching(homework):
-        accuracies = homework.mnist(*digits[:4])
-    assert (progress.batches, progress.validated_at) == (24, [1, 9, 17])
-    assert progress.accuracy == accuracies[-1]
-    assert homework.validate is before
+@pytest.mark.parametrize("accuracy", [0.953, 95.3])
+def test_elsewhere_it_writes_plain_lines(accuracy):
+    lines = progress_lines(io.StringIO(), accuracy).splitlines()
+    assert len(lines) == 3 and all(len(line) < 80 for line in lines)
+    assert lines[0].startswith("epoch 1  batch   1/2  loss 0.250  ") and "accuracy" not in lines[0]
+    assert lines[1].startswith("epoch 1  batch   2/2  loss 0.250  validation accuracy  95.3%  ")

@@ -1,0 +1,75 @@
+"""What came out of a training: are these accuracies, do they say that it learned, the plot."""
+
+import numpy as np
+
+LEARNED = 0.45  # ten digits: guessing gives 0.1
+
+
+def check_accuracies(returned):
+    """The accuracies that ``mnist()`` returned.
+
+    Args:
+        returned: a list of numbers from 0 to 1, or from 0 to 100, should one be above 1.
+
+    Returns:
+        tuple: ndarray of shape (V,), from 0 to 1; and whether they came from 0 to 100.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    try:
+        values = np.asarray(returned, dtype=float)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 100)).all():
+        raise ValueError("mnist(): expected a list of validation accuracies, each from 0 to 1, "
+                         f"got {str(returned)[:80]}")
+    in_percent = bool(values.max() > 1)
+    return values / 100 if in_percent else values, in_percent
+
+
+def verdict(accuracies, findings):
+    """Whether the network learns as it should, in words.
+
+    Args:
+        accuracies (ndarray): from 0 to 1, shape (V,), V > 0.
+        findings (list of str): what the training forgot.
+    """
+    best, final = accuracies.max(), accuracies[-1]
+    if findings:
+        return "The training is not right yet:"
+    if final >= LEARNED:
+        return "The network is learning."
+    if best >= LEARNED:
+        return (f"The network had learned ({best:.1%}) and lost it again ({final:.1%}): is the "
+                "learning rate too high?")
+    if final >= 0.1:
+        return "The network is learning slowly, if at all: is the learning rate right?"
+    return "The network is NOT learning: guessing alone gives 10%."
+
+
+def plot(accuracies, batches, data_name, path):
+    """Draw accuracy (in percent) against batches seen into a PNG; needs no display.
+
+    Args:
+        accuracies (ndarray): from 0 to 1, shape (V,).
+        batches (sequence of int): batches seen at each validation, length V; where it has
+            another length, they are not known, and the validations are numbered.
+        data_name (str): what the network was trained on, for the title.
+        path (Path): the file to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure  # not pyplot: that one looks for a display
+
+    known = len(batches) == len(accuracies)
+    figure = Figure(figsize=(8, 5), dpi=120)
+    FigureCanvasAgg(figure)  # matplotlib 3.2 warns where a figure has no canvas
+    axes = figure.add_subplot()
+    axes.plot(batches if known else np.arange(1, len(accuracies) + 1), 100 * accuracies, marker="o")
+    axes.set_xlabel("batches seen" if known else "number of the validation")
+    axes.set_ylabel("validation accuracy (%)")
+    axes.set_ylim(0, 100)
+    axes.grid(alpha=0.3)
+    axes.set_title(f"{data_name}\nfinal validation accuracy {accuracies[-1]:.1%}")
+    figure.tight_layout()
+    figure.savefig(str(path))

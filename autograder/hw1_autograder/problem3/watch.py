@@ -1,0 +1,191 @@
+"""Watches a training from outside and finds what its loop forgets: zero_grad, eval, train.
+It looks at gradients, weights and modes, not at names, so every way to do it right is right."""
+
+import contextlib
+import importlib
+import math
+from unittest import mock
+
+import numpy as np
+
+
+class Watch:
+    """What a training does, seen from outside while ``watching`` lasts.
+
+    Args:
+        after_batch: called with this Watch after each ``backward()`` of the training.
+
+    Attributes:
+        batches (int): how many times ``backward()`` was called.
+        loss, accuracy (float): the newest; nan before there is one.
+        validated_at (list of int): for each call of ``validate()``, the batches before it.
+    """
+
+    def __init__(self, after_batch=lambda watch: None):
+        self.after_batch = after_batch
+        self.batches = 0
+        self.loss = self.accuracy = math.nan
+        self.validated_at = []
+        self.blind = False  # something was not as this file expects: then it finds nothing
+
+        self.depth = 0  # of calls of backward() within each other
+        self.parameters = {}   # id → parameter, of the layers called since the last backward()
+        self.before_step = {}  # id → (parameter, its values, its gradient) after the last backward()
+        self.saw_layers = self.saw_gradients = False
+        self.compared = 0  # calls of backward() that could be compared with the one before:
+        self.stepped = 0   # weights had changed in between, so there was a step,
+        self.leftover = 0  # and the gradients from before that step were still there
+        self.infinite = None  # (batch, loss) where the loss was not finite for the first time
+
+        self.modes = set()  # is_train of each BatchNorm1d called since the last backward()
+        self.modes_outside = set()  # the same, put aside while validate() runs
+        self.all_modes = set()
+        self.trained = self.trained_in_eval = 0  # batches with a BatchNorm1d; in the wrong mode
+        self.validated = self.validated_in_train = 0  # the same, calls of validate()
+
+    @contextlib.contextmanager
+    def watching(self, homework):
+        """While this context lasts, watch what the module ``homework`` (hw1.mnist) trains."""
+        with contextlib.ExitStack() as stack:
+            def watch(owner, name, before, after=None):
+                if hasattr(owner, name):
+                    watched = self.surround(getattr(owner, name), before, after)
+                    stack.enter_context(mock.patch.object(owner, name, watched))
+
+            watch(find("mytorch.tensor", "Tensor"), "backward",
+                  self.before_backward, self.after_backward)
+            watch(find("mytorch.nn.linear", "Linear"), "forward", self.before_layer)
+            watch(find("mytorch.nn.batchnorm", "BatchNorm1d"), "forward", self.before_batchnorm)
+            watch(homework, "validate", self.before_validate, self.after_validate)
+            yield
+
+    def surround(self, function, before, after):
+        """``function``, with ``before(*args)`` and ``after(result, *args)`` called around it.
+
+        Where one of these fails, on an unusual Tensor perhaps, training goes on unwatched.
+        """
+        def note(callback, *args):
+            try:
+                if callback is not None and not self.blind:
+                    callback(*args)
+            except Exception:
+                self.blind = True
+
+        def watched(*args, **kwargs):
+            note(before, *args)
+            result = function(*args, **kwargs)
+            note(after, result, *args)
+            return result
+
+        return watched
+
+    def before_layer(self, layer, *_):
+        self.saw_layers = True
+        for value in vars(layer).values():
+            if getattr(value, "is_parameter", False):
+                self.parameters[id(value)] = value
+                self.saw_gradients = self.saw_gradients or value.grad is not None
+
+    def before_batchnorm(self, layer, *_):
+        self.before_layer(layer)
+        self.modes.add(bool(layer.is_train))
+        self.all_modes.add(bool(layer.is_train))
+
+    def before_backward(self, *_):
+        """Compare weights and gradients with those after the ``backward()`` before this one."""
+        self.depth += 1
+        if self.depth > 1:
+            return
+        known = [held for key, held in self.before_step.items() if key in self.parameters]
+        moved = [held for held in known if not np.array_equal(sample(held[0]), held[1])]
+        self.compared += bool(known)
+        self.stepped += bool(moved)
+        self.leftover += any(gradient.any() and np.array_equal(sample(parameter.grad), gradient)
+                             for parameter, _, gradient in moved)
+        self.trained += bool(self.modes)
+        self.trained_in_eval += self.modes == {False}
+
+    def after_backward(self, _, loss, *__):
+        """Keep what the next ``backward()`` is compared with."""
+        self.depth -= 1
+        if self.depth:
+            return
+        self.batches += 1
+        self.before_step = {key: (parameter, sample(parameter), sample(parameter.grad))
+                            for key, parameter in self.parameters.items()}
+        self.parameters, self.modes = {}, set()
+        self.loss = float(np.mean(loss.data))
+        if self.infinite is None and not math.isfinite(self.loss):
+            self.infinite = self.batches, self.loss
+        self.after_batch(self)
+
+    def before_validate(self, *_):
+        self.modes_outside, self.modes = self.modes, set()
+
+    def after_validate(self, accuracy, *_):
+        self.validated += bool(self.modes)
+        self.validated_in_train += self.modes == {True}
+        self.modes = self.modes_outside
+        self.validated_at.append(self.batches)
+        with contextlib.suppress(Exception):  # whatever it is, train() has to judge it
+            self.accuracy = float(accuracy)
+
+    def findings(self):
+        """What the training forgot (list of str, the gravest first), nothing that is not sure."""
+        if self.blind:
+            return []
+        checks = (self.find_no_learning, self.find_leftover_gradients, self.find_wrong_modes)
+        return [finding for check in checks for finding in check()]
+
+    def find_no_learning(self):
+        if self.saw_layers and not self.batches and not self.saw_gradients:
+            yield "backward() was never called, so there are no gradients to learn from."
+        if self.compared and not self.stepped:
+            yield ("The weights never changed. One of: step() is missing; it comes when zero_grad() "
+                   "has removed the gradients; the optimizer has other parameters; lr is 0.")
+        if self.infinite:
+            yield ("The loss became {1} at batch {0:,}. One of: the learning rate is too high; "
+                   "a logarithm of 0; a division by 0.".format(*self.infinite))
+
+    def find_leftover_gradients(self):
+        if self.leftover:
+            yield (f"zero_grad() is missing: after {self.leftover:,} of {self.stepped:,} steps the "
+                   "next backward() met the gradients of the batch before, and adds its own to "
+                   "them. Call it once for each batch, before backward().")
+
+    def find_wrong_modes(self):
+        if self.trained_in_eval:
+            yield (f"train() is missing: {self.trained_in_eval:,} of {self.trained:,} batches were "
+                   "trained in evaluation mode, in which BatchNorm1d learns no averages. Call "
+                   "model.train() after each validation.")
+        if self.validated_in_train:
+            yield (f"eval() is missing: {self.validated_in_train:,} of {self.validated:,} "
+                   "validations ran in training mode, in which BatchNorm1d takes its averages from "
+                   "the images it is tested on. Call model.eval() before each validation.")
+        elif self.all_modes == {True}:
+            yield ("eval() is missing: BatchNorm1d was never in evaluation mode. Call model.eval() "
+                   "before each validation.")
+
+    def remarks(self):
+        """What is unusual, but may be right (list of str)."""
+        if self.saw_layers and not self.all_modes and not self.blind:
+            return ["BatchNorm1d was never called; Problem 3 asks for the layers Linear(784, 20), "
+                    "BatchNorm1d(20), ReLU() and Linear(20, 10)."]
+        return []
+
+
+def find(module, name):
+    """A class of the student's, or None where it cannot be imported."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception:
+        return None
+
+
+def sample(tensor):
+    """A copy of some entries, at most a thousand: enough to tell whether a Tensor has changed.
+    Empty for a gradient that is None."""
+    if tensor is None:
+        return np.empty(0)
+    entries = np.asarray(getattr(tensor, "data", tensor)).reshape(-1)
+    return entries[::1 + entries.size // 1000].copy()

@@ -1,0 +1,218 @@
+"""What ./grade.sh m finds in a training: each mistake by its name, and none in right ones.
+The trainings are hw1/mnist.py with some lines changed, as students write them, on few digits."""
+
+import inspect
+import types
+
+import numpy as np
+import pytest
+from hw1 import mnist as reference
+from problem3.watch import Watch
+
+SOURCE = inspect.getsource(reference).replace("VALIDATE_EVERY = 100", "VALIDATE_EVERY = 3")
+
+ZERO = "            optimizer.zero_grad()\n"
+STEP = "            optimizer.step()\n"
+BACKWARD = "            loss.backward()\n"
+EVAL = "    model.eval()\n"
+FIRST_TRAIN = "    model.train()\n    for _"
+LATER_TRAIN = "                model.train()\n"
+EPOCH = "    for _ in range(num_epochs):\n"
+VALIDATE = "accuracies.append(validate(model, val_x, val_y))"
+OPTIMIZER = "SGD(model.parameters(), lr=0.1)"
+CRITERION = "criterion = CrossEntropyLoss()"
+INLINE = ("predicted = model(Tensor(val_x)).data.argmax(axis=1)\n"
+          "                accuracies.append(np.mean(predicted == val_y))")
+
+OWN_OPTIMIZER = '''
+
+class Adagrad:
+    def __init__(self, params):
+        self.params = list(params)
+        self.squares = [1e-8 + 0 * param.data for param in self.params]
+
+    def zero_grad(self):
+        for param in self.params:
+            param.grad = None
+
+    def step(self):
+        for param, squares in zip(self.params, self.squares):
+            squares += param.grad.data ** 2
+            param.data -= 0.05 * param.grad.data / np.sqrt(squares)
+'''
+OWN_LOSS = '''
+
+class MeanLoss:
+    def __call__(self, logits, labels):
+        onehot = np.eye(10)[labels.data]
+        difference = logits - Tensor(np.float32(onehot))
+        return (difference * difference).sum() / len(onehot)
+'''
+OWN_LOOP = '''
+
+def mnist(train_x, train_y, val_x, val_y):
+    model = Sequential(Linear(784, 20), BatchNorm1d(20), ReLU(), Linear(20, 10))
+    optimizer, accuracies = SGD(model.parameters(), lr=0.1), []
+    for _ in range(3):
+        model.train()
+        for x, y in zip(np.split(train_x, 8), np.split(train_y, 8)):
+            loss = CrossEntropyLoss()(model(Tensor(x)), Tensor(y))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        model.eval()
+        accuracies.append(np.mean(model(Tensor(val_x)).data.argmax(axis=1) == val_y))
+    return accuracies
+'''
+
+
+def by_layer(is_train, indent):
+    return (f"{indent}for layer in model.layers:\n{indent}    layer.is_train = {is_train}\n")
+
+
+RIGHT = {
+    "the reference": [],
+    "gradients set to None by hand": [
+        (ZERO, "            for param in model.parameters():\n                param.grad = None\n")],
+    "gradients filled with zeros": [
+        (ZERO, "            for param in model.parameters():\n"
+               "                if param.grad is not None:\n"
+               "                    param.grad.data[...] = 0\n")],
+    "gradients forgotten after the step": [(ZERO, ""), (STEP, STEP + ZERO)],
+    "gradients forgotten between forward and backward": [(ZERO, ""), (BACKWARD, ZERO + BACKWARD)],
+    "gradients of two batches for one step": [
+        (ZERO, "            if index % 2 == 0:\n                optimizer.zero_grad()\n"),
+        (STEP, "            if index % 2 == 1:\n                optimizer.step()\n")],
+    "is_train set by hand in each layer": [
+        (EVAL, by_layer(False, "    ")), (FIRST_TRAIN, by_layer(True, "    ") + "    for _"),
+        (LATER_TRAIN, by_layer(True, " " * 16))],
+    "eval() in train()": [(EVAL, ""), (VALIDATE, "model.eval()\n                " + VALIDATE)],
+    "train() at the start of each batch": [
+        (LATER_TRAIN, ""), (ZERO, "            model.train()\n" + ZERO)],
+    "accuracy worked out in train()": [(EVAL, ""), (VALIDATE, "model.eval()\n" + " " * 16 + INLINE)],
+    "validation between forward and backward": [
+        (BACKWARD, ""), (STEP, ""), ("            del loss", "            kept = loss"),
+        (LATER_TRAIN, LATER_TRAIN + "            kept.backward()\n            optimizer.step()\n")],
+    "a copy of the model validated": [
+        (VALIDATE, "import copy\n                accuracies.append("
+                   "validate(copy.deepcopy(model), val_x, val_y))")],
+    "an optimizer of one's own": [(OPTIMIZER, "Adagrad(model.parameters())"), ("", OWN_OPTIMIZER)],
+    "no optimizer at all": [
+        (STEP, "            for param in model.parameters():\n"
+               "                param.data = param.data - 0.1 * param.grad.data\n")],
+    "a loss of one's own": [(CRITERION, "criterion = MeanLoss()"), ("", OWN_LOSS)],
+    "a loop of one's own, without train() and validate()": [("", OWN_LOOP)],
+    "forward() called by name": [
+        ("model(Tensor(train_x[batch]))", "model.forward(Tensor(train_x[batch]))")],
+    "accuracies in percent": [("return float(", "return 100 * float(")],
+    "validate() returns more than an accuracy": [
+        ("return float(np.mean(logits.data.argmax(axis=1) == val_y))",
+         "return np.mean(logits.data.argmax(axis=1) == val_y), logits"),
+        (VALIDATE, "accuracies.append(validate(model, val_x, val_y)[0])")],
+    "momentum": [(OPTIMIZER, "SGD(model.parameters(), lr=0.02, momentum=0.9)")],
+}
+
+WRONG = {
+    "zero_grad() forgotten": [(ZERO, "")],
+    "zero_grad() once an epoch": [(ZERO, ""), (EPOCH, EPOCH + "        optimizer.zero_grad()\n")],
+    "zero_grad() at each validation only": [(ZERO, ""), (LATER_TRAIN, LATER_TRAIN + "    " + ZERO)],
+    "zero_grad() forgotten with an optimizer of one's own": [
+        (ZERO, ""), (OPTIMIZER, "Adagrad(model.parameters())"), ("", OWN_OPTIMIZER)],
+    "eval() forgotten": [(EVAL, "")],
+    "eval() forgotten where the accuracy is worked out in train()": [(VALIDATE, INLINE)],
+    "eval() after the forward pass": [
+        (EVAL, ""), ("    return float(np.mean(", "    model.eval()\n    return float(np.mean(")],
+    "eval() of the Sequential, not of its layers": [(EVAL, "    model.is_train = False\n")],
+    "train() forgotten": [(FIRST_TRAIN, "    for _"), (LATER_TRAIN, "")],
+    "train() not after validations": [(LATER_TRAIN, "")],
+    "train() once an epoch": [(LATER_TRAIN, ""), (EPOCH, EPOCH + "        model.train()\n")],
+    "train() before validations": [
+        (LATER_TRAIN, ""), (VALIDATE, "model.train()\n                " + VALIDATE)],
+    "step() forgotten: The weights never changed": [(STEP, "")],
+    "zero_grad() before step(): The weights never changed": [(ZERO, ""), (STEP, ZERO + STEP)],
+    "other weights: The weights never changed": [
+        (OPTIMIZER, "SGD(Linear(784, 20).parameters(), lr=0.1)"),
+        (ZERO, "            for param in model.parameters():\n                param.grad = None\n")],
+    "backward() forgotten": [(BACKWARD, "")],
+    "The loss became nan": [("loss = criterion(", "loss = float('nan') * criterion(")],
+    "zero_grad() forgotten, and eval() forgotten": [(ZERO, ""), (EVAL, "")],
+    "zero_grad() forgotten, and train() forgotten": [(ZERO, ""), (LATER_TRAIN, "")],
+}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """A thousand images of two patterns that are easy to tell apart, and their labels."""
+    random = np.random.RandomState(0)
+    labels = np.arange(1000) % 2
+    images = random.uniform(0, 0.3, (1000, 784)).astype(np.float32)
+    images[labels == 1, :392] += 0.7
+    return images[:800], labels[:800], images[800:], labels[800:]
+
+
+def watched(changes, digits):
+    """The Watch over a training by hw1/mnist.py with those ``changes``, and its accuracies."""
+    source = SOURCE
+    for old, new in changes:
+        assert old in source
+        source = source.replace(old, new) if old else source + new
+    homework = types.ModuleType("homework")
+    exec(compile(source, "homework.py", "exec"), vars(homework))
+    np.random.seed(1)
+    watch = Watch()
+    with watch.watching(homework):
+        accuracies = homework.mnist(*digits)
+    return watch, accuracies
+
+
+@pytest.mark.parametrize("style", RIGHT)
+def test_a_right_training_is_told_nothing(style, digits):
+    watch, accuracies = watched(RIGHT[style], digits)
+    assert watch.findings() == [] and not watch.blind
+    assert watch.batches == 24 and watch.remarks() == []
+    assert accuracies[-1] > 0.9
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_mistake_is_named_and_no_other(mistake, digits):
+    findings = watched(WRONG[mistake], digits)[0].findings()
+    named = [words.split(" ")[0] for words in mistake.split(", and ")]
+    if ":" in mistake:
+        named = [mistake.split(": ")[1]]
+    assert len(findings) == len(named)
+    assert all(finding.startswith(name) for finding, name in zip(findings, named))
+
+
+def test_a_finding_says_how_often(digits):
+    zeroed_twice = watched(WRONG["zero_grad() once an epoch"], digits)[0].findings()
+    assert "after 21 of 23 steps the next backward() met" in zeroed_twice[0]
+    after_validation = watched(WRONG["train() once an epoch"], digits)[0].findings()
+    assert "21 of 24 batches were trained in evaluation mode" in after_validation[0]
+    validations = watched(WRONG["eval() forgotten"], digits)[0].findings()
+    assert "9 of 9 validations ran in training mode" in validations[0]
+
+
+def test_a_network_without_batchnorm_gets_a_remark(digits):
+    watch, _ = watched([("Linear(784, 20), BatchNorm1d(20),", "Linear(784, 20),")], digits)
+    assert watch.findings() == []
+    assert watch.remarks()[0].startswith("BatchNorm1d was never called; Problem 3 asks for")
+
+
+def test_where_it_cannot_follow_the_training_goes_on_and_nothing_is_found():
+    watch = Watch()
+    watch.stepped = watch.leftover = 5
+    assert len(watch.findings()) == 1
+    twice = watch.surround(lambda x: 2 * x, before=lambda x: x.missing, after=None)
+    assert twice(3) == 6
+    assert watch.blind and watch.findings() == []
+
+
+def test_it_sees_what_progress_and_plot_show_and_leaves_the_code_as_it_was(digits):
+    before = reference.validate, reference.SGD.step, reference.Tensor.backward
+    batches = []
+    watch = Watch(lambda watch: batches.append(watch.batches))
+    with watch.watching(reference):
+        accuracies = reference.mnist(*digits)
+    assert batches == list(range(1, 25)) and watch.validated_at == [1, 9, 17]
+    assert watch.accuracy == accuracies[-1] and 0 < watch.loss < 1
+    assert before == (reference.validate, reference.SGD.step, reference.Tensor.backward)
