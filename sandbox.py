@@ -402,6 +402,7 @@ def example():
     d = a + product
     sum_of_both = d + c
     e = sum_of_both + Tensor(3.0)
+    check_in_graph(e)
     return e, {"a": a, "b": b, "c": c, "a*b": product, "d": d, "d+c": sum_of_both, "e": e}
 
 

@@ -1,6 +1,7 @@
 """The handout: what it leaves out, what it scores, and how wrong marks are refused.
 Graded in processes of their own by the same runner that students use."""
 
+import os
 import subprocess
 import sys
 
@@ -19,6 +20,42 @@ def folder(tmp_path_factory):
     return folder
 
 
+FIRST_DONE = {  # check of the sandbox → the problem with which it passes
+    "test_add": "", "test_sub": "1.1.1", "test_mul": "1.1.2", "test_div": "1.1.3",
+    "test1": "1.2", "test2": "1.2", "test3": "1.2", "test4": "1.2", "test5": "1.2", "test6": "1.2",
+    "test7": "1.2", "test8": "1.2", "testbroadcast": "2.1", "testbroadcast_sub": "2.1",
+    "testbroadcast_mul": "2.1", "testbroadcast_div": "2.1", "test_linear": "2.1",
+    "test_sequential": "2.1", "test_relu": "2.2", "test_sgd": "2.3", "test_batchnorm_train": "2.4",
+    "test_batchnorm_eval": "2.4", "test_cross_entropy": "2.5", "test_momentum": "2.6"}
+
+
+SHOW = """
+import sandbox
+for arguments in [], ["--trace"], ["--draw"]:
+    print("status", sandbox.main(arguments), end=chr(0))
+"""
+
+
+def check_what_is_shown(folder, solved):
+    """Fail unless sandbox, trace and draw say of each thing whether it works or is unwritten."""
+    ran = subprocess.run([sys.executable, "-c", SHOW], cwd=str(folder), stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, universal_newlines=True,
+                         env={**os.environ, "COLUMNS": "100", "PYTHONPATH": "."})
+    checks, trace, draw = ran.stdout.split(chr(0))[:3]
+    said = [line.split()[:3] for line in checks.splitlines()[:-1]]
+    right = [[check, "ok"] if number in ("", *solved) else [check, "not", "started"]
+             for check, number in FIRST_DONE.items()]
+    assert said == right, checks
+    assert checks.endswith("status 0" if "2.6" in solved else "status 1")
+    if "1.2" in solved:
+        assert "a.grad = 3" in trace and trace.endswith("status 0")
+        assert "graph.png" in draw and draw.endswith("status 0") and (folder / "graph.png").exists()
+    else:
+        for output in trace, draw:
+            assert "not started" in output and output.endswith("status 1"), output
+            assert len(output.splitlines()) == 2 and "FAILED" not in output
+
+
 def grade(folder):
     return list(grading.grade(GRADED, folder, grading.RecordedAnswers()))
 
@@ -28,6 +65,7 @@ def test_the_untouched_handout_scores_0_and_says_of_each_problem_that_it_is_unfi
     assert sum(verdict.points for verdict in verdicts) == 0
     assert [v.problem.key for v in verdicts if not v.unfinished] == []
     assert [v.problem.key for v in verdicts if v.outcome.output] == []
+    check_what_is_shown(folder, [])
 
 
 def test_filled_in_with_the_reference_it_scores_100(tmp_path):
@@ -35,6 +73,7 @@ def test_filled_in_with_the_reference_it_scores_100(tmp_path):
     verdicts = grade(tmp_path / "solved")
     assert {v.problem.key: v.text() for v in verdicts if not v.passed} == {}
     assert sum(v.points for v in verdicts) == 100
+    check_what_is_shown(tmp_path / "solved", NUMBERS)
 
 
 @pytest.mark.slow
@@ -44,6 +83,7 @@ def test_filled_in_up_to_a_problem_it_has_the_points_up_to_there(count, tmp_path
     handout.write(handout.make(handout.ROOT, solved), handout.ROOT, tmp_path / "partly")
     got = {v.problem.key: v.points for v in grade(tmp_path / "partly")}
     assert got == {p.key: p.points if p.number in solved else 0 for p in GRADED}
+    check_what_is_shown(tmp_path / "partly", solved)
 
 
 def test_it_packs_a_tarball(folder):
@@ -69,6 +109,13 @@ def test_nothing_of_the_staff_is_in_it(folder):
             assert "SOLUTION" not in text and "For staff" not in text, path
 
 
+def test_its_own_tests_are_collected_without_a_warning(folder):
+    ran = subprocess.run([sys.executable, "-m", "pytest", "--collect-only"], cwd=str(folder),
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert "test_autograd.py::test_subtraction" in ran.stdout and "test_mlp.py::" in ran.stdout
+    assert ran.returncode == 0 and "arning" not in ran.stdout
+
+
 def test_a_folder_that_is_not_empty_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(handout.HandoutError, match="not an empty folder"):
@@ -90,26 +137,58 @@ def test_a_wrong_mark_is_refused_with_file_and_line(text, complaint):
     assert str(caught.value).startswith(complaint)
 
 
-def test_a_region_with_code_after_it_leaves_the_comment_alone():
-    text = "def f(x):\n    # BEGIN SOLUTION 1.2: double\n    x = 2 * x\n    # END SOLUTION 1.2\n    return x\n"
-    assert handout.hand_out("f.py", text) == "def f(x):\n    # TODO (1.2): double\n    return x\n"
+REGION = """\
+    # BEGIN SOLUTION 1.2: double
+    x = 2 * x
+    # END SOLUTION 1.2
+"""
+TODO = "    # TODO (1.2): double\n"
+RAISE = '    raise NotImplementedError("TODO (1.2): double")\n'
 
 
-def test_a_region_at_the_end_of_a_function_raises():
-    text = "def f(x):\n    # BEGIN SOLUTION 1.2: double\n    return 2 * x\n    # END SOLUTION 1.2\n"
+def indented(text):
+    return "".join("    " + line for line in text.splitlines(True))
+
+
+@pytest.mark.parametrize("before, after, raises", [
+    ("def f(x):\n", "", True),
+    ("def f(x):\n", "\n\n\ndef g(x):\n    return x\n", True),
+    ("def f(x):\n", "\n\n# a comment, then code\ny = 1\n", True),
+    ("def f(x):\n    y = x\n\n", "\n\ny = 1\n", True),
+    ("def f(x):\n", "    return x\n", False),
+    ("def f(x):\n", "\n\n    return x\n", False),
+    ("def f(x):\n", "    # a comment of the block\n", False),
+    ("class C:\n", "", False),
+    ("class C:\n    def f(self):\n        return 1\n\n", "\n\ny = 1\n", False),
+    ("if True:\n", "", False),
+])
+def test_code_is_needed_where_a_function_ends_with_the_region(before, after, raises):
+    expected = before + TODO + RAISE * raises + after
+    assert handout.hand_out("f.py", before + REGION + after) == expected
+
+
+def test_code_is_needed_at_the_end_of_a_block_in_a_function():
+    before, after = "def f(x):\n    for y in x:\n", "    return x\n"
+    assert handout.hand_out("f.py", before + indented(REGION) + after) == (
+        before + indented(TODO + RAISE) + after)
+
+
+def test_outside_functions_no_code_is_needed():
+    text = "def f(x):\n    return x\n\n\n" + REGION.replace("    ", "") + "\n\ny = 1\n"
     assert handout.hand_out("f.py", text) == (
-        "def f(x):\n    # TODO (1.2): double\n"
-        '    raise NotImplementedError("TODO (1.2): double")\n')
+        "def f(x):\n    return x\n\n\n# TODO (1.2): double\n\n\ny = 1\n")
 
 
-def test_a_line_of_the_solution_that_stands_elsewhere_is_refused(tmp_path):
-    reference = {"a.py": "# BEGIN SOLUTION 1.2: x\nsecret = 1\n# END SOLUTION 1.2\n",
-                 "README.md": "hint:\n    secret = 1\n"}
-    regions = {"a.py": handout.find_regions("a.py", reference["a.py"].split("\n"))}
-    given = {"a.py": "# TODO\n", "README.md": "", "other": "secret = 1\n"}
-    reference["README.md"] = ""
-    with pytest.raises(handout.HandoutError, match="other:1: a line of the solution would survive"):
-        handout.check_nothing_survives(reference, given, regions, ())
+def test_a_region_that_is_solved_stays_without_its_marks():
+    text = "def f(x):\n" + REGION + "    return x\n"
+    assert handout.hand_out("f.py", text, ["1.2"]) == "def f(x):\n    x = 2 * x\n    return x\n"
+
+
+def test_pytest_looks_only_where_students_have_tests():
+    text = handout.hand_out(".pytest.ini", (handout.ROOT / ".pytest.ini").read_text(encoding="utf-8"))
+    assert "testpaths = autograder/hw1_autograder\n" in text and "staff" not in text
+    with pytest.raises(handout.HandoutError, match="pytest.ini: expected 'testpaths"):
+        handout.hand_out(".pytest.ini", "[pytest]\n")
 
 
 def test_a_signature_that_would_change_is_refused():

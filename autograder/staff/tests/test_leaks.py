@@ -1,0 +1,268 @@
+"""The guard of the handout, by planted leaks: what it must refuse, and what it must let pass.
+First code that hands gradients down a graph, then lines of a solution, then marks."""
+
+import textwrap
+
+import handout
+import leaks
+import pytest
+
+WALKS = {
+    "one recursion per path": """
+        def descend(n, g):
+            for p, share in zip(n.next_functions, n.apply(g)):
+                descend(p, share)
+        """,
+    "a recursion that waits": """
+        def go_on(where, arrived, missing, so_far):
+            shares = where.apply(arrived)
+            for i in range(len(where.next_functions)):
+                to = where.next_functions[i]
+                missing[to] -= 1
+                if not missing[to]:
+                    go_on(to, so_far[to] + shares[i], missing, so_far)
+        """,
+    "a list of work": """
+        def everything(start, ones):
+            work = [(start, ones)]
+            while work:
+                node, grad = work.pop()
+                work += zip(node.next_functions, node.apply(grad))
+        """,
+    "an order first, parents noted beforehand": """
+        def order(root):
+            found = [root]
+            for node in found:
+                found += [p for p in node.next_functions if p not in found]
+            return found
+
+        def hand_out(root, grad):
+            nodes = order(root)
+            parents = {node: node.next_functions for node in nodes}
+            distribute(nodes, parents, {root: grad})
+
+        def distribute(nodes, parents, sums):
+            for node in nodes:
+                for parent, share in zip(parents[node], node.apply(sums[node])):
+                    sums[parent] = share
+        """,
+    "methods of a class": """
+        class Walker:
+            def parents(self, node):
+                return node.next_functions
+
+            def run(self, node, grad):
+                return node.apply(grad)
+
+            def visit(self, node, grad):
+                for parent, share in zip(self.parents(node), self.run(node, grad)):
+                    self.visit(parent, share)
+        """,
+    "two functions in a ring": """
+        def even(node, grad):
+            return odd(node.next_functions[0], node.apply(grad)[0])
+
+        def odd(node, grad):
+            return even(node, grad)
+        """,
+    "the operation's backward": """
+        def down(node, grad):
+            return [down(p, g) for p, g in zip(
+                node.next_functions, node.function.backward(node.ctx, grad))]
+        """,
+    "getattr": """
+        def down(node, grad):
+            for p, g in zip(getattr(node, "next_functions"), getattr(node, "apply")(grad)):
+                down(p, g)
+        """,
+    "another name for apply": """
+        def down(node, grad):
+            run = node.apply
+            for p, g in zip(node.next_functions, run(grad)):
+                down(p, g)
+        """,
+    "a class's apply": """
+        def down(nodes, grad):
+            for node in nodes:
+                down(node.next_functions, BackwardFunction.apply(node, grad))
+        """,
+    "map": """
+        def down(node, grad):
+            list(map(down, node.next_functions, node.apply(grad)))
+        """,
+    "a lambda": """
+        down = lambda node, grad: [down(p, g) for p, g in zip(node.next_functions, node.apply(grad))]
+        """,
+    "no function at all": """
+        while todo:
+            node, grad = todo.pop()
+            todo.extend(zip(node.next_functions, node.apply(grad)))
+        """,
+    "a function in a function": """
+        def trace(tensor):
+            def visit(node, grad):
+                for parent, share in zip(node.next_functions, node.apply(grad)):
+                    visit(parent, share)
+            visit(tensor.grad_fn, 1)
+        """,
+}
+
+
+def walks(**files):
+    return list(leaks.graph_walks({name.replace("_py", ".py"): textwrap.dedent(text)
+                                   for name, text in files.items()}))
+
+
+@pytest.mark.parametrize("way", WALKS)
+def test_code_that_hands_gradients_down_a_graph_is_found_written_as(way):
+    found = walks(a_py=WALKS[way])
+    assert found and all(complaint.startswith("a.py:") for complaint in found)
+    assert "hands gradients down a graph" in found[0]
+
+
+def test_such_code_is_found_spread_over_two_files_and_in_a_text():
+    looks = "def parents_of(node):\n    return node.next_functions\n"
+    for asking, call in (("from show.graph import parents_of", "parents_of(n)"),
+                         ("from show import graph", "graph.parents_of(n)"),
+                         ("import graph as g", "g.parents_of(n)")):
+        runs = (f"{asking}\ndef down(n, grad):\n    for p, share in zip({call}, n.apply(grad)):\n"
+                "        down(p, share)\n")
+        found = list(leaks.graph_walks({"show/graph.py": looks, "trace.py": runs}))
+        assert [complaint[:10] for complaint in found][:1] == ["trace.py:2"] or "trace.py:3" in found[0]
+    block = "```python\n" + textwrap.dedent(WALKS["one recursion per path"]) + "```\n"
+    assert list(leaks.graph_walks({"hw1/README.md": "Like this:\n\n" + block}))
+
+
+INNOCENT = {
+    "counting nodes": """
+        def count(root):
+            todo, seen = [root], {root}
+            while todo:
+                for parent in todo.pop().next_functions:
+                    if parent not in seen:
+                        seen.add(parent)
+                        todo.append(parent)
+        """,
+    "drawing boxes": """
+        def add(node):
+            return [add(parent) for parent in node.next_functions if parent]
+        """,
+    "watching apply from outside": """
+        def watch(tensor):
+            for cls in (BackwardFunction, AccumulateGrad):
+                original = cls.apply
+
+                def watched(node, grad):
+                    shares = original(node, grad)
+                    note(node, list(zip(node.next_functions, shares)))
+                    return shares
+                cls.apply = watched
+            tensor.backward()
+        """,
+    "forward passes and the student's backward": """
+        for a in leaves:
+            b = F.Mul.apply(a, a)
+            b.backward()
+            engine = autograd_engine.backward(b.grad_fn, ones)
+            print(b.grad_fn.next_functions)
+        """,
+    "a node made": """
+        def apply(cls, *args):
+            node.next_functions = [gradient_node(arg) for arg in args]
+        def gradient_node(arg):
+            return arg.apply(1)
+        """,
+    "running one node": """
+        def first(node, grad):
+            return dict(zip(node.next_functions, node.apply(grad)))
+        """,
+    "functions of the same name elsewhere": """
+        def run(case):
+            for node in case.order:
+                case.visit(node).apply(1)
+        """,
+}
+
+
+@pytest.mark.parametrize("way", INNOCENT)
+def test_other_code_passes_such_as(way):
+    other = "def visit(node):\n    return node.next_functions\n"
+    assert walks(a_py=INNOCENT[way], b_py=other) == []
+
+
+def test_the_reference_engine_itself_would_be_found():
+    name = "mytorch/autograd_engine.py"
+    text = (handout.ROOT / name).read_text(encoding="utf-8")
+    assert list(leaks.graph_walks({name: text})) and not list(
+        leaks.graph_walks({name: handout.hand_out(name, text)}))
+
+
+# Lines of a solution.
+
+
+def survivors(text, solution, allowed=(), name="other.py"):
+    return list(leaks.surviving_lines({name: text}, {solution: "a.py:3"}, allowed))
+
+
+@pytest.mark.parametrize("text", [
+    "grad_a = grad * b.data", "x = 1\n    grad_a = grad * b.data\n", "grad_a=grad*b.data",
+    "# so: grad_a = grad * b.data", "`grad_a = grad * b.data` it is",
+])
+def test_a_telling_line_is_found_wherever_it_stands(text):
+    (complaint,) = survivors(text, "    grad_a = grad * b.data")
+    assert complaint.startswith("other.py:") and "from a.py:3: grad_a = grad * b.data" in complaint
+    assert survivors(text, "    grad_a = grad * b.data", allowed=["grad_a = grad * b.data"]) == []
+
+
+def test_a_short_line_is_found_alone_but_not_inside_another():
+    assert survivors("x = layer(x)", "x = layer(x)")
+    assert survivors("max = layer(x)", "x = layer(x)") == []
+
+
+@pytest.mark.parametrize("line, telling", [
+    ("return output", False), ("for layer in self.layers:", False), ("loss.backward()", False),
+    ("def forward(ctx, a, b):", False), ("@staticmethod", False), ("class ReLU(Function):", False),
+    ("", False), ("raise RuntimeError(", False), ('"""', False), ("a, b = ctx.saved_tensors", False),
+    ("import numpy as np", False), ("except ValueError as error:", False),
+    ("x = layer(x)", True), ("return -a", True), ("grad[rows] -= 1", True), ("return a @ b", True),
+    ("awaited[parent] = 1", True), ("if len(a) == 2:", True), ("v = g.sum(axis=0)", True),
+    ("# the sums wait until all of them have come", True), ("# both of them", False),
+])
+def test_a_line_is_telling_if_it_computes_or_explains(line, telling):
+    assert leaks.is_telling(line) == telling
+
+
+def test_the_operations_that_are_given_may_say_the_same_and_other_given_lines_may_not():
+    text = "class Add(Function):\n    x = a.data + 1\n\nclass Other:\n    y = a.data + 2\n"
+    assert survivors(text, "x = a.data + 1") == []
+    assert survivors(text, "y = a.data + 2")[0].startswith("other.py:5: a line of the solution")
+
+
+# Marks, and all of it on the whole tree.
+
+
+@pytest.mark.parametrize("line", [
+    "# BEGIN SOLUTION 1.2: x", "    # END SOLUTION 2.4", "<!-- BEGIN STAFF -->", "<!-- END STAFF -->",
+    "SOLUTION", "#BEGIN  SOLUTION"])
+def test_a_surviving_mark_is_found_in_any_file(line):
+    assert list(leaks.surviving_marks({"grade.sh": "a\n" + line})) == [
+        f"grade.sh:2: a mark would survive: {line.strip()}"]
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return handout.read_given(handout.ROOT)
+
+
+@pytest.mark.parametrize("name, planted, complaint", [
+    ("sandbox.py", textwrap.dedent(WALKS["a list of work"]), "hands gradients down a graph"),
+    ("autograder/hw1_autograder/test_mlp.py",
+     "grad_a = Tensor(unbroadcast(grad_output.data * b.data, a.shape))",
+     "a line of the solution would survive, from mytorch/nn/functional.py"),
+    ("grade.sh", "# END SOLUTION 1.2", "a mark would survive"),
+])
+def test_the_builder_refuses_a_tree_with_such_a_leak(name, planted, complaint, reference, monkeypatch):
+    leaky = {**reference, name: reference[name] + "\n" + planted + "\n"}
+    monkeypatch.setattr(handout, "read_given", lambda root: leaky)
+    with pytest.raises(handout.HandoutError, match=f"^{name}:[0-9]+: .*{complaint}"):
+        handout.make(handout.ROOT)
