@@ -2,6 +2,7 @@
 What comes out is sent as plain data; the parent judges it (grading.py)."""
 
 import linecache
+import os
 import sys
 import traceback
 
@@ -9,10 +10,13 @@ import numpy as np
 
 import test_autograd  # noqa: F401  (registers its tests in graded.CASES)
 import test_mlp  # noqa: F401
-from graded import CASES
-from places import student_place
+import clues  # noqa: F401  (last: clues are looked for once all results are sent)
+from graded import CASES, WrongReturn
+from places import student_place, without_paths
 from problems import BY_KEY
 
+USED_BY_LAYERS = ("mytorch/autograd_engine.py", "mytorch/tensor.py", "mytorch/nn/functional.py",
+                  "mytorch/nn/module.py", "mytorch/nn/sequential.py")
 ARRAY_LIMIT = 10_000  # entries; a larger array comes back as its shape alone
 
 
@@ -32,10 +36,34 @@ def run_task(key, seed, root, send):
     for case, given in drawn:  # all drawn before student code can change np.random
         try:
             returned = case.function(given)
-            send({"case": case.name, "results": {k: plain(v) for k, v in returned.items()}})
+            send({"case": case.name, "results": plain_results(returned, case.key, root)})
         except BaseException as error:
             send({"case": case.name, "error": describe_error(error, root)})
     send({"done": definition_place(BY_KEY[key].defined, root)})
+
+
+def plain_results(returned, key, root):
+    """What a test returned, as plain data by label; with "at" where a part of the code is in
+    question that is not the problem's own."""
+    results = {}
+    for label, value in returned.items():
+        results[label] = plain(value)
+        code = code_in_question(BY_KEY[key], label)
+        if code:
+            results[label]["at"] = definition_place(code, root)
+    return results
+
+
+def code_in_question(problem, label):
+    """What is to blame if the result ``label`` is wrong, as Problem.defined; empty for the latter."""
+    operators = {"a + b": "__add__", "a - b": "__sub__", "a * b": "__mul__", "a / b": "__truediv__"}
+    if label in operators:
+        return "mytorch.tensor:Tensor." + operators[label]
+    if label == "output of forward":
+        return problem.defined.replace(".backward", ".forward")
+    if problem.number == "1.2" and label.endswith((".requires_grad", ".is_leaf")):
+        return "mytorch.autograd_engine:Function.apply"
+    return ""
 
 
 def plain(value):
@@ -44,6 +72,8 @@ def plain(value):
         return {"kind": "None"}
     if isinstance(value, (bool, np.bool_)):
         return {"kind": "bool", "value": bool(value)}
+    if type(value) is str:
+        return {"kind": "str", "value": value[:300]}
     if type(value).__name__ != "Tensor" or not hasattr(value, "data"):
         return {"kind": type(value).__name__, "value": value if type(value) is int else None}
     array = value.data
@@ -57,24 +87,69 @@ def plain(value):
 
 
 def describe_error(error, root):
-    """Type, message and the student's own line of an exception, without the grader's frames."""
+    """An exception as plain data: "type", "message"; the innermost of the student's own lines as
+    "place" and "source"; as "caller" the line of a layer that led there, if there is one; and the
+    line of the test as "test". Frames of the grader are left out."""
     try:
         message = str(error)
     except BaseException:
         message = "(its message cannot be shown)"
-    place = source = ""
+    described = {"type": type(error).__name__, "place": "", "source": ""}
+    if isinstance(error, WrongReturn):
+        described["type"] = ""
     if isinstance(error, SyntaxError) and error.filename:
-        place = student_place(error.filename, error.lineno or 0, root)
-        source = (error.text or "").strip()
+        described["place"] = student_place(error.filename, error.lineno or 0, root)
+        described["source"] = (error.text or "").strip()
         message = error.msg
     else:
-        for frame, line in traceback.walk_tb(error.__traceback__):
-            here = student_place(frame.f_code.co_filename, line, root)
-            if here:
-                place = here
-                source = linecache.getline(frame.f_code.co_filename, line).strip()
-    return {"type": type(error).__name__, "message": message[:600], "place": place,
-            "source": source[:200]}
+        frames = list(traceback.walk_tb(error.__traceback__))
+        try:
+            described.update(where(frames, root), **named_by(frames, message, root))
+        except BaseException:  # objects of a student's can do anything when looked at
+            pass
+    described["message"] = without_paths(message[:2000], root)[:600]
+    return described
+
+
+def where(frames, root):
+    """The lines of a traceback that are worth showing; see describe_error."""
+    lines, found = [], {}
+    for frame, number in frames:
+        filename = frame.f_code.co_filename
+        source = linecache.getline(filename, number).strip()[:200]
+        place = student_place(filename, number, root)
+        if place:
+            lines.append((place, source))
+        elif os.path.basename(filename).startswith(("test_", "sandbox")):
+            found["test"] = f"{os.path.basename(filename)}:{number}:  {source}"
+    if not lines:
+        return found
+    place, source = lines[-1]
+    in_a_layer = [f"{p}:  {s}" for p, s in lines if p.split(":")[0] not in USED_BY_LAYERS]
+    if place.split(":")[0] in USED_BY_LAYERS and in_a_layer:
+        found["caller"] = in_a_layer[-1]
+    return {**found, "place": place, "source": source}
+
+
+def named_by(frames, message, root):
+    """What only the frames can tell: as "unwritten" the method that a class of the student's
+    lacks, such as "Exp.backward"; as "circle" the files that import each other."""
+    if "partially initialized module" in message:
+        files = [student_place(frame.f_code.co_filename, 0, root)[:-2] for frame, _ in frames
+                 if frame.f_code.co_name == "<module>"]
+        return {"circle": " -> ".join(name for name in files if name)[:200]}
+    last = frames[-1][0].f_code if frames else None
+    if last is None or last.co_name not in ("forward", "backward", "step"):
+        return {}
+    for frame, _ in reversed(frames[:-1]):
+        held = list(frame.f_locals.values())
+        held += [part for value in held for part in [type(value), *getattr(
+            value, "__dict__", {}).values()] if not isinstance(value, type)]
+        for cls in held:
+            method = getattr(cls, last.co_name, None) if isinstance(cls, type) else None
+            if getattr(method, "__code__", None) is last and last.co_name not in vars(cls):
+                return {"unwritten": f"{cls.__name__}.{last.co_name}"}
+    return {}
 
 
 def definition_place(defined, root):

@@ -1,53 +1,130 @@
-"""Says in words why a student's code raised an exception or ended.
+"""Says in words why a student's code raised an exception or ended, and what may have caused it.
 Works on plain data alone, as judge.py does: no student code runs here."""
 
 import re
 
 from places import student_place
 
+BEFORE_THE_HANDOUT = "-*/"  # operators that the handout leaves to the student
+OPERATIONS = ("Sub", "Mul", "Div")  # and operations, in some of its versions
+PACKAGES = ("mytorch", "mytorch/nn", "mytorch/optim", "hw1")  # folders, not files
 
-def unfinished(error):
+
+def unfinished(error, number=""):
     """What a student has not written yet, if that is why an exception was raised, else "".
 
     Args:
-        error (dict): "type" and "message" of the exception.
+        error (dict): as from child.describe_error.
+        number (str): of the problem; one that meets the TODO of a later one does something wrong.
     """
     kind, message = str(error.get("type")), str(error.get("message"))
-    if kind == "NotImplementedError":
+    if kind == "NotImplementedError" and not error.get("unwritten"):
+        todo = re.match(r"TODO \((\d[\d.]*)\)", message)
+        if number and todo and order(todo.group(1)) > order(number):
+            return ""
         return f'raises NotImplementedError "{shortened(message, 100)}"'
-    operator = re.match(r"(?:unsupported operand type\(s\) for|bad operand type for unary) "
-                        r"(\S+): '(Tensor|ndarray)'", message)
-    if kind == "TypeError" and operator and "Tensor" in message:
+    if error.get("place"):  # in a line of the student's own, that is a mistake
+        return ""
+    operator = re.match(r"unsupported operand type\(s\) for (\S+): 'Tensor' and 'Tensor'", message)
+    if kind == "TypeError" and operator and operator.group(1) in BEFORE_THE_HANDOUT:
         return f"Tensor has no operator {operator.group(1)} yet, in mytorch/tensor.py"
     missing = re.match(r"module 'mytorch\.nn\.functional' has no attribute '(\w+)'", message)
-    if kind == "AttributeError" and missing:
+    if kind == "AttributeError" and missing and missing.group(1) in OPERATIONS:
         return f"mytorch/nn/functional.py has no {missing.group(1)} yet"
     return ""
 
 
+def order(number):
+    """Problem numbers in the order of the homework: "1.1.2" comes before "1.2"."""
+    return [int(part) for part in number.split(".") if part]
+
+
+# Type and message of an exception (regular expressions) -> what it means, in plain words.
+MEANINGS = (
+    ("SystemExit", "", "the code called sys.exit() or exit(); remove the call"),
+    ("SyntaxError", "", "Python cannot read this file"),
+    ("IndentationError", "", "Python cannot read this file: look at the spaces before the line"),
+    ("RecursionError", "", "the code calls itself without end"),
+    ("_?ArrayMemoryError|MemoryError", "",
+     "the code asked for more memory than the grader gives (2 GiB)"),
+    ("KeyboardInterrupt", "", "the code raised KeyboardInterrupt"),
+    ("EOFError", "", "there is nobody to type: remove input()"),
+    ("ModuleNotFoundError", r"No module named '(?P<file>(mytorch|hw1)[\w.]*)'",
+     "the file {file} is missing, or it is named differently"),
+    ("ImportError", r"cannot import name '\w+' from partially initialized module",
+     "the files import each other in a circle: {circle}"),
+    ("ImportError", r"cannot import name '(?P<name>\w+)' from '(?P<file>(mytorch|hw1)[\w.]*)'",
+     "{file} has no {name}"),
+    ("AttributeError", r"(partially initialized )?module '(?P<file>(mytorch|hw1)[\w.]*)' has no "
+     r"attribute '(?P<name>\w+)'", "{file} has no {name}, which this line asks for"),
+    ("AttributeError", r"'Tensor' object has no attribute '(?P<name>\w+)'",
+     "mytorch/tensor.py gives a Tensor no {name}"),
+    ("AttributeError", "'NoneType' object has no attribute 'data'", "{none}"),
+    ("AttributeError", r"'(numpy\.)?ndarray' object has no attribute "
+     "'(requires_grad|is_leaf|grad|grad_fn|backward)'",
+     "an ndarray stands there, where a Tensor is needed"),
+    ("TypeError", "bad operand type for unary -: 'Tensor'",
+     "a Tensor has no unary minus: mytorch/tensor.py defines none"),
+    ("TypeError", r"unsupported operand type\(s\) for (?P<name>\S+?)(?: or pow\(\))?: "
+     r"('Tensor' and '\w+'|'\w+' and 'Tensor')",
+     "mytorch/tensor.py has no operator {name} for these two"),
+    (".*", r".*memoryview",
+     "a memoryview is the .data of an ndarray: an ndarray stands there for a Tensor"),
+)
+
+
 def explain_error(error):
-    """An exception of the student's code, as plain data from isolation.describe_error, in words."""
+    """An exception of the student's code, as plain data from child.describe_error, in words."""
     kind, message = str(error.get("type")), str(error.get("message")).strip()
     first = shortened(message.splitlines()[0], 160) if message else ""
+    if not kind:
+        return [first]
+    place, test = str(error.get("place") or ""), str(error.get("test") or "")
     lines = [f"{kind}: {first}" if first else kind]
-    plain_words = {
-        "SystemExit": "the code called sys.exit() or exit(); remove the call",
-        "SyntaxError": "Python cannot read this file",
-        "IndentationError": "Python cannot read this file: look at the spaces before the line",
-        "RecursionError": "the code calls itself without end",
-        "MemoryError": "the code asked for more memory than the grader gives (2 GiB)",
-        "ModuleNotFoundError": "this file is missing, or it is named differently",
-        "ImportError": "this name is missing in the file",
-        "KeyboardInterrupt": "the code raised KeyboardInterrupt",
-        "EOFError": "there is nobody to type: remove input()",
-    }
-    kind = "MemoryError" if kind == "_ArrayMemoryError" else kind  # NumPy's
-    if kind in plain_words and (kind != "ModuleNotFoundError" or "mytorch" in message):
-        lines.append(plain_words[kind])
-    if error.get("place"):
+    meaning = "" if test and not place else what_it_means(kind, message, error)
+    if error.get("unwritten"):
+        meaning = f"{str(error['unwritten'])[:60]} is not written"
+    elif kind == "NotImplementedError" and "TODO" in message:
+        meaning = "this problem does not need that: something else leads there"
+    lines += [meaning] if meaning else []
+    if place:
         source = f":  {shortened(error['source'], 100)}" if error.get("source") else ""
-        lines.append(f"at {error['place']}{source}")
+        lines.append(f"at {place}{source}")
+        if error.get("caller"):
+            lines.append(f"called at {shortened(error['caller'], 130)}")
+    elif test:
+        lines = [what_a_test_got(kind, first), f"in the test, {shortened(test, 130)}"]
     return lines
+
+
+def what_it_means(kind, message, error):
+    """What an exception means, in plain words; empty if Python's own say it."""
+    for kinds, pattern, words in MEANINGS:
+        found = re.fullmatch(kinds, kind[:60]) and re.match(pattern, message[:600])
+        if found:
+            parts = {"circle": str(error.get("circle") or "")[:200], **found.groupdict()}
+            grad = re.search(r"\b\w+\.grad\b", str(error.get("source")))
+            parts["none"] = f"{grad.group()} is None: backward() has brought no gradient" * bool(grad)
+            file = parts.get("file", "").replace(".", "/")
+            parts["file"] = file + ("/" if file in PACKAGES else ".py")
+            return words.format(**parts)
+    return ""
+
+
+def what_a_test_got(kind, message):
+    """An exception that a line of a test raised, on what the student's code had returned."""
+    missing = re.match(r"'([\w.]+)' object has no attribute '(\w+)'", message)
+    if missing and missing.group(1) != "Tensor":
+        got = missing.group(1).replace("NoneType", "None").replace("numpy.", "")
+        return f"the code returned {got} where the test needs a Tensor, for .{missing.group(2)}"
+    unfit = re.match(r"unsupported operand type\(s\) for (\S+?):? '(\w+)' and '(\w+)'", message)
+    if unfit and unfit.group(2) != unfit.group(3):
+        got = next(name for name in unfit.groups()[1:] if name != "Tensor")
+        return f"the code returned {got.replace('NoneType', 'None')} where the test needs a Tensor"
+    meaning = what_it_means(kind, message, {})
+    if "has no attribute" in message and meaning:
+        return meaning.replace("this line", "the test")
+    return f"the test cannot go on with what the code returned ({kind}: {message})"
 
 
 def shortened(text, most):
@@ -77,3 +154,56 @@ def explain_ending(outcome, time_limit):
         name = {"11": "segmentation fault", "6": "abort", "8": "arithmetic error"}.get(number, "")
         return f"the process crashed: signal {number} {name}".rstrip() + place
     return f"the process ended in the middle (exit status {number}): a call of os._exit()?"
+
+
+def read_clues(results):
+    """The strings that a clue returned (graded.Case.clue), a few and short ones."""
+    lines = [got.get("value") for got in results.values() if isinstance(got, dict)]
+    return [line[:300] for line in lines if isinstance(line, str) and line][:6]
+
+
+def defined_at(complaints, message):
+    """Where the code is that the first complaint about a test's results blames; "" if that is the
+    code that the problem is about."""
+    for label, got in message["results"].items():
+        if complaints[0].startswith((label + ":", label + "[")):
+            return str(got.get("at") or "")[:200]
+    return ""
+
+
+# What a test uses of the student's code -> the problem that this was written for.
+USES = {"Linear": "2.1", "Sequential": "2.1", "ReLU": "2.2", "SGD": "2.3", "BatchNorm1d": "2.4",
+        "CrossEntropyLoss": "2.5", "backward": "1.2", "-": "1.1.1", "*": "1.1.2", "/": "1.1.3"}
+OF_BACKWARD = ("1.1.2", "1.2")  # of what is asked of these, only gradients depend
+FORWARD = re.compile(r"(output|loss|ReLU\(\)\(z\))(\[|:)")  # results of a forward pass alone
+
+
+def cause_of(verdict, earlier, uses):
+    """The earlier problem whose failure explains the first complaint; None if none surely does.
+
+    Args:
+        verdict (grading.Verdict): of a problem that failed.
+        earlier (list of grading.Verdict): of the problems that failed before it.
+        uses (set of str): the names that the test that failed first uses (graded.Case.uses).
+    """
+    name, lines = next(iter(verdict.complaints.items()))
+    candidates = [other for other in earlier if other.problem.number in verdict.problem.needs]
+    if name in verdict.errors:
+        here = signature(verdict.errors[name])
+        return next((other for other in candidates if here[1] and here in
+                     [signature(error) for error in other.errors.values()]), None)
+    if verdict.recognised or verdict.clues or name not in verdict.outcome.cases or (
+            "running_" in lines[0] and "expected shape" in lines[0]):
+        return None
+    numbers = {number for used, number in USES.items() if used in uses}
+    if FORWARD.match(lines[0]):
+        numbers -= set(OF_BACKWARD)
+        candidates = [other for other in candidates if other.errors or any(
+            FORWARD.match(line) for lines in other.complaints.values() for line in lines)]
+    return next((other for other in candidates if other.problem.number in numbers), None)
+
+
+def signature(error):
+    """What two exceptions have in common if they are the same one: all but the numbers in them."""
+    return (str(error.get("type")), str(error.get("place")),
+            re.sub(r"[\d, ()]+", "#", str(error.get("message"))))

@@ -52,7 +52,7 @@ class RecordedAnswers:
 def check_complete(by_case):
     """Raise CannotGrade if the answers to a test are missing."""
     missing = [case.name for case in CASES.values()
-               if case.name not in by_case and not case.remark]
+               if case.name not in by_case and case.scored]
     if missing:
         raise CannotGrade(f"there are no answers for {', '.join(missing)}")
 
@@ -68,9 +68,12 @@ class Verdict:
 
     Attributes:
         complaints (dict): name of a failing test → list of str, what is wrong.
-        raised (set): names of tests that ended in an exception.
+        errors (dict): name of a test that ended in an exception → what the child said of it.
         unfinished (str): what the TODO said, if the problem has not been written yet.
         remarks (list of str): what is worth knowing and costs no points.
+        clues (list of str): what a closer look at a failure found.
+        recognised (bool): whether the numbers of the first failing test are those of a mistake.
+        defined_at (str): where the code in question is, of the first failing test.
         passed (bool), points (int): the score.
     """
 
@@ -78,39 +81,70 @@ class Verdict:
         self.problem = problem
         self.outcome = outcome
         self.complaints = {}
-        self.raised = set()
+        self.errors = {}
         self.unfinished = ""
         self.remarks = []
-        for case in cases_of(problem) if cases is None else cases:
-            try:
-                self._judge(case, answers)
-            except Exception as error:  # forged messages can have any form
-                self.complaints[case.name] = [
-                    f"what came back cannot be judged ({type(error).__name__})"]
+        self.clues = []
+        self.recognised = False
+        self.defined_at = outcome.defined_at
+        self._judge(cases_of(problem) if cases is None else cases, answers)
         self.passed = not self.complaints
         self.points = problem.points if self.passed else 0
 
-    def _judge(self, case, answers):
+    def _judge(self, cases, answers):
+        scored = [case for case in cases if case.scored]
+        expected = self._expected(scored, answers)
+        for case in scored:
+            try:
+                self._judge_case(case, expected[case.name], answers.seed)
+            except Exception:  # forged messages can have any form
+                self.complaints[case.name] = ["what came back cannot be judged"]
+        for case in cases:
+            if not case.scored:
+                try:
+                    self._take_note(case)
+                except Exception:
+                    pass
+
+    def _expected(self, cases, answers):
+        """The answers to each test, with the recorded mistakes that fit all of their results."""
+        expected = {case.name: answers.by_case[case.name] for case in cases}
+        came = {name: self.outcome.cases.get(name) for name in expected}
+        try:
+            fit = judge.mistakes_that_fit(
+                [(expected[name], message) for name, message in came.items() if message])
+        except Exception:
+            fit = set()
+        return {name: judge.keep_mistakes(answer, fit) for name, answer in expected.items()}
+
+    def _judge_case(self, case, expected, seed):
         message = self.outcome.cases.get(case.name)
-        if case.remark:
-            remark = case.remark((message or {}).get("results") or {})
-            self.remarks += [remark] if remark else []
-        elif message is None:
-            reason = diagnosis.explain_ending(self.outcome, self.problem.time_limit)
+        if message is None:
             if not self.complaints:  # the tests after the one that ended the process are lost too
+                reason = diagnosis.explain_ending(self.outcome, self.problem.time_limit)
                 self.complaints[case.name] = [reason]
         elif isinstance(message.get("error"), dict):
             error = message["error"]
-            self.unfinished = self.unfinished or diagnosis.unfinished(error)
+            self.unfinished = self.unfinished or diagnosis.unfinished(error, self.problem.number)
+            self.errors[case.name] = error
             self.complaints[case.name] = diagnosis.explain_error(error)
-            self.raised.add(case.name)
         else:
-            complaints = judge.judge_case(answers.by_case[case.name], message)
+            complaints = judge.judge_case(expected, message)
+            if complaints and not self.complaints:
+                self.recognised = bool(judge.named_in(complaints, expected))
+                self.defined_at = diagnosis.defined_at(complaints, message) or self.defined_at
             if complaints:
-                drawn = case.draw(answers.seed)
-                shapes = ", ".join(f"{name} {array.shape}" for name, array in vars(drawn).items())
-                self.complaints[case.name] = [
-                    *complaints, f"input: {shapes}; seed {answers.seed}"]
+                shapes = ", ".join(f"{name} {array.shape}"
+                                   for name, array in vars(case.draw(seed)).items())
+                self.complaints[case.name] = [*complaints, f"input: {shapes}; seed {seed}"]
+
+    def _take_note(self, case):
+        results = (self.outcome.cases.get(case.name) or {}).get("results") or {}
+        if case.remark:
+            remark = case.remark(results)
+            self.remarks += [remark] if remark else []
+        elif case.clue:
+            self.clues += diagnosis.read_clues(results)
 
     def text(self):
         """All complaints, as indented lines."""

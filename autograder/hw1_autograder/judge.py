@@ -3,6 +3,8 @@ Works on plain data alone: no student code runs here."""
 
 import numpy as np
 
+DESCRIPTIONS = ("parameters as they were before the step",)  # mistakes of more than one reason
+AFTERWARDS = ", afterwards"  # ends the label of an input, looked at again after the call
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9  # for entries that are 0, or should be but for rounding
 
@@ -21,13 +23,28 @@ def judge_case(expected, message):
     results = message.get("results")
     if not isinstance(results, dict):
         return ["the test returned nothing"]
-    complaints = []
+    changed, complaints = [], []
     for label, answer in expected.items():
+        name, is_input, _ = label.partition(AFTERWARDS)
         if not isinstance(results.get(label), dict):
             complaints.append(f"{label}: nothing came back")
+        elif is_input:
+            changed += compare_input(name, answer, results[label])
         else:
             complaints += compare(label, answer, results[label])
-    return complaints
+    return changed + complaints
+
+
+def compare_input(name, before, got):
+    """Complaints, as compare gives, about an input that should be after a call what it was before."""
+    complaints = compare(name, before, got)
+    if not complaints:
+        return []
+    what = "backward changed the gradient it was given" if name == "upstream gradient" else (
+        f"forward changed its input {name}")
+    what += ", in place: make a new array instead"
+    likely = [line for line in complaints[1:] if line.split(": ", 1)[1] in recorded_mistakes(before)]
+    return [what, *likely]
 
 
 def compare(label, answer, got, **tolerance):
@@ -47,9 +64,9 @@ def compare(label, answer, got, **tolerance):
         values = as_array(got)
     except (TypeError, ValueError, KeyError, OverflowError):
         return [f"{label}: expected numbers of shape {shape}, got {describe(got)}"]
-    recorded = {name: as_array(plain) for name, plain in answer.get("mistakes", {}).items()}
-    likely = likely_mistake(values, right, recorded, **tolerance)
-    likely = [f"looks like: {likely}"] if likely else []
+    mistakes = {name: as_array(made) for name, made in recorded_mistakes(answer).items() if made}
+    likely = likely_mistake(values, right, mistakes, **tolerance)
+    likely = [f"looks like{' one of' * ('; ' in likely)}: {likely}"] if likely else []
     if values.shape != shape:
         return [f"{label}: expected shape {shape}, got {values.shape}"] + likely
     wrong = ~close(values, right, **tolerance)
@@ -59,10 +76,16 @@ def compare(label, answer, got, **tolerance):
     place = str(list(index)) if index else ""
     with np.errstate(all="ignore"):
         error = np.abs(values - right)[wrong].max()
-    entries = f"{wrong.sum()} of {wrong.size} entries differ" if wrong.size > 1 else "it differs"
+    entries = f"{wrong.sum()} of {wrong.size} differ, by up to" if wrong.size > 1 else "off by"
     digits = next(d for d in (6, 9, 17) if f"{right[index]:.{d}g}" != f"{values[index]:.{d}g}")
     return [f"{label}{place}: expected {right[index]:.{digits}g}, got {values[index]:.{digits}g}; "
-            f"{entries}, largest error {error:.3g}"] + likely
+            f"{entries} {error:.3g}"] + likely
+
+
+def named_in(complaints, expected):
+    """Whether complaints name a mistake that is recorded for the test, not just describe numbers."""
+    return any(line == f"looks like: {name}" and name not in DESCRIPTIONS for line in complaints
+               for answer in expected.values() for name in recorded_mistakes(answer))
 
 
 def describe(got):
@@ -94,13 +117,64 @@ def close(values, right, relative=RELATIVE, absolute=ABSOLUTE):
         return np.abs(values - right) <= absolute + relative * np.abs(right)
 
 
+def mistakes_that_fit(tests):
+    """Names of the recorded mistakes with which all results of a problem agree. One that fits a
+    single result may do so by chance; one that is refuted by another result is false.
+
+    Args:
+        tests (list): pairs of a test's ``expected`` and ``message``, as for judge_case.
+
+    Returns:
+        set of str.
+    """
+    names = {name for expected, _ in tests for answer in expected.values()
+             if isinstance(answer, dict) for name in answer.get("mistakes", {})}
+    for expected, message in tests:
+        results = message.get("results")
+        if isinstance(results, dict):  # a test that raised says nothing about numbers
+            names = {name for name in names if agrees(name, expected, results)}
+    return names
+
+
+def agrees(mistake, expected, results):
+    """Whether a test's results are what a recorded mistake gives; where nothing is recorded for
+    it, it changes nothing."""
+    for label, answer in expected.items():
+        made = recorded_mistakes(answer).get(mistake, answer)
+        if made is None and answer is not None:
+            continue
+        if isinstance(made, dict):
+            made = {"shape": made["shape"], "values": made["values"]}
+        got = results.get(label)
+        if not isinstance(got, dict) or compare(label, made, got):
+            return False
+    return True
+
+
+def recorded_mistakes(answer):
+    """The mistakes recorded for an answer: name → a dict with "shape" and "values", or None where
+    the mistake makes inf or nan. In the file a name stands for a mistake with the same numbers."""
+    mistakes = answer.get("mistakes", {}) if isinstance(answer, dict) else {}
+    return {name: mistakes[made] if isinstance(made, str) else made
+            for name, made in mistakes.items()}
+
+
+def keep_mistakes(expected, names):
+    """A test's ``expected`` with only those of the recorded mistakes."""
+    return {label: answer if not isinstance(answer, dict) else {**answer, "mistakes": {
+        name: made for name, made in recorded_mistakes(answer).items() if name in names}}
+        for label, answer in expected.items()}
+
+
 def likely_mistake(values, right, recorded, **tolerance):
-    """The typical mistake that gives just these values, in words; empty if none does.
+    """The typical mistake that gives just these values, in words; two, with "; " between them;
+    empty if none does, or if many do.
 
     Args:
         values (ndarray): what came, float64.
         right (ndarray): what should have come.
-        recorded (dict): name → ndarray of mistakes that do not follow from ``right``.
+        recorded (dict): name → ndarray of mistakes that do not follow from ``right``. What
+            follows from it is only described, so that it is true whatever the reason.
         **tolerance: ``relative`` and ``absolute``, as for close.
     """
     def same(candidate):
@@ -108,7 +182,10 @@ def likely_mistake(values, right, recorded, **tolerance):
 
     if same(right):
         return ""
-    candidates = list(recorded.items())
+    fitting = [name for name, candidate in recorded.items() if same(candidate)]
+    if 0 < len(fitting) < 3:
+        return "; ".join(fitting)
+    candidates = []
     if right.ndim == 2:
         candidates.append(("the transpose of the right answer", right.T))
     candidates += [

@@ -3,9 +3,19 @@ What in it comes from a student's code is always told from what the grader says.
 
 import itertools
 import os
+import re
+import textwrap
 
-WIDTH = 72
+import diagnosis
+from graded import CASES
+from places import without_paths
+
+WIDTH = 72  # of a problem's first line
+TEXT_WIDTH = 93  # of what is said below it, after 7 spaces
+SHOWN = 2  # wrong results of one test that are shown; of the others it says how many
 MAX_LINES = 6  # of a student's own output, per problem; 100 with --verbose
+
+RESULT = re.compile(r".*: (expected|nothing came back)")  # a complaint about one result of a test
 
 
 class Report:
@@ -17,8 +27,8 @@ class Report:
         self.pretty = stream.isatty() and "NO_COLOR" not in os.environ and (
             os.environ.get("TERM") != "dumb")
         self.unicode = (stream.encoding or "").lower().replace("-", "") == "utf8"
-        self.failed = []  # numbers of problems that lost points
-        self.last_complaint = None
+        self.failed = []  # verdicts on problems that lost points
+        self.said = {}  # complaint, or what identifies an exception -> problem that it was said of
 
     def line(self, text, colour=None):
         """Print one line; what in it comes from a student can neither break nor colour it."""
@@ -40,7 +50,7 @@ class Report:
         if not verdict.passed:
             self._explain(verdict)
             if problem.points:
-                self.failed.append(problem.number)
+                self.failed.append(verdict)
         for remark in verdict.remarks if verdict.passed else ():
             for line in remark.splitlines():
                 self.line("       " + line)
@@ -51,37 +61,55 @@ class Report:
     def _explain(self, verdict):
         problem = verdict.problem
         if verdict.unfinished:
-            self.line(f"       (not started: {verdict.unfinished})")
+            self._indented(f"(not started: {verdict.unfinished})")
             return
         name, lines = next(iter(verdict.complaints.items()))
-        causes = [number for number in problem.needs if number in self.failed]
-        if causes and not self.verbose:
-            self.line(f"       probably caused by {causes[0]}: {lines[0]}")
-            for line in lines[1:2]:
-                if line.startswith("looks like"):
-                    self.line("       " + line)
+        if self.verbose:
+            for line in verdict.text().splitlines():
+                self._indented(line)
+        elif self._was_said(verdict, name):
             return
-        if lines == self.last_complaint and not self.verbose:
-            self.line("       the same as above")
-            return
-        self.last_complaint = lines
-        for line in lines:
-            self.line("       " + line)
-        if verdict.outcome.defined_at:
-            self.line(f"       test: {name};  defined at {verdict.outcome.defined_at}")
+        else:
+            self._complain(verdict, name, shortened(lines))
+        for clue in verdict.clues:
+            self._indented(clue)
+        if name not in verdict.errors:
+            self._indented(f"test: {name}")
+            if verdict.defined_at:
+                self._indented(f"defined at {verdict.defined_at}")
         others = len(verdict.complaints) - 1
-        if others:
-            self.line(f"       {others} more test{'s' * (others > 1)} of this problem failed")
-            if self.verbose:
-                for line in verdict.text().splitlines():
-                    self.line("       " + line)
-        if name not in verdict.raised:
-            self.line(f"       hint: {problem.hint}")
-        self.line(f"       run again: ./grade.sh 1 {problem.number}")
+        if others and not self.verbose:
+            self._indented(f"{others} more test{'s' * (others > 1)} of this problem failed")
+        if not (verdict.errors.get(name) or verdict.clues or verdict.recognised):
+            self._indented(f"hint: {problem.hint}")
+        self._indented(f"run again: ./grade.sh 1 {problem.number}")
+
+    def _complain(self, verdict, name, lines):
+        """The first complaint, whole or, where an earlier failure explains it, in short."""
+        cause = diagnosis.cause_of(verdict, self.failed, CASES[name].uses)
+        if cause:
+            lines = [f"probably caused by {cause.problem.number}: {lines[0]}"]
+        for line in lines:
+            self._indented(line)
+
+    def _was_said(self, verdict, name):
+        """Whether the same complaint stands above already; says so then, and names its place."""
+        error = verdict.errors.get(name)
+        key = diagnosis.signature(error) if error else tuple(verdict.complaints[name])
+        if key not in self.said:
+            self.said[key] = verdict.problem.number
+            return False
+        place = f", at {error['place']}" if error and error.get("place") else ""
+        self._indented(f"the same as in {self.said[key]}, above{place}")
+        return True
+
+    def _indented(self, text):
+        for line in textwrap.wrap(text, TEXT_WIDTH, subsequent_indent="  ") or [""]:
+            self.line("       " + line)
 
     def _show_output(self, outcome):
         """What the student's code printed, so marked that it cannot pass for the report."""
-        lines = outcome.output.splitlines()
+        lines = without_paths(outcome.output, outcome.root).splitlines()
         runs = [(line, len(list(same))) for line, same in itertools.groupby(lines)]
         shown = runs[:100 if self.verbose else MAX_LINES]
         for line, times in shown:
@@ -89,3 +117,17 @@ class Report:
         total = max(outcome.output_lines, len(lines))
         if total > sum(times for _, times in shown):
             self.line(f"       | ... {total:,} lines in all")
+
+
+def shortened(lines):
+    """The complaints about one test without those about its third wrong result and all after it."""
+    results = [i for i, line in enumerate(lines) if RESULT.match(line)]
+    if len(results) <= SHOWN:
+        return lines
+    end = results[-1] + 1
+    while end < len(lines) and lines[end].startswith("looks like"):
+        end += 1
+    more = len(results) - SHOWN
+    return [*lines[:results[SHOWN]],
+            f"{more} more result{'s' * (more > 1)} of this test {'are' if more > 1 else 'is'} wrong",
+            *lines[end:]]

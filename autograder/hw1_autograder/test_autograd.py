@@ -3,7 +3,7 @@ Each says what it draws and what it calls; ./grade.sh 1 compares what it returns
 
 import operator
 
-from graded import away_from_zero, constant, graded, leaf, my, positive, with_zeros
+from graded import WrongReturn, away_from_zero, constant, graded, leaf, my, positive, with_zeros
 
 
 def run_operation(operation, a, b, upstream):
@@ -13,8 +13,8 @@ def run_operation(operation, a, b, upstream):
     output = operation.forward(ctx, leaf(a), leaf(b))
     gradients = operation.backward(ctx, grad_output)
     if not isinstance(gradients, (tuple, list)) or len(gradients) != 2:
-        raise TypeError(f"{operation.__name__}.backward: expected 2 gradients, of a and of b, "
-                        f"got {type(gradients).__name__}")
+        raise WrongReturn(f"{operation.__name__}.backward: expected 2 gradients, of a and of b, "
+                          f"got {type(gradients).__name__}")
     return {
         "output of forward": output,
         "gradient of a": gradients[0],

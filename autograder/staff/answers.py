@@ -74,36 +74,24 @@ def division(g):
 OPERATIONS = {
     "test_addition": lambda g: operation(g, np.add, 1, 1),
     "test_operator_plus": lambda g: {"a + b": g.a + g.b},
-    "test_operator_minus": lambda g: {"a - b": minus(g.a, g.b)},
+    "test_operator_minus": lambda g: {
+        "a - b": g.a + g.b if wrong("the operator - adds") else minus(g.a, g.b)},
     "test_subtraction": lambda g: operation(g, minus, 1, -1),
     "test_subtraction_of_three_axes": lambda g: operation(g, minus, 1, -1),
-    "test_operator_times": lambda g: {"a * b": times(g.a, g.b)},
+    "test_operator_times": lambda g: {
+        "a * b": g.a + g.b if wrong("the operator * adds") else times(g.a, g.b)},
     "test_multiplication": lambda g: operation(g, times, g.b, g.a),
     "test_multiplication_of_square_matrices_is_by_entry":
         lambda g: operation(g, times, g.b, g.a),
     "test_multiplication_by_zero": lambda g: operation(g, times, g.b, g.a),
-    "test_operator_divided_by": lambda g: {"a / b": divided_by(g.a, g.b)},
+    "test_operator_divided_by": lambda g: {
+        "a / b": g.a * g.b if wrong("the operator / multiplies") else divided_by(g.a, g.b)},
     "test_division": division,
     "test_division_of_vectors": division,
 }
 
 
 # 1.2 Autograd
-
-FIRST = "only the first of several gradients kept"
-LAST = "only the last of several gradients kept (assigned instead of added?)"
-
-
-def arriving(first, last):
-    """What two paths, or two calls of backward, bring to one place: their sum."""
-    if first is last and wrong("only one of two gradients kept"):
-        return first
-    if wrong(FIRST):
-        return first
-    if wrong(LAST):
-        return last
-    twice = wrong("the first gradient counted twice (passed on too early, or left from before?)")
-    return first + last + (first if twice else 0)
 
 
 def flags_of_results(g):
@@ -120,19 +108,17 @@ def chain(g):
     return gradients(g, lambda: (g.a * g.b + g.c) * g.weights, a=grad * g.b, b=grad * g.a, c=grad)
 
 
+def used_twice_by_one(g):
+    once = wrong("only one of the two gradients kept where a tensor is both operands")
+    return gradients(g, lambda: g.a**2 * g.weights, a=g.weights * g.a * (1 if once else 2))
+
+
 def used_early_and_late(g):
-    def labelled(order, shared):
-        found = gradients(g, lambda: (g.a * g.b * g.p * g.q + g.a * g.b) * g.r,
-                          a=shared * g.b, b=shared * g.a)
-        return {f"{label}, used {order} first": grad for label, grad in found.items()}
-
-    return {**labelled("late", arriving(g.p * g.q * g.r, g.r)),
-            **labelled("early", arriving(g.r, g.p * g.q * g.r))}
-
-
-def six_used_twice(g):
-    by_a = (0 if wrong(LAST) else g.weights) + (0 if wrong(FIRST) else np.ones_like(g.weights))
-    return gradients(g, lambda: g.a * (g.weights + 1).prod(axis=0), a=by_a.prod(axis=0))
+    shared = (g.p * g.q + 1) * g.r
+    found = gradients(g, lambda: (g.a * g.b * g.p * g.q + g.a * g.b) * g.r,
+                      a=shared * g.b, b=shared * g.a)
+    return {f"{label}, used {order} first": grad
+            for order in ("late", "early") for label, grad in found.items()}
 
 
 def one_tensor(g):
@@ -152,14 +138,14 @@ AUTOGRAD = {
     "test_the_example_of_the_handout": lambda g: {
         "e": g.a + g.a * g.b + g.c + 3, **gradients(
             g, lambda: g.a + g.a * g.b + g.c + 3,
-            a=arriving(np.ones_like(g.a), g.b), b=g.a, c=np.ones_like(g.c))},
-    "test_a_leaf_used_twice_by_one_operation": lambda g: gradients(
-        g, lambda: g.a**2 * g.weights, a=arriving(g.weights, g.weights) * g.a),
+            a=1 + g.b, b=g.a, c=np.ones_like(g.c))},
+    "test_a_leaf_used_twice_by_one_operation": used_twice_by_one,
     "test_a_result_used_twice": lambda g: gradients(
         g, lambda: g.a * g.b * g.p + g.a * g.b * g.q,
-        a=arriving(g.p, g.q) * g.b, b=arriving(g.p, g.q) * g.a),
+        a=(g.p + g.q) * g.b, b=(g.p + g.q) * g.a),
     "test_a_result_used_early_and_late": used_early_and_late,
-    "test_six_results_each_used_twice": six_used_twice,
+    "test_six_results_each_used_twice": lambda g: gradients(
+        g, lambda: g.a * (g.weights + 1).prod(axis=0), a=(g.weights + 1).prod(axis=0)),
     "test_a_constant_gets_no_gradient": lambda g: {
         **gradients(g, lambda: g.a * g.c + g.c, a=g.c), "gradient of the constant": None},
     "test_a_constant_as_the_first_operand": lambda g: gradients(g, lambda: g.c * g.a, a=g.c),
@@ -171,10 +157,9 @@ AUTOGRAD = {
         "(a * b).grad": None, "(a * b * weights).grad": None},
     "test_backward_twice_adds_the_gradients_twice": lambda g: gradients(
         g, lambda: 2 * g.a * g.b * (g.weights + 1),
-        a=arriving(g.weights + 1, g.weights + 1) * g.b,
-        b=arriving(g.weights + 1, g.weights + 1) * g.a),
+        a=2 * (g.weights + 1) * g.b, b=2 * (g.weights + 1) * g.a),
     "test_gradients_of_two_computations_add_up": lambda g: gradients(
-        g, lambda: (g.a + g.b) * g.p + g.a * g.q, a=arriving(g.p, g.q), b=g.p),
+        g, lambda: (g.a + g.b) * g.p + g.a * g.q, a=g.p + g.q, b=g.p),
     "test_operations_of_one_tensor": one_tensor,
 }
 
@@ -363,9 +348,9 @@ LAYERS = {
 # 2.5 Cross entropy
 
 
-def by_logits(logits, loss):
-    return {"gradient of the logits":
-            gradient(loss.backward(logits), lambda: loss.forward(logits), logits)}
+def by_logits(logits, loss, times=1):
+    return {"gradient of the logits": gradient(
+        times * loss.backward(logits), lambda: times * loss.forward(logits), logits)}
 
 
 def large(g):
@@ -392,7 +377,7 @@ CROSS_ENTROPY = {
         lambda g: {"loss": CrossEntropy(g.labels).forward(g.logits)},
     "test_cross_entropy_backward": lambda g: by_logits(g.logits, CrossEntropy(g.labels)),
     "test_cross_entropy_backward_twice":
-        lambda g: by_logits(g.logits, CrossEntropy(g.labels, 2.0)),
+        lambda g: by_logits(g.logits, CrossEntropy(g.labels), times=2),
     "test_linear_cross_entropy_backward":
         lambda g: differentiate(linear(g), g.x, CrossEntropy(g.labels)),
     "test_cross_entropy_within_a_larger_computation":
@@ -424,12 +409,17 @@ def same(plain, other):
 
 
 def add_mistake(answer, mistake, result):
-    """Note beside an answer what the mistake makes of it, if that is finite and new there."""
-    plain = recorded(result)
-    if isinstance(answer, dict) and np.isfinite(plain["values"]).all():
-        known = [answer, *answer.get("mistakes", {}).values()]
-        if not any(same(plain, other) for other in known):
-            answer.setdefault("mistakes", {})[mistake] = plain
+    """Note beside an answer what the mistake makes of it, if it changes it: as the numbers, as the
+    name of another mistake with the same numbers, or as None where it makes inf or nan."""
+    if not isinstance(answer, dict) or same(answer, recorded(result)):
+        return
+    made, others = recorded(result), answer.setdefault("mistakes", {})
+    if not np.isfinite(made["values"]).all():
+        made = None
+    for name, other in others.items():
+        if isinstance(made, dict) and isinstance(other, dict) and same(made, other):
+            made = name
+    others[mistake] = made
 
 
 def work_out(case, seed, sections):
@@ -463,7 +453,7 @@ def work_out_all(seed):
     sections = {}
     with np.errstate(all="ignore"):  # some mistakes divide by zero
         return {"seed": seed, "answers": {name: work_out(case, seed, sections)
-                                          for name, case in CASES.items() if not case.remark}}
+                                          for name, case in CASES.items() if case.scored}}
 
 
 def as_json(seed):

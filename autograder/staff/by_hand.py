@@ -282,7 +282,7 @@ class SGD:
             lr = 0.001
         if wrong("a step up, not down: W + lr · gradient"):
             lr = -lr
-        if wrong("no step taken"):
+        if wrong("parameters as they were before the step"):
             lr = 0
         if momentum and wrong("the gradient damped by 1 - momentum"):
             lr = lr * (1 - momentum)
