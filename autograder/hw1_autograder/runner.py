@@ -1,4 +1,4 @@
-"""Grades problems 1.1 to 2.6 and prints the score: what ./grade.sh 1 runs.
+"""Grades all that a program can grade and prints the score: what ./grade.sh 1 runs.
 The command line and the score line; grading.py grades, report.py shows."""
 
 import argparse
@@ -52,7 +52,8 @@ def list_problems(report):
 def parse_arguments(arguments):
     """The options of ./grade.sh 1, as argparse's namespace."""
     parser = argparse.ArgumentParser(
-        prog="./grade.sh 1", description="Grade problems 1.1 to 2.6 of homework 1.")
+        prog="./grade.sh 1", description=(
+            f"Grade problems {GRADED[0].number} to {GRADED[-1].number} of homework 1."))
     parser.add_argument("problems", nargs="*", metavar="PROBLEM", help="such as 1.2 or 2.4")
     parser.add_argument("--list", action="store_true", help="list the problems and stop")
     parser.add_argument("--verbose", action="store_true", help="show all that failed, and limits")
@@ -118,8 +119,9 @@ def main(arguments=None):
     points = {verdict.problem.key: verdict.points for verdict in verdicts}
     if options.problems:
         report.line(f"Only {', '.join(options.problems)} ran; the others count 0 here.")
+    by_hand = ", ".join(f"{p.key}, {p.points} points," for p in PROBLEMS if p.by_hand)
     report.line(f"Total score: {sum(points.values())}/{FULL_SCORE}   "
-                "(MNIST, 10 points, is graded by hand: ./grade.sh m)", 1)
+                f"({by_hand} is graded by hand: ./grade.sh m)", 1)
     if options.json:
         try:
             write_json(options.json, verdicts)

@@ -13,6 +13,7 @@ import by_hand
 import judge
 import numpy as np
 import pytest
+from problems import FULL_SCORE
 
 STAFF = Path(answers.__file__).parent
 GRADER = answers.GRADER
@@ -85,7 +86,7 @@ def test_the_reference_scores_100_with_another_seed(of_another_seed):
         [sys.executable, str(GRADER / "runner.py"), "--answers", str(of_another_seed)],
         stdout=subprocess.PIPE, universal_newlines=True, encoding="utf-8", check=True)
     scores = json.loads(run.stdout.splitlines()[-1])["scores"]
-    assert sum(scores.values()) == 100, run.stdout
+    assert sum(scores.values()) == FULL_SCORE, run.stdout
 
 
 def test_another_seed_gives_other_numbers(recorded, of_another_seed):

@@ -12,7 +12,7 @@ import pytest
 import planted_bugs
 from hostile import copy_grader, run_grader
 from planted_bugs import BUGS, Bug
-from problems import GRADED, PROBLEMS
+from problems import FULL_SCORE, GRADED, PROBLEMS
 
 HERE = Path(__file__).resolve().parent
 BUG_TABLE = HERE.parent / "bug_table.py"
@@ -53,7 +53,7 @@ def test_the_reference_scores_100(tmp_path):
     copy_grader(tmp_path)
     ended = run_grader(tmp_path)
     assert scores_of(ended) == FULL, ended.stdout
-    assert sum(FULL.values()) == 100
+    assert sum(FULL.values()) == FULL_SCORE
     assert "no points lost" not in ended.stdout
 
 

@@ -8,7 +8,7 @@ import sys
 import handout
 import pytest
 import grading
-from problems import GRADED, PROBLEMS
+from problems import FULL_SCORE, GRADED, PROBLEMS
 
 NUMBERS = list(dict.fromkeys(p.number for p in PROBLEMS if p.number != "1.1"))
 
@@ -72,7 +72,7 @@ def test_filled_in_with_the_reference_it_scores_100(tmp_path):
     handout.write(handout.make(handout.ROOT, solved=NUMBERS), handout.ROOT, tmp_path / "solved")
     verdicts = grade(tmp_path / "solved")
     assert {v.problem.key: v.text() for v in verdicts if not v.passed} == {}
-    assert sum(v.points for v in verdicts) == 100
+    assert sum(v.points for v in verdicts) == FULL_SCORE
     check_what_is_shown(tmp_path / "solved", NUMBERS)
 
 

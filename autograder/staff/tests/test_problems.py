@@ -1,0 +1,100 @@
+"""The table of problems, and every place in the tree that must agree with it.
+Each failure says in a sentence what is still to be done after a change of the table."""
+
+import importlib
+import json
+import re
+
+import answers
+import grading
+import handout
+import pytest
+from graded import CASES
+from planted_bugs import BUGS
+from problems import FULL_SCORE, GRADED, PROBLEMS
+
+ROOT = grading.HERE.parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+NUMBERS = list(dict.fromkeys(problem.number for problem in PROBLEMS))
+TO_WRITE = [number for number in NUMBERS if number not in handout.WITHOUT_REGION]
+RANGE = f"problems {GRADED[0].number} to {GRADED[-1].number}"
+
+
+def points(number):
+    return sum(problem.points for problem in PROBLEMS if problem.number == number)
+
+
+def test_numbers_ascend_keys_differ_and_what_a_problem_needs_comes_before_it():
+    assert NUMBERS == sorted(NUMBERS)
+    assert len({problem.key for problem in PROBLEMS}) == len(PROBLEMS)
+    for problem in PROBLEMS:
+        for needed in problem.needs:
+            assert needed in NUMBERS[:NUMBERS.index(problem.number)], (
+                f"problems.py: {problem.key} needs {needed}, which is no problem before it")
+
+
+@pytest.mark.parametrize("number", TO_WRITE)
+def test_readme_has_a_row_for_the_problem_with_its_points(number):
+    by_hand = any(problem.by_hand for problem in PROBLEMS if problem.number == number)
+    row = f"| {points(number)}{', by hand' * by_hand} |"
+    found = re.findall(rf"^\| {re.escape(number)} [^|]+(\|[^|]+\|)", README, re.MULTILINE)
+    assert found == [row], (
+        f"README.md, the table of problems: {number} needs one row with {row}; found {found}")
+
+
+def test_readme_has_no_row_for_a_problem_that_is_not_in_the_table():
+    rows = re.findall(r"^\| (\d[\d.]*) ", README, re.MULTILINE)
+    assert rows == TO_WRITE, f"README.md, the table of problems: rows {rows}, problems {TO_WRITE}"
+
+
+def test_readme_and_grade_sh_name_the_first_and_the_last_problem_and_the_full_score():
+    assert f"grades {RANGE}: {FULL_SCORE}/{FULL_SCORE} when all is done" in README, (
+        f'README.md, Start: it must say "{RANGE}: {FULL_SCORE}/{FULL_SCORE}"')
+    usage = (ROOT / "grade.sh").read_text(encoding="utf-8")
+    assert f"score {RANGE}, or only those named" in usage, f'grade.sh, usage: it must say "{RANGE}"'
+
+
+@pytest.mark.parametrize("number", TO_WRITE)
+def test_the_reference_has_a_region_for_the_problem(number):
+    mark = re.compile(rf"^ *# BEGIN SOLUTION {re.escape(number)}: ", re.MULTILINE)
+    files = [path for folder in ("mytorch", "hw1") for path in (ROOT / folder).rglob("*.py")]
+    assert any(mark.search(path.read_text(encoding="utf-8")) for path in files), (
+        f"mytorch/: no '# BEGIN SOLUTION {number}: prompt' marks what students write of {number}")
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.key)
+def test_the_reference_defines_what_the_table_names(problem):
+    module, _, names = problem.defined.partition(":")
+    found = importlib.import_module(module)
+    for name in names.split("."):
+        found = getattr(found, name, None)
+    assert found, f"problems.py: {problem.key} names {problem.defined}, which mytorch does not have"
+
+
+@pytest.mark.parametrize("problem", GRADED, ids=lambda problem: problem.key)
+def test_the_problem_has_graded_tests(problem):
+    assert any(case.key == problem.key for case in CASES.values()), (
+        f"test_autograd.py or test_mlp.py: no test is @graded({problem.key!r}, ...)")
+
+
+def test_every_graded_test_belongs_to_a_problem():
+    stray = [case.name for case in CASES.values() if case.key not in {p.key for p in GRADED}]
+    assert stray == [], f"problems.py has no problem for {', '.join(stray)}"
+
+
+@pytest.mark.parametrize("case", [case for case in CASES.values() if case.scored],
+                         ids=lambda case: case.name)
+def test_the_graded_test_has_a_formula_and_recorded_answers(case):
+    assert case.name in answers.WORKED_OUT_BY, (
+        f"autograder/staff/answers.py: no formula for {case.name}")
+    recorded = json.loads(grading.ANSWERS.read_text(encoding="ascii"))["answers"]
+    assert case.name in recorded, (
+        f"answers.json: no answers to {case.name}; run python3 autograder/staff/answers.py")
+
+
+@pytest.mark.parametrize("number", [number for number in NUMBERS
+                                    if number in {problem.number for problem in GRADED}])
+def test_the_problem_has_planted_bugs(number):
+    bugs = [bug.name for bug in BUGS if bug.number == number]
+    assert len(bugs) >= 2, (
+        f"autograder/staff/tests/planted_bugs.py: {number} needs two typical mistakes; has {bugs}")
