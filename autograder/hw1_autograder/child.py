@@ -11,29 +11,45 @@ import numpy as np
 import test_autograd  # noqa: F401  (registers its tests in graded.CASES)
 import test_mlp  # noqa: F401
 import clues  # noqa: F401  (last: clues are looked for once all results are sent)
-from graded import CASES, WrongReturn
+from graded import CASES, WrongReturn, my
 from places import student_place, without_paths
 from problems import BY_KEY
 
 USED_BY_LAYERS = ("mytorch/autograd_engine.py", "mytorch/tensor.py", "mytorch/nn/functional.py",
                   "mytorch/nn/module.py", "mytorch/nn/sequential.py")
-ARRAY_LIMIT = 10_000  # entries; a larger array comes back as its shape alone
+ARRAY_LIMIT = 500  # entries; a larger array comes back as its shape alone
 
 
-def run_task(key, seed, root, send):
-    """Run all tests of a problem: one message for each, and a last one when all have run.
+def prepare(key, seed, root):
+    """Draw the inputs of a problem's tests, then import the student's code, in this order: student
+    code can change np.random. Importing has a time limit of its own.
 
     Args:
         key (str): the problem's.
         seed (int): of the inputs.
         root (Path): the folder that holds the student's ``mytorch``.
-        send: takes a message, a dict.
+
+    Returns:
+        tuple: what ``run_task`` takes.
     """
     for name in [name for name in sys.modules if name.split(".")[0] in ("mytorch", "hw1")]:
         del sys.modules[name]  # a parent that tests the library has them; ours never does
     np.random.seed(seed)
     drawn = [(case, case.draw(seed)) for case in CASES.values() if case.key == key]
-    for case, given in drawn:  # all drawn before student code can change np.random
+    my.import_all()
+    return key, drawn
+
+
+def run_task(prepared, root, send):
+    """Run all tests of a problem: one message for each, and a last one when all have run.
+
+    Args:
+        prepared (tuple): from ``prepare``.
+        root (Path): the folder that holds the student's ``mytorch``.
+        send: takes a message, a dict.
+    """
+    key, drawn = prepared
+    for case, given in drawn:
         try:
             returned = case.function(given)
             send({"case": case.name, "results": plain_results(returned, case.key, root)})
@@ -99,7 +115,7 @@ def describe_error(error, root):
         described["type"] = ""
     if isinstance(error, SyntaxError) and error.filename:
         described["place"] = student_place(error.filename, error.lineno or 0, root)
-        described["source"] = (error.text or "").strip()
+        described["source"] = (error.text or "").strip()[:200]
         message = error.msg
     else:
         frames = list(traceback.walk_tb(error.__traceback__))

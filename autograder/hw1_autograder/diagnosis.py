@@ -138,18 +138,25 @@ def explain_ending(outcome, time_limit):
     places = (student_place(*place, outcome.root) for place in outcome.stuck_at)
     stuck_at = next(filter(None, places), "")
     place = f", at {stuck_at}" if stuck_at else ""
+    if kind == "processor":
+        return (f"used up its {outcome.limit:g} s of processor time and was stopped{place}: "
+                "an endless loop?")
     if kind == "time":
-        return f"still running after {time_limit:g} s and stopped{place}: an endless loop?"
+        return (f"doing nothing after {outcome.limit:g} s and stopped{place}: "
+                "does it sleep, or wait for something?")
+    if kind == "import":
+        return (f"importing the code takes more than {outcome.limit:g} s{place}: an endless loop "
+                "outside of all functions?")
     if kind == "done":
         return "no result came back for this test"
+    if kind == "odd":
+        return "what came back cannot be judged"
     if kind == "flood":
         return "the results are far too large"
     if kind == "never":
         return "not run: the time for the whole grading was over"
     if kind == "signal" and number == "9":
         return "the process was killed (signal 9)"
-    if kind == "signal" and number == "24":
-        return f"used up its processor time and was stopped{place}: an endless loop?"
     if kind == "signal":
         name = {"11": "segmentation fault", "6": "abort", "8": "arithmetic error"}.get(number, "")
         return f"the process crashed: signal {number} {name}".rstrip() + place

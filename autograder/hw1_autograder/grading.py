@@ -8,6 +8,7 @@ import child
 import diagnosis
 import isolation
 import judge
+import messages
 from graded import CASES
 
 HERE = Path(__file__).resolve().parent
@@ -157,19 +158,40 @@ def cases_of(problem):
     return [case for case in CASES.values() if case.key == problem.key]
 
 
-def grade(problems, root, answers, deadline=None):
+def grade(problems, root, answers, deadline=None, **protection):
     """Yield the Verdict on each problem, in their order.
+
+    The last one comes before anything is cleaned up; that happens at the end of the iteration, or
+    when it is closed.
 
     Args:
         problems (sequence of Problem): what to grade.
         root (Path): the folder that holds ``mytorch``.
-        answers (RecordedAnswers): what is right; loaded here, at the last moment.
-        deadline (float): as isolation.run.
+        answers (RecordedAnswers): what is right; loaded here, once the process is made from which
+            all processes for student code come.
+        deadline (float): time.monotonic() at which everything still running is stopped.
+        **protection: ``limit_reading`` and ``need_landlock``, as isolation.Crew.
+
+    Raises:
+        CannotGrade: also if this machine does not let the grader do its work.
     """
-    for problem, outcome in run(problems, root, answers, deadline):
-        yield Verdict(problem, outcome, answers)
+    for problem, outcome in run(problems, root, answers, deadline, **protection):
+        try:
+            verdict = Verdict(problem, outcome, answers)
+        except Exception:  # what came has a form that nobody foresaw
+            outcome.cases, outcome.ending = {}, "odd"
+            verdict = Verdict(problem, outcome, answers)
+        outcome.lines, outcome.cases = [], dict.fromkeys(outcome.cases)  # large, and no more needed
+        yield verdict
 
 
-def run(problems, root, answers, deadline=None):
+def run(problems, root, answers, deadline=None, **protection):
     """Yield (problem, isolation.Outcome) for each problem, in their order; as ``grade``."""
-    return isolation.run(problems, child.__name__, root, answers.load, deadline)
+    try:
+        with isolation.Crew(child.__name__, root, **protection) as crew:
+            for problem, outcome in crew.run(problems, answers.load(), deadline):
+                names = {case.name for case in cases_of(problem)}
+                outcome.cases = messages.read(outcome.lines, names)
+                yield problem, outcome
+    except isolation.HostFault as error:
+        raise CannotGrade(f"this machine does not let the grader work: {error}") from None

@@ -1,0 +1,94 @@
+"""Ends and removes what a student's process leaves behind: processes that still run, and folders
+however deep, long-named or closed. Nothing here raises an error, or goes on for long."""
+
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+
+def children_of_this_process():
+    """Process numbers of this process's children; none where the system does not list them."""
+    try:
+        lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+    except OSError:  # no Linux
+        return []
+    return [int(number) for numbers in lists for number in numbers.split()]
+
+
+def end_children(keep, patience, only=None):
+    """Kill the children of this process, and theirs, which become its own once orphaned.
+
+    Args:
+        keep (container of int): process numbers that are left alone.
+        patience (float): seconds; some make new processes as fast as they are killed.
+        only: tells by its number whether a process may be killed at all.
+    """
+    give_up = time.monotonic() + patience
+    while time.monotonic() < give_up:
+        found = [pid for pid in children_of_this_process()
+                 if pid not in keep and (only is None or only(pid))]
+        if not found:
+            return
+        for pid in found:
+            end(pid)
+            wait_for(pid, patience=0)
+
+
+def end(pid, group=False):
+    """Send SIGKILL to a process or its group, if it is still there."""
+    try:
+        (os.killpg if group else os.kill)(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def wait_for(pid, patience):
+    """Wait up to ``patience`` seconds until the child ``pid`` has ended; whether it has."""
+    give_up = time.monotonic() + patience
+    while True:
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return True
+        except ChildProcessError:
+            return True
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.002)
+
+
+def remove_tree(top, patience=5.0):
+    """Remove a folder that a student's code could fill; returns whether it is gone.
+
+    Subfolders are moved up into ``top`` before they are emptied, so that no path gets longer than
+    the system takes, whatever was built.
+    """
+    give_up = time.monotonic() + patience
+    folders = [str(top)]
+    try:
+        while folders and time.monotonic() < give_up:
+            folder = folders.pop()
+            os.chmod(folder, 0o700)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if time.monotonic() > give_up:
+                        return False
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(moved_up(entry.path, str(top)))
+                    else:
+                        os.unlink(entry.path)
+            if folder != str(top):
+                os.rmdir(folder)
+        os.rmdir(str(top))
+    except OSError:
+        pass
+    return not os.path.lexists(str(top))
+
+
+def moved_up(folder, top):
+    """Move a folder into ``top`` under a new short name; returns that path."""
+    os.chmod(folder, 0o700)
+    place = tempfile.mkdtemp(dir=top)  # an empty folder can be replaced by another
+    os.replace(folder, place)
+    return place
