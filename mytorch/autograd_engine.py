@@ -3,6 +3,7 @@ Read it top to bottom: the walk, the recorder (Function.apply), and the two kind
 
 import weakref
 
+from mytorch.checks import check_gradients, check_output, check_saved, is_tensor, shape_of_gradient
 from mytorch.deep_recursion import call_with_room_for
 
 
@@ -10,12 +11,12 @@ def backward(grad_fn, grad_of_output):
     """Propagate a gradient from one node of the graph down to every leaf below it.
 
     A depth-first traversal over ``next_functions``: run a node on the gradient of its
-    output, hand each parent its share, and go on into the parent. The one subtlety is
+    output, give each parent its share, and go on into the parent. The difficult part is
     *when* to go on. Recursing once per path gives right gradients, but the number of paths
-    doubles at each reuse: ``b = a + a; c = b + b; ...``, forty lines, make 2**40 paths. The
+    doubles at each reuse: forty lines ``b = a + a; c = b + b; ...`` make 2**40 paths. The
     gradient of a shared node is the *sum* over its uses, so it is enough to wait until all
     of them have arrived and to recurse once, with the sum. The cost is then linear in the
-    graph. Graphs that share leaves belong to one thread: nothing here is locked.
+    graph. Use graphs that share leaves in one thread only: nothing here is locked.
 
     Args:
         grad_fn: the node to start from, a BackwardFunction or AccumulateGrad.
@@ -27,10 +28,8 @@ def backward(grad_fn, grad_of_output):
     """
     # BEGIN SOLUTION 1.2: go through the graph, each node once
     if grad_fn is None:
-        raise RuntimeError(
-            "backward: the tensor is outside any graph (grad_fn is None); "
-            "none of the tensors it was computed from has requires_grad=True"
-        )
+        raise RuntimeError("backward: the tensor is outside any graph (grad_fn is None); "
+                           "none of the tensors it was computed from has requires_grad=True")
     awaited = count_gradients(grad_fn)
     call_with_room_for(len(awaited) + 1, visit, grad_fn, grad_of_output, awaited, {})
     # END SOLUTION 1.2
@@ -99,14 +98,9 @@ class Function:
     def backward(ctx, grad_output):
         """Turn the gradient of the output into the gradients of the inputs.
 
-        Args:
-            ctx (ContextManager): what ``forward`` kept.
-            grad_output (Tensor): gradient of the output, of its shape; not to be modified.
-
-        Returns:
-            A Tensor, the gradient of the only argument, or a tuple with one entry for each
-            argument of ``forward``, None for what has no gradient. The engine ignores the
-            gradient of a constant; for constants at the end the entry may be left out.
+        ``grad_output`` is a Tensor of the output's shape, not to be modified. Returns one
+        Tensor, or a tuple with an entry for each argument of ``forward``, None where there is
+        no gradient. Entries for constants are ignored; at the end they may be left out.
         """
         raise NotImplementedError("a Function must define backward(ctx, grad_output)")
 
@@ -121,9 +115,7 @@ class Function:
         node = BackwardFunction(cls)
         node.record_inputs(args)
         output = cls.forward(node.ctx, *args)
-        if not is_tensor(output):
-            raise TypeError(f"{cls.__name__}.forward: must return a Tensor, "
-                            f"got {type(output).__name__}")
+        check_output(cls, output)
         # BEGIN SOLUTION 1.2: set the output's flags; link it to its node, that to the inputs'
         output = detached(output)  # forward may have returned a Tensor that is used elsewhere
         output.requires_grad = any(node.ctx.needs_input_grad)
@@ -147,20 +139,8 @@ def gradient_node(arg):
     # END SOLUTION 1.2
 
 
-def note_of_constant(arg):
-    """What a node notes of an argument that gets no gradient; None for no Tensor, as an axis."""
-    if not is_tensor(arg):
-        return None
-    return arg if arg.data.size <= 6 else weakref.ref(arg)
-
-
-def is_tensor(value):
-    """Whether ``value`` is a Tensor, told by its flag: this file does not know the class."""
-    return hasattr(value, "requires_grad")
-
-
 def detached(tensor):
-    """A Tensor of its own with the same array and flags, outside any graph."""
+    """A new Tensor with the array and the flags of ``tensor``, outside any graph."""
     twin = object.__new__(type(tensor))  # a subclass's __init__ may take other arguments
     twin.data, twin.requires_grad, twin.is_leaf = tensor.data, tensor.requires_grad, tensor.is_leaf
     twin.is_parameter, twin.grad, twin.grad_fn = False, None, None
@@ -168,18 +148,20 @@ def detached(tensor):
 
 
 class AccumulateGrad:
-    """Node of a leaf that requires grad: where the traversal ends and a gradient is stored.
+    """Node of a leaf that requires grad: where the traversal ends and a gradient is stored."""
 
-    Args:
-        tensor (Tensor): the leaf, afterwards ``.variable``.
-    """
+    function_name = "AccumulateGrad"
+    next_functions = ()
 
     def __init__(self, tensor):
-        # Weak, as the leaf's own grad_fn holds this node: two owners in a ring would stay
-        # in memory until Python's cycle collector comes by.
+        # Weak, as the leaf holds this node: a ring of two would wait for the cycle collector.
         self._variable = weakref.ref(tensor)
-        self.next_functions = []
-        self.function_name = "AccumulateGrad"
+
+    def __repr__(self):
+        return f"<AccumulateGrad of {getattr(self.variable, 'shape', 'a leaf that is gone')}>"
+
+    def __reduce__(self):
+        return AccumulateGrad, (self.variable,)  # copies and pickles take the leaf along
 
     @property
     def variable(self):
@@ -192,10 +174,8 @@ class AccumulateGrad:
         if variable is None:
             return ()
         if grad.data.shape != variable.data.shape:
-            raise ValueError(
-                f"AccumulateGrad: expected a gradient of the leaf's shape {variable.shape}, "
-                f"got {grad.shape}"
-            )
+            raise ValueError("AccumulateGrad: expected a gradient of the leaf's shape "
+                             f"{variable.shape}, got {grad.shape}")
         # Both branches make a new array: what arrived may be on its way to others as well.
         # The arrays are added, not the Tensors: a stored gradient is in no graph.
         held, new = variable.grad, grad.data.astype(variable.data.dtype)
@@ -214,87 +194,55 @@ class ContextManager:
     needs_input_grad = (True,) * 100  # for a ``forward`` called without ``apply``
 
     def save_for_backward(self, *tensors):
-        """Keep the values that Tensors have now; ``backward`` finds them in ``saved_tensors``.
+        """Keep Tensors for ``backward``, which finds them in ``saved_tensors``; no copies.
 
-        Nothing is copied. An optimizer's step between forward and backward changes nothing
-        here, as it gives the parameter a new array; a write into the array itself, such as
-        ``fill_``, does. Raises TypeError for what is no Tensor.
+        Raises TypeError for what is no Tensor.
         """
-        for tensor in tensors:
-            if not is_tensor(tensor):
-                raise TypeError(
-                    f"save_for_backward: expected Tensors, got {type(tensor).__name__}; "
-                    "keep a constant as an attribute, such as ctx.axis = axis"
-                )
+        check_saved(tensors)
         self.saved_tensors = tensors
 
 
-class BackwardFunction:
-    """Node of an operation's result: holds its context and runs its ``backward``.
+def note_of(arg):
+    """What a node notes of an argument: a leaf, as its node does not hold it, and for pictures
+    a small constant; a weak reference to any other Tensor; None for what is no Tensor."""
+    if not is_tensor(arg):
+        return None
+    if arg.is_leaf and (arg.requires_grad or arg.data.size <= 6):
+        return arg
+    return weakref.ref(arg)
 
-    Args:
-        cls (type): the Function that made the result; its name is ``.function_name``.
-    """
+
+class BackwardFunction:
+    """Node of a result of the Function ``cls``: holds its context and runs its ``backward``."""
 
     def __init__(self, cls):
         self.ctx = ContextManager()
         self.function = cls
         self.function_name = cls.__name__
         self.next_functions = []
-        self.input_shapes = self.inputs = None
+        self.inputs = self.input_shapes = None
+
+    def __repr__(self):
+        return f"<{self.function_name}>"
+
+    def __getstate__(self):
+        inputs = [None if type(note) is weakref.ref else note for note in self.inputs or ()]
+        return {**vars(self), "inputs": inputs}
 
     def record_inputs(self, args):
-        """Note what must be known of the inputs later: who they are, who needs a gradient.
-
-        Only leaves are held (their nodes hold them weakly) and, for trace and draw to show,
-        constants of few numbers. Of others ``inputs`` has a weak reference: they may be freed.
-        """
-        needed, shapes, inputs = [], [], []
-        for arg in args:
-            if getattr(arg, "requires_grad", False):
-                needed.append(True)
-                shapes.append(arg.data.shape)
-                inputs.append(arg if arg.is_leaf else weakref.ref(arg))
-            else:
-                needed.append(False)
-                shapes.append(None)
-                inputs.append(note_of_constant(arg))
-        self.ctx.needs_input_grad = tuple(needed)
-        self.input_shapes, self.inputs = shapes, inputs
+        """Note of each input whether it needs a gradient, of which shape, and who it is."""
+        shapes = [shape_of_gradient(arg, self.function_name) for arg in args]
+        self.input_shapes, self.inputs = shapes, [note_of(arg) for arg in args]
+        self.ctx.needs_input_grad = tuple([shape is not None for shape in shapes])
 
     def apply(self, grad_output):
         """Run the operation's ``backward`` on ``grad_output`` and check what it returned.
 
-        Returns a tuple: a Tensor or None for each argument of ``forward``.
-
-        Raises:
-            ValueError: for the wrong number of gradients, or a gradient whose shape is not
-                its input's (often a forgotten ``unbroadcast``).
-            TypeError: for a gradient that is no Tensor.
+        Returns a tuple, a Tensor or None for each argument of ``forward``; constants at the end
+        may be left out. Raises TypeError or ValueError for what does not fit the arguments.
         """
         grads = self.function.backward(self.ctx, grad_output)
         grads = tuple(grads) if isinstance(grads, (tuple, list)) else (grads,)
-        shapes = self.input_shapes
-        if shapes is None:  # made by hand, not by Function.apply
-            return grads
-        left_out = self.ctx.needs_input_grad[len(grads):]
-        if not any(left_out):
-            grads += (None,) * len(left_out)
-        if len(grads) != len(shapes):
-            self._complain(ValueError, f"expected {len(shapes)} gradients, one per argument of "
-                                       f"forward, got {len(grads)}")
-        for position, (grad, shape) in enumerate(zip(grads, shapes)):
-            if grad is None or shape is None:
-                continue
-            if not is_tensor(grad):
-                self._complain(TypeError, f"gradient of argument {position}: expected a Tensor "
-                                          f"or None, got {type(grad).__name__}")
-            if grad.data.shape != shape:
-                self._complain(ValueError, f"gradient of argument {position}: expected the "
-                                           f"argument's shape {shape}, got {grad.shape}")
+        if self.input_shapes is not None:  # None in a node made by hand, without Function.apply
+            check_gradients(self.function, grads, self.input_shapes)
         return grads
-
-    def _complain(self, kind, text):
-        code = getattr(self.function.backward, "__code__", None)  # a callable object has none
-        place = f" (defined at {code.co_filename}:{code.co_firstlineno})" if code else ""
-        raise kind(f"{self.function_name}.backward: {text}{place}")

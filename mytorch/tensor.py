@@ -18,7 +18,7 @@ class Tensor:
     Args:
         data: ndarray (wrapped, not copied), nested lists, a number, or a Tensor. Real
             numbers of any dtype; integers become float64 where a gradient is required.
-        requires_grad (bool): whether ``backward`` shall compute a gradient for it.
+        requires_grad (bool): whether ``backward`` computes a gradient for it.
         is_leaf (bool): False only for results of operations that require grad.
         is_parameter (bool): a weight of a Module; implies ``requires_grad`` and ``is_leaf``.
 
@@ -52,6 +52,8 @@ class Tensor:
         self.grad = self.grad_fn = None
 
     def __repr__(self):
+        if isinstance(self.data, Tensor):
+            return "<Tensor whose data is a Tensor; use arrays: w.data = w.data - lr * w.grad.data>"
         values = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=60)
         kind = ""
         if self.is_parameter:
@@ -62,14 +64,48 @@ class Tensor:
             kind = f", grad_fn={self.grad_fn.function_name}"
         return f"Tensor({values}, shape={self.shape}, dtype={self.data.dtype}{kind})"
 
-    def __getstate__(self):
-        """For copy and pickle: a leaf's node belongs to this Tensor, a duplicate gets its own."""
-        return {**vars(self), "grad_fn": None if self.is_leaf else self.grad_fn}
-
     @property
     def shape(self):
         """Tuple of the lengths of the axes; ``()`` for a single number."""
         return self.data.shape
+
+    @property
+    def dtype(self):
+        """The NumPy dtype of the entries."""
+        return self.data.dtype
+
+    def item(self):
+        """The only entry, as a Python number; ValueError if there is not exactly one."""
+        if self.data.size != 1:
+            raise ValueError(f"item: expected a Tensor of one entry, got shape {self.shape}")
+        return self.data.item()
+
+    def __float__(self):
+        return float(self.item())
+
+    def __bool__(self):
+        if self.data.size != 1:
+            raise ValueError(
+                f"a Tensor of shape {self.shape} is neither true nor false; to ask whether there "
+                "is one, write `t is not None`, to ask about its entries, t.data.any() or all()")
+        return bool(self.item())
+
+    def __eq__(self, other):
+        return False if other is None else self._refuse_comparison(other)
+
+    def _refuse_comparison(self, other):
+        raise TypeError("Tensors cannot be compared: compare their arrays, as in a.data == b.data, "
+                        "or write `a is b` to ask whether they are the same object")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _refuse_comparison
+    __hash__ = object.__hash__  # defining == would take it away
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("NumPy cannot take a Tensor as an array: pass its .data, as in np.mean(t.data)")
+
+    def __getstate__(self):
+        """For copy and pickle: a leaf's node belongs to this Tensor, a copy gets its own."""
+        return {**vars(self), "grad_fn": None if self.is_leaf else self.grad_fn}
 
     @staticmethod
     def zeros(*shape):
@@ -210,9 +246,9 @@ def as_operand(value, other, operator):
         return Tensor(np.asarray(value, other.data.dtype if floating else None))
     if isinstance(value, np.ndarray):
         return Tensor(value)
-    raise TypeError(
-        f"Tensor {operator}: expected a Tensor, an ndarray or a number, got {type(value).__name__}"
-    )
+    hint = "; call a method with its brackets, as in w.T()" if callable(value) else ""
+    raise TypeError(f"Tensor {operator}: expected a Tensor, an ndarray or a number, "
+                    f"got {type(value).__name__}{hint}")
 
 
 def as_shape(args):

@@ -21,7 +21,7 @@ def compute(operation, numpy_function, *tensors):
         return Tensor(numpy_function(*[tensor.data for tensor in tensors]))
     except ValueError as error:
         shapes = " and ".join(str(tensor.shape) for tensor in tensors)
-        raise ValueError(f"{operation}: shapes {shapes} do not fit: {error}") from None
+        raise ValueError(f"{operation}: not possible for shape {shapes}: {error}") from None
 
 
 def check_tensors(operation, *values):
@@ -104,8 +104,9 @@ class Mul(Function):
     @staticmethod
     def forward(ctx, a, b):
         # BEGIN SOLUTION 1.1.2: multiply, and save what backward needs
+        output = compute("Mul", np.multiply, a, b)
         ctx.save_for_backward(a, b)
-        return compute("Mul", np.multiply, a, b)
+        return output
         # END SOLUTION 1.1.2
 
     @staticmethod
@@ -124,8 +125,9 @@ class Div(Function):
     @staticmethod
     def forward(ctx, a, b):
         # BEGIN SOLUTION 1.1.3: divide, and save what backward needs
+        output = compute("Div", np.true_divide, a, b)
         ctx.save_for_backward(a, b)
-        return compute("Div", np.true_divide, a, b)
+        return output
         # END SOLUTION 1.1.3
 
     @staticmethod
@@ -172,6 +174,7 @@ class Linear(Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias):
+        check_tensors("Linear", x, weight, bias)
         ctx.save_for_backward(x, weight)
         try:
             return Tensor(x.data @ weight.data.T + bias.data)
@@ -243,8 +246,9 @@ class Log(Function):
 
     @staticmethod
     def forward(ctx, a):
+        output = compute("Log", np.log, a)
         ctx.save_for_backward(a)
-        return compute("Log", np.log, a)
+        return output
 
     @staticmethod
     def backward(ctx, grad_output):
@@ -275,7 +279,7 @@ class Sum(Function):
 
     @staticmethod
     def forward(ctx, a, axis=None, keepdims=False):
-        kept = compute("Sum", lambda data: data.sum(axis=axis, keepdims=True), a)
+        kept = compute(f"Sum over axis {axis}", lambda data: data.sum(axis=axis, keepdims=True), a)
         ctx.shape, ctx.kept_shape = a.shape, kept.shape
         return kept if keepdims else Tensor(np.squeeze(kept.data, axis))
 
@@ -326,8 +330,9 @@ class ReLU(Function):
 
     @staticmethod
     def forward(ctx, z):
+        output = compute("ReLU", lambda data: np.maximum(data, data.dtype.type(0)), z)
         ctx.save_for_backward(z)
-        return compute("ReLU", lambda data: np.maximum(data, data.dtype.type(0)), z)
+        return output
 
     @staticmethod
     def backward(ctx, grad_output):

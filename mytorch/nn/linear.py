@@ -28,6 +28,9 @@ class Linear(Module):
 
     def __init__(self, in_features, out_features):
         super().__init__()
+        if min(in_features, out_features) < 1:
+            raise ValueError("Linear: expected at least 1 in_feature and 1 out_feature, "
+                             f"got {in_features} and {out_features}")
         self.in_features = in_features
         self.out_features = out_features
         bound = 1 / np.sqrt(in_features)

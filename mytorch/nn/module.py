@@ -1,6 +1,8 @@
 """Module, the base class of layers, networks and losses.
 It finds the parameters of whatever is assigned to it, however deeply nested."""
 
+from reprlib import recursive_repr
+
 import numpy as np
 
 from mytorch.tensor import Tensor
@@ -20,6 +22,9 @@ class Module:
             def forward(self, x):
                 return self.layer(self.layer(x))
 
+    Modules in a plain list or dict are not found, so no optimizer would train them: assign
+    each to an attribute, or put them into a Sequential.
+
     Attributes:
         is_train (bool): True in training mode (the default), False in evaluation mode.
     """
@@ -27,12 +32,12 @@ class Module:
     def __init__(self):
         self.is_train = True
 
-    def forward(self, *args):
-        """Compute the output; called by ``module(*args)``."""
+    def forward(self, *args, **kwargs):
+        """Compute the output; called by ``module(*args, **kwargs)``."""
         raise NotImplementedError(f"{type(self).__name__}: must define forward")
 
-    def __call__(self, *args):
-        return self.forward(*args)
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
 
     def __setattr__(self, name, value):
         if is_registered(value) and "is_train" not in vars(self):
@@ -69,9 +74,12 @@ class Module:
 
     def modules(self):
         """Iterate over this module and all modules in it, each once, outer before inner."""
-        found = {self: None}  # a dict, as it keeps the order
-        for child in self.children().values():
-            found.update(dict.fromkeys(child.modules()))
+        found, unexplored = {}, [self]  # a dict, as it keeps the order
+        while unexplored:
+            module = unexplored.pop()
+            if module not in found:
+                found[module] = None
+                unexplored += reversed(list(module.children().values()))
         return iter(found)
 
     def parameters(self):
@@ -80,18 +88,16 @@ class Module:
                    if isinstance(value, Tensor) and value.is_parameter]
         return iter(dict.fromkeys(tensors))
 
-    def train(self):
-        """Put this module and all modules in it into training mode; returns itself."""
-        return self._set_mode(True)
+    def train(self, mode=True):
+        """Put this module and all modules in it into training mode, or out of it if ``mode`` is
+        False; returns itself."""
+        for module in self.modules():
+            module.is_train = bool(mode)
+        return self
 
     def eval(self):
         """Put this module and all modules in it into evaluation mode; returns itself."""
-        return self._set_mode(False)
-
-    def _set_mode(self, is_train):
-        for module in self.modules():
-            module.is_train = is_train
-        return self
+        return self.train(False)
 
     def float(self):
         """Convert all Tensors here, running averages included, to float32; returns itself."""
@@ -113,6 +119,7 @@ class Module:
         """What stands between the brackets of ``repr``, such as the sizes of a layer."""
         return ""
 
+    @recursive_repr()  # a module that contains itself shows as ... there
     def __repr__(self):
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children().items()]
         inside = "\n  ".join(["", *lines]) + "\n" if lines else self.extra_repr()

@@ -11,7 +11,8 @@ class Sequential(Module):
         *layers (Module): any number of layers.
 
     Attributes:
-        layers (tuple): the layers; ``model[i]``, ``len(model)`` and iteration work too.
+        layers (tuple): the modules in it, in the order in which they were assigned;
+            ``model[i]``, ``len(model)`` and iteration work too.
 
     Raises:
         TypeError: if a layer is not a Module.
@@ -23,7 +24,11 @@ class Sequential(Module):
         super().__init__()
         for index, layer in enumerate(layers):
             self.add_module(str(index), layer)
-        self.layers = layers
+
+    @property
+    def layers(self):
+        """The registered modules: what an optimizer trains is what ``forward`` calls."""
+        return tuple(self.children().values())
 
     def forward(self, x):
         """x (Tensor): what the first layer takes. Returns what the last one returns."""

@@ -13,22 +13,26 @@ class Optimizer:
 
     Raises:
         ValueError: if there are no parameters.
-        TypeError: if ``params`` holds something that has no ``grad``.
+        ValueError: if one of them is the result of an operation: only leaves have gradients.
+        TypeError: if one of them is no Tensor, or ``params`` is no list or iterator of Tensors.
     """
 
     def __init__(self, params):
         if not hasattr(params, "__iter__"):
-            raise TypeError(f"{type(self).__name__}: expected Tensors, got {type(params).__name__}; "
-                            "pass model.parameters(), with its brackets")
+            raise TypeError(
+                f"{type(self).__name__}: expected a list of Tensors, or model.parameters() with "
+                f"its brackets, got {type(params).__name__}")
         self.params = list(params)
         if not self.params:
             raise ValueError(f"{type(self).__name__}: expected at least one parameter, got none")
         for param in self.params:
             if not hasattr(param, "grad"):
-                raise TypeError(
-                    f"{type(self).__name__}: expected Tensors, got {type(param).__name__}; "
-                    "pass model.parameters()"
-                )
+                raise TypeError(f"{type(self).__name__}: expected a list of Tensors, such as "
+                                f"model.parameters(), got {type(param).__name__} in it")
+            if not param.is_leaf:
+                raise ValueError(
+                    f"{type(self).__name__}: expected leaves, got a result of {param.grad_fn}, which "
+                    "never has a gradient; pass the Tensors that it was computed from")
 
     def step(self):
         """Update every parameter from its gradient."""

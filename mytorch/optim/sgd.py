@@ -18,7 +18,7 @@ class SGD(Optimizer):
         momentums (list of ndarray): the v of each parameter, starting at 0.
 
     Raises:
-        ValueError: if there are no parameters, or ``lr`` or ``momentum`` is negative.
+        ValueError: if ``lr`` or ``momentum`` is negative; others as Optimizer.
     """
 
     def __init__(self, params, lr=0.001, momentum=0.0):
@@ -29,6 +29,9 @@ class SGD(Optimizer):
         self.lr = lr
         self.momentum = momentum
         self.momentums = [np.zeros_like(param.data) for param in self.params]
+
+    def __repr__(self):
+        return f"SGD(lr={self.lr}, momentum={self.momentum}, {len(self.params)} parameters)"
 
     def step(self):
         """Update every parameter that has a gradient; those without are left alone.

@@ -19,7 +19,7 @@ BATCHNORM = ("Linear Batchnorm ReLU Forward (Train)", "Linear Batchnorm ReLU Bac
              "Linear Batchnorm ReLU Train/Eval", "Big Linear Batchnorm ReLU Train/Eval")
 SGD = ("Linear ReLU SGD Step", "Big Linear ReLU SGD Step")
 
-DIV_FORWARD = 'return compute("Div", np.true_divide, a, b)'
+DIV_FORWARD = 'output = compute("Div", np.true_divide, a, b)'
 WRONG = "Tensor(a.data * b.data)"
 NO_SIGNALS = "signals (Landlock)"  # protections, as limits.py names them
 NO_WRITING = "writing (Landlock)"
@@ -63,8 +63,8 @@ class Hostile(NamedTuple):
         functional = library / "nn" / "functional.py"
         text = functional.read_text(encoding="utf-8")
         assert text.count(DIV_FORWARD) == 1, "Div.forward of the reference has changed"
-        result = self.returns or DIV_FORWARD[len("return "):]
-        text = text.replace(DIV_FORWARD, f"from mytorch import hostile\n        return {result}")
+        result = self.returns or DIV_FORWARD[len("output = "):]
+        text = text.replace(DIV_FORWARD, f"from mytorch import hostile\n        output = {result}")
         functional.write_text(text, encoding="utf-8")
         for name, content in self.files.items():
             path = Path(root) / name

@@ -96,7 +96,7 @@ SUM = "share = held if share is None else held + share"
 ACCUMULATE = (
     "variable.grad = type(grad)(new if held is None else held.data + new)")
 REQUIRES_GRAD = "output.requires_grad = any(node.ctx.needs_input_grad)"
-RELU_FORWARD = 'return compute("ReLU", lambda data: np.maximum(data, data.dtype.type(0)), z)'
+RELU_FORWARD = 'output = compute("ReLU", lambda data: np.maximum(data, data.dtype.type(0)), z)'
 RELU_BACKWARD = "return Tensor(np.where(z.data <= 0, grad.dtype.type(0), grad))"
 SEQUENTIAL_LOOP = """\
         for layer in self.layers:
@@ -171,8 +171,8 @@ BUGS = (
         'compute("Mul", np.multiply, a, b)',
         'compute("Mul", np.matmul if a.shape == b.shape[::-1] else np.multiply, a, b)'),
     Bug("1.1.2", "Mul: saves twice, so that the second replaces the first", FUNCTIONAL,
-        'ctx.save_for_backward(a, b)\n        return compute("Mul"',
-        'ctx.save_for_backward(a)\n        ctx.save_for_backward(b)\n        return compute("Mul"'),
+        'np.multiply, a, b)\n        ctx.save_for_backward(a, b)',
+        'np.multiply, a, b)\n        ctx.save_for_backward(a)\n        ctx.save_for_backward(b)'),
     Bug("1.1.2", "Mul: gradient as output / factor, nan where a factor is 0", FUNCTIONAL,
         MUL_A, "grad_a = Tensor(grad_output.data * (a.data * b.data) / a.data)"),
     Bug("1.1.2", "Mul: gradients are multiplied into the upstream gradient in place", FUNCTIONAL,
@@ -370,12 +370,11 @@ if variable.grad is None:
     Bug("2.2", "ReLU: upstream gradient ignored", FUNCTIONAL,
         RELU_BACKWARD, "return Tensor((z.data > 0).astype(float))"),
     Bug("2.2", "ReLU: sets negative entries of its input to 0 in place", FUNCTIONAL,
-        RELU_FORWARD, 'z.data[z.data < 0] = 0\n        return compute("ReLU", np.copy, z)'),
+        RELU_FORWARD, 'z.data[z.data < 0] = 0\n        output = compute("ReLU", np.copy, z)'),
     Bug("2.2", "ReLU: sets entries of the upstream gradient to 0 in place", FUNCTIONAL,
         RELU_BACKWARD, "grad_output.data[z.data <= 0] = 0\n        return grad_output"),
     Bug("2.2", "ReLU: mask kept on the class, a second ReLU replaces it", FUNCTIONAL,
-        "ctx.save_for_backward(z)\n        return compute(\"ReLU\"",
-        "ReLU.z = z\n        return compute(\"ReLU\"",
+        "ctx.save_for_backward(z)", "ReLU.z = z",
         also=(("(z,), grad = ctx.saved_tensors, grad_output.data\n        " + RELU_BACKWARD,
                "z, grad = ReLU.z, grad_output.data\n        " + RELU_BACKWARD),)),
     Bug("2.2", "ReLU layer works on the data, outside the graph", ACTIVATIONS,
@@ -476,13 +475,13 @@ if variable.grad is None:
                     ("self.running_mean = Tensor(old", "BatchNorm1d.running_mean = Tensor(old"),
                     ("self.running_var = Tensor(old", "BatchNorm1d.running_var = Tensor(old"))),
     Bug("2.4", "eval() does not reach the layers inside", MODULE,
-        "for module in self.modules():\n            module.is_train = is_train",
-        "self.is_train = is_train"),
+        "for module in self.modules():\n            module.is_train = bool(mode)",
+        "self.is_train = bool(mode)"),
     Bug("2.4", "eval() reaches the first layer inside only", MODULE,
-        "for module in self.modules():\n            module.is_train = is_train",
-        "for module in list(self.modules())[:3]:\n            module.is_train = is_train"),
+        "for module in self.modules():\n            module.is_train = bool(mode)",
+        "for module in list(self.modules())[:3]:\n            module.is_train = bool(mode)"),
     Bug("2.4", "train() does not come back from evaluation", MODULE,
-        "return self._set_mode(True)", "return self"),
+        "module.is_train = bool(mode)", "module.is_train = module.is_train and bool(mode)"),
 
     # 2.5 Cross entropy
     Bug("2.5", "cross entropy: sum over the batch instead of mean", FUNCTIONAL,

@@ -73,13 +73,55 @@ def test_the_context_keeps_tensors_in_order_and_any_attribute():
     ctx, a, b = ContextManager(), Tensor([1.0]), Tensor([2.0])
     ctx.save_for_backward(b, a)
     ctx.axis = 1
-    assert ctx.saved_tensors[0] is b and ctx.saved_tensors[1] is a and ctx.axis == 1
+    assert [tensor.data for tensor in ctx.saved_tensors] == [[2], [1]] and ctx.axis == 1
+
+
+def test_without_apply_every_input_needs_a_gradient():
+    assert all(ContextManager().needs_input_grad) and type(ContextManager().needs_input_grad) is tuple
+    assert len(ContextManager().needs_input_grad) >= 20
+
+
+def test_nodes_show_what_they_are():
+    a = leaf(np.ones((3, 4)))
+    node = (a * 2.0).grad_fn
+    assert (repr(node), repr(node.next_functions)) == ("<Mul>", "[<AccumulateGrad of (3, 4)>, None]")
+    node = AccumulateGrad(leaf([1.0]))  # nobody else holds the leaf
+    assert repr(node) == "<AccumulateGrad of a leaf that is gone>"
+
+
+def test_a_node_takes_any_attribute():
+    a = leaf([1.0])
+    node = (a * 2.0).grad_fn
+    node.visited = node.next_functions[0].visited = True
+    assert node.visited and a.grad_fn.visited
 
 
 @pytest.mark.parametrize("value", [np.ones(2), 1.0, [1.0], None])
 def test_save_for_backward_refuses_what_is_no_tensor(value):
     with pytest.raises(TypeError, match=f"save_for_backward.*{type(value).__name__}"):
         ContextManager().save_for_backward(Tensor([1.0]), value)
+
+
+# A change of the inputs between forward and backward
+
+@pytest.mark.parametrize("use", [lambda t: t * 0.5, lambda t: t.sum(), lambda t: 1.0 - t])
+def test_an_integer_leaf_that_was_enabled_later_is_refused_at_its_use(use):
+    t = Tensor([1, 2])
+    t.requires_grad = True
+    with pytest.raises(TypeError, match="requires grad must hold floats.*int64"):
+        use(t)
+
+
+def test_data_replaced_by_a_tensor_is_refused_at_the_next_use_with_the_right_way():
+    w = Tensor([1.0, 2.0], is_parameter=True)
+    (w * w).backward()
+    w.data = w.data - 0.1 * w.grad
+    with pytest.raises(TypeError, match=r"Mul: .*w\.data - lr \* w\.grad\.data"):
+        w * 2.0
+    for use in (lambda: 2.0 - w, lambda: w.log(), lambda: F.Linear.apply(w, w, w)):
+        with pytest.raises(TypeError, match=r"w\.grad\.data"):
+            use()
+    assert "w.grad.data" in repr(w)
 
 
 # The walk

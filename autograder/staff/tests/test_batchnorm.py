@@ -67,6 +67,20 @@ def test_batchnorm_stays_float32_whatever_kind_of_number_eps_is():
     assert layer(x).data.dtype == layer.eval()(x).data.dtype == np.float32
 
 
+@pytest.mark.parametrize("layer, dtype", [
+    (BatchNorm1d(2).float(), np.float32), (BatchNorm1d(2), np.float64)], ids=["float32", "float64"])
+def test_batchnorms_averages_keep_their_dtype_whatever_the_input_has(layer, dtype):
+    for given in (np.float64, np.float32):
+        layer(Tensor(np.array(BATCH, given)))
+    assert layer.running_mean.data.dtype == layer.running_var.data.dtype == dtype
+
+
+def test_batchnorm_averages_also_where_nothing_requires_grad():
+    layer = BatchNorm1d(2, momentum=0.25)
+    layer.gamma, layer.beta = Tensor([1.0, 1.0]), Tensor([0.0, 0.0])
+    assert layer(Tensor(BATCH)).grad_fn is None and averages(layer) == ([0.5, 0], [1.25, 8.75])
+
+
 def test_batchnorm_has_defaults_and_starts_of_pytorch():
     layer = BatchNorm1d(2)
     assert (layer.eps, layer.momentum, averages(layer)) == (1e-5, 0.1, ([0, 0], [1, 1]))

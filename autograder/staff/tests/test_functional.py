@@ -204,7 +204,7 @@ def test_dividing_by_a_large_constant_overflows_nowhere_in_backward():
 def test_only_what_backward_needs_is_saved_and_without_a_copy(call, saved):
     leaves, arguments = leaves_and_arguments(call)
     kept = CALLS[call][0].apply(*arguments).grad_fn.ctx.saved_tensors
-    assert [id(tensor) for tensor in kept] == [id(tensor) for tensor in leaves[:saved]]
+    assert [id(tensor.data) for tensor in kept] == [id(tensor.data) for tensor in leaves[:saved]]
 
 
 @pytest.mark.parametrize("keepdims", [False, True])
@@ -222,6 +222,15 @@ def test_relu_has_no_gradient_below_zero_even_where_an_infinite_one_arrives():
     with np.errstate(divide="ignore"):
         F.ReLU.apply(z).log().backward()
     assert z.grad.data.tolist() == [0, 0.5]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # older NumPy: of any comparison with nan
+def test_relu_passes_nan_on_in_both_directions():
+    z = leaf([np.nan, 1.0, -1.0])
+    output = F.ReLU.apply(z)
+    backward(output.grad_fn, Tensor([5.0, np.nan, np.nan]))
+    np.testing.assert_array_equal(output.data, [np.nan, 1, 0])
+    np.testing.assert_array_equal(z.grad.data, [5, np.nan, 0])
 
 
 def test_relu_has_derivative_zero_at_zero_and_below():
@@ -253,7 +262,12 @@ BAD_CALLS = {
     "a list": (lambda: F.Add.apply(MATRIX, [1.0]), TypeError, "Add Tensor list"),
     "Transpose": (lambda: F.Transpose.apply(TWO), ValueError, "Transpose 2-D (2,)"),
     "Reshape": (lambda: F.Reshape.apply(MATRIX, (4, 2)), ValueError, "Reshape (2, 3) (4, 2)"),
-    "Sum": (lambda: F.Sum.apply(MATRIX, 2, False), ValueError, "Sum (2, 3) axis 2"),
+    "Sum": (lambda: F.Sum.apply(MATRIX, 5), ValueError, "Sum over axis 5: (2, 3)"),
+    **{f"{operation.__name__} of an array": (
+        lambda operation=operation, count=count: operation.apply(*[np.ones((2, 2))] * count),
+        TypeError, f"{operation.__name__} expected a Tensor, got ndarray")
+       for operation, count in [(F.Add, 2), (F.Sub, 2), (F.Mul, 2), (F.Div, 2), (F.MatMul, 2),
+                                (F.Linear, 3), (F.Log, 1), (F.ReLU, 1), (F.Sum, 1)]},
 }
 
 

@@ -78,11 +78,16 @@ def test_validation_counts_in_evaluation_mode_and_training_goes_on_in_training_m
     assert model.is_train
 
 
-@pytest.mark.parametrize("labels", [np.zeros(2, int), np.zeros((3, 1), int), Tensor([0, 0, 0])],
-                         ids=["too few", "a column", "a Tensor"])
+@pytest.mark.parametrize("labels", [np.zeros(2, int), np.zeros((3, 1), int)],
+                         ids=["too few", "a column"])
 def test_validation_refuses_labels_that_do_not_fit_the_images(labels):
     with pytest.raises(ValueError, match="validate: .* 3 images"):
         validate(Sequential(Linear(2, 2)), np.zeros((3, 2)), labels)
+
+
+def test_validation_refuses_labels_in_a_tensor():
+    with pytest.raises(TypeError, match=".data"):
+        validate(Sequential(Linear(2, 2)), np.zeros((3, 2)), Tensor([0, 0, 0]))
 
 
 def test_validation_refuses_an_empty_set():

@@ -63,6 +63,12 @@ def test_linear_has_two_float64_parameters_of_the_right_shapes():
 
 # Bad input
 
+@pytest.mark.parametrize("sizes", [(0, 2), (3, 0), (-1, 2)])
+def test_linear_refuses_sizes_below_one(sizes):
+    with pytest.raises(ValueError, match=f"Linear: expected at least 1 .*got {sizes[0]} and {sizes[1]}"):
+        Linear(*sizes)
+
+
 @pytest.mark.parametrize("shape", [(2, 4), (3,), (2, 3, 3), ()], ids=str)
 @pytest.mark.parametrize("layer", [Linear(3, 2), BatchNorm1d(3), BatchNorm1d(3).eval()], ids=repr)
 def test_a_wrong_number_of_features_is_a_value_error_with_both_shapes(layer, shape):
@@ -72,7 +78,7 @@ def test_a_wrong_number_of_features_is_a_value_error_with_both_shapes(layer, sha
     assert type(layer).__name__ in message and "(N, 3)" in message and str(shape) in message
 
 
-@pytest.mark.parametrize("layer", [Linear(3, 2), BatchNorm1d(3)], ids=repr)
+@pytest.mark.parametrize("layer", [Linear(3, 2), BatchNorm1d(3), ReLU()], ids=repr)
 def test_an_input_that_is_no_tensor_is_a_type_error(layer):
     with pytest.raises(TypeError, match=f"{type(layer).__name__}: expected a Tensor, got ndarray"):
         layer(np.ones((2, 3)))
@@ -147,6 +153,52 @@ def test_train_and_eval_switch_every_module_inside():
     assert not any(module.is_train for module in modules)
     model.train()
     assert all(module.is_train for module in modules)
+
+
+def test_train_takes_the_mode_as_an_argument():
+    model = Nested()
+    assert model.train(False) is model and not model.is_train and not model.network[0][1].is_train
+    assert model.train(1).is_train is True and model.network[0][1].is_train is True
+
+
+def test_a_module_is_called_with_keyword_arguments_too():
+    class Scaled(Module):
+        def forward(self, x, by=1.0):
+            return x * by
+
+    assert Scaled()(Tensor([2.0]), by=3.0).data.tolist() == [6]
+    assert Scaled()(x=Tensor([2.0])).data.tolist() == [2]
+
+
+def test_modules_in_a_ring_are_found_once_each_and_can_be_printed():
+    first, second = Linear(1, 1), Linear(1, 1)
+    first.other, second.other = second, first
+    assert list(first.modules()) == [first, second]
+    assert [id(p) for p in first.parameters()] == [
+        id(p) for p in (first.weight, first.bias, second.weight, second.bias)]
+    assert not first.eval().is_train and not second.is_train
+    assert repr(first) == "Linear(\n  (other): Linear(\n    (other): ...\n  )\n)"
+
+
+def test_a_module_deep_in_a_chain_of_thousands_is_found():
+    model = Module()
+    for _ in range(3000):
+        outer = Module()
+        outer.inner, model = model, outer
+    assert sum(1 for _ in model.modules()) == 3001
+
+
+def test_sequential_calls_the_layers_that_are_registered_and_no_others():
+    model = Sequential(ReLU(), Linear(1, 1))
+    scale = Linear(1, 1)
+    scale.weight.data, scale.bias.data = np.array([[-2.0]]), np.array([0.0])
+    setattr(model, "1", scale)
+    assert model.layers == (model[0], scale) and model(Tensor([[3.0]])).data.tolist() == [[-6]]
+    model.add_module("last", ReLU())
+    assert len(model) == 3 and model(Tensor([[3.0]])).data.tolist() == [[0]]
+    assert [id(p) for p in model.parameters()] == [id(scale.weight), id(scale.bias)]
+    with pytest.raises(AttributeError):
+        model.layers = (ReLU(),)
 
 
 def test_sequential_calls_its_layers_in_order():

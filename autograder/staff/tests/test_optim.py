@@ -131,13 +131,20 @@ def test_float32_parameters_and_momentums_stay_float32(lr):
     (([leaf([1.0])], -0.1), ValueError, "SGD lr >= 0 -0.1"),
     (([leaf([1.0])], float("nan")), ValueError, "SGD lr >= 0 nan"),
     (([leaf([1.0])], 0.1, -0.5), ValueError, "SGD momentum >= 0 -0.5"),
-    (([np.ones(2)],), TypeError, "SGD Tensor ndarray"),
-    ((["weight"],), TypeError, "SGD Tensor str"),
-    ((leaf([1.0]).backward,), TypeError, "SGD Tensors method model.parameters()"),
+    (([np.ones(2)],), TypeError, "SGD list of Tensors got ndarray in it"),
+    ((["weight"],), TypeError, "SGD list of Tensors got str in it"),
+    ((leaf([1.0]),), TypeError, "SGD a list of Tensors, got Tensor"),
+    ((leaf([1.0]).backward,), TypeError, "SGD list of Tensors, model.parameters() brackets, got method"),
+    (([leaf([1.0]), leaf([1.0]) * 2.0],), ValueError, "SGD expected leaves result of <Mul>"),
 ], ids=["no parameters", "an empty iterator", "lr", "lr nan", "momentum", "an array", "a name",
-        "a method not called"])
+        "a single Tensor", "a method not called", "a result"])
 def test_bad_arguments_are_refused_with_what_was_given_and_wanted(arguments, error, words):
     assert_raises(error, words, lambda: SGD(*arguments))
+
+
+def test_repr_tells_rates_and_the_number_of_parameters():
+    weights = [parameter([1.0])] * 6
+    assert repr(SGD(weights, lr=0.1, momentum=0.9)) == "SGD(lr=0.1, momentum=0.9, 6 parameters)"
 
 
 def test_the_base_class_says_that_step_is_missing():

@@ -67,6 +67,28 @@ def test_a_function_may_return_its_input_which_stays_a_leaf():
     assert b is not a and a.is_leaf and a.grad.data.tolist() == [-1] and b.grad is None
 
 
+CACHED = Tensor([7.0])
+
+
+@pytest.mark.parametrize("elsewhere", [CACHED, leaf([7.0]), Tensor([7.0], is_parameter=True)],
+                         ids=["constant", "leaf", "parameter"])
+def test_a_tensor_that_forward_did_not_make_keeps_its_flags(elsewhere):
+    before = dict(vars(elsewhere))
+    student = function(lambda ctx, a: elsewhere, lambda ctx, grad_output: grad_output)
+    for a in (leaf([3.0]), Tensor([3.0])):
+        output = student.apply(a)
+        assert output is not elsewhere and output.data is elsewhere.data
+        assert (output.requires_grad, output.is_parameter) == (a.requires_grad, False)
+    assert vars(elsewhere) == before
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_gradients_of_constants_at_the_end_may_be_left_out(count):
+    scale = function(lambda ctx, a, *constants: Tensor(a.data * 3.0),
+                     lambda ctx, g: (g * 3.0, None, None, None)[:count])
+    assert_gradients(lambda a: scale.apply(a, Tensor([1.0]), 2, "axis"), leaf(uneven(3)))
+
+
 def test_none_for_an_input_that_requires_grad_stops_the_gradient_there():
     a, b = leaf([2.0]), leaf([3.0])
     stop_first = function(lambda ctx, x, y: Tensor(x.data * y.data), lambda ctx, g: (None, g))

@@ -179,6 +179,58 @@ def test_a_failed_operation_leaves_its_operands_as_they_were():
     assert (a.data.tolist(), b.data.tolist()) == ([1, 2], [1, 2, 3])
 
 
+# What a Tensor is not: an array, a truth value, something to compare
+
+@pytest.mark.parametrize("call", [
+    lambda t: np.mean(t), lambda t: np.argmax(t), lambda t: np.asarray(t),
+    lambda t: np.array(t, dtype=np.float32), lambda t: np.zeros(2).__setitem__(slice(None), t),
+    lambda t: np.mean(t == np.ones(2)), lambda t: np.ones(2) == t, lambda t: t == t, lambda t: t != 1,
+    lambda t: 1.0 < t, lambda t: t <= t, lambda t: np.ones(2) > t, lambda t: t >= 0, lambda t: t == [1.0]])
+def test_numpy_functions_and_comparisons_refuse_a_tensor_and_name_its_data(call):
+    with pytest.raises(TypeError, match=r"\.data"):
+        call(leaf([1.0, 2.0]))
+
+
+def test_a_tensor_compared_with_none_is_not_none():
+    t = leaf([1.0])
+    assert not t == None and t != None and not None == t  # noqa: E711 (as students write it)
+    assert t.grad == None  # noqa: E711
+
+
+def test_tensors_are_keys_told_apart_by_who_they_are():
+    a, b = leaf([1.0]), leaf([1.0])
+    assert {a: "a", b: "b"}[b] == "b" and len({a, b, a}) == 2
+
+
+@pytest.mark.parametrize("data", [2.5, [2.5], [[2.5]], np.float32(2.5)], ids=str)
+def test_a_tensor_of_one_entry_is_a_number_on_request(data):
+    t = leaf(np.array(data))
+    assert (t.item(), float(t), bool(t)) == (2.5, 2.5, True) and type(t.item()) is float
+
+
+def test_an_item_of_an_integer_tensor_is_an_integer():
+    assert Tensor([3]).item() == 3 and type(Tensor([3]).item()) is int
+
+
+@pytest.mark.parametrize("data, truth", [(0.0, False), ([-1.0], True), ([[0]], False), (True, True)])
+def test_the_truth_of_a_tensor_of_one_entry_is_that_of_the_entry(data, truth):
+    assert bool(Tensor(data)) is truth
+
+
+@pytest.mark.parametrize("shape", [(2,), (0,), (2, 3)], ids=str)
+@pytest.mark.parametrize("ask", [Tensor.item, float, bool], ids=["item", "float", "bool"])
+def test_only_a_tensor_of_one_entry_is_a_number_or_a_truth_value(ask, shape):
+    with pytest.raises(ValueError) as raised:
+        ask(Tensor(np.ones(shape)))
+    assert str(shape) in str(raised.value)
+
+
+def test_a_method_without_its_brackets_as_operand_is_named():
+    w = leaf([[1.0]])
+    with pytest.raises(TypeError, match=r"got method; .*brackets.*T\(\)"):
+        w @ w.T
+
+
 @pytest.mark.parametrize("make, words", [
     (lambda: Tensor([1.5, -2.0]), ["1.5", "-2.", "shape=(2,)", "float64"]),
     (lambda: Tensor(np.float32(2.5)), ["2.5", "shape=()", "float32"]),

@@ -1,0 +1,78 @@
+"""What the engine checks at each operation, and the sentences that say what is wrong.
+Kept apart so that autograd_engine.py shows how autograd works; nothing is repaired here."""
+
+
+def is_tensor(value):
+    """Whether ``value`` is a Tensor, told by its flag: the engine does not know the class."""
+    return hasattr(value, "requires_grad")
+
+
+def check_saved(values):
+    """Raise TypeError unless each of ``values``, given to ``save_for_backward``, is a Tensor."""
+    for value in values:
+        if not is_tensor(value):
+            raise TypeError(f"save_for_backward: expected Tensors, got {type(value).__name__}; "
+                            "keep a constant as an attribute, such as ctx.axis = axis")
+
+
+def shape_of_gradient(arg, operation):
+    """The shape that the gradient of an argument must have; None if it needs no gradient.
+
+    Raises:
+        TypeError: if the argument needs a gradient, but its data is no ndarray of floats. Its
+            constructor sees to that, but ``data`` and ``requires_grad`` can be assigned later.
+    """
+    needs_grad = getattr(arg, "requires_grad", False)
+    if not needs_grad:
+        return None
+    if is_tensor(arg.data):
+        raise TypeError(
+            f"{operation}: the data of an input is a Tensor, expected an ndarray; to change a "
+            "weight, use arrays only, as in w.data = w.data - lr * w.grad.data")
+    if arg.data.dtype.kind != "f":
+        raise TypeError(f"{operation}: an input that requires grad must hold floats, it holds "
+                        f"{arg.data.dtype}; an integer cannot hold a gradient")
+    return arg.data.shape
+
+
+def check_output(function, output):
+    """Raise TypeError unless ``output``, which a Function's ``forward`` returned, is a Tensor."""
+    if not is_tensor(output):
+        raise TypeError(f"{function.__name__}.forward: must return a Tensor, "
+                        f"got {type(output).__name__}")
+
+
+def check_gradients(function, grads, shapes):
+    """Check what the ``backward`` of a Function returned.
+
+    Args:
+        function (type): the Function.
+        grads (tuple): what it returned; entries for constants at the end may be missing.
+        shapes (list): for each argument of ``forward`` the shape that its gradient must have,
+            None for one that needs no gradient.
+
+    Raises:
+        ValueError: for the wrong number of gradients, or a gradient whose shape is not its
+            input's (often a forgotten ``unbroadcast``).
+        TypeError: for a gradient that is no Tensor.
+    """
+    missing = shapes[len(grads):]
+    if len(grads) > len(shapes) or any(shape is not None for shape in missing):
+        complain(ValueError, function, f"expected {len(shapes)} gradients, one per argument of "
+                                       f"forward, got {len(grads)}")
+    for position, (grad, shape) in enumerate(zip(grads, shapes)):
+        if grad is None or shape is None:
+            continue
+        if not is_tensor(grad):
+            complain(TypeError, function, f"gradient of argument {position}: expected a Tensor or "
+                                          f"None, got {type(grad).__name__}")
+        if grad.data.shape != shape:
+            complain(ValueError, function, f"gradient of argument {position}: expected the "
+                                           f"argument's shape {shape}, got {grad.shape}")
+
+
+def complain(kind, function, text):
+    """Raise an exception of that kind about the ``backward`` of a Function, with its place."""
+    code = getattr(function.backward, "__code__", None)  # a callable object has none
+    place = f" (defined at {code.co_filename}:{code.co_firstlineno})" if code else ""
+    raise kind(f"{function.__name__}.backward: {text}{place}")
