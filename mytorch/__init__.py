@@ -1,2 +1,2 @@
 """MyTorch: a small PyTorch on NumPy alone, written to be read.
-Start with tensor.py for the interface, autograd_engine.py for how gradients come about."""
+Start with hw1/README.md, the text; then autograd_engine.py, from top to bottom."""

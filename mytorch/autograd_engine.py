@@ -1,5 +1,5 @@
 """The autograd engine: records a computation as a graph, then walks it backward.
-Read it top to bottom: the walk, the recorder (Function.apply), and the two kinds of node."""
+Start with hw1/README.md; then read this top to bottom: walk, recorder, the two kinds of node."""
 
 import weakref
 

@@ -1,0 +1,204 @@
+"""The two READMEs hold what they say: every command and every Python block is run and compared,
+and numbers and points are those of the table of problems."""
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import handout
+import pytest
+import runner
+import sandbox
+from problems import FULL_SCORE, GRADED, PROBLEMS
+
+ROOT = Path(__file__).resolve().parents[3]
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "hw1/README.md")}
+FOR_STUDENTS = {name: handout.STAFF_PART.sub("", text) for name, text in TEXTS.items()}
+EVERYTHING = "\n".join(FOR_STUDENTS.values())
+POINTS = {number: sum(p.points for p in PROBLEMS if p.number == number)
+          for number in dict.fromkeys(p.number for p in PROBLEMS)}
+
+# Before a console block a comment may say in which tree it runs, and with which mistake.
+CONSOLE = re.compile(r"(?:<!-- run: (\w+)(?:, after: ([^>]+))? -->\n)?```console\n(.*?)^```",
+                     re.DOTALL | re.MULTILINE)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+MISTAKES = {  # as the comment names it → file, what stands there, what stands there instead
+    "the sign of Sub forgotten": (
+        "mytorch/nn/functional.py", "unbroadcast(-grad_output.data, ctx", "unbroadcast(grad_output.data, ctx"),
+    "the gradient of W transposed": (
+        "mytorch/nn/functional.py", "Tensor(grad.T @ x.data)", "Tensor(x.data.T @ grad)"),
+}
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory):
+    """Folders by name: the untouched handout, and one with all problems solved."""
+    folder = tmp_path_factory.mktemp("trees")
+    handout.write(handout.make(ROOT), ROOT, folder / "handout")
+    solved = handout.make(ROOT, solved=list(POINTS))
+    handout.write(solved, ROOT, folder / "reference")
+    return folder
+
+
+@contextlib.contextmanager
+def with_mistake(folder, mistake):
+    """Context in which the solved tree has one of MISTAKES in it."""
+    if mistake is None:
+        yield
+        return
+    name, old, new = MISTAKES[mistake]
+    right = (folder / name).read_text(encoding="utf-8")
+    assert right.count(old) == 1, f"{mistake}: {old!r} stands {right.count(old)} times in {name}"
+    (folder / name).write_text(right.replace(old, new), encoding="utf-8")
+    try:
+        yield
+    finally:
+        (folder / name).write_text(right, encoding="utf-8")
+
+
+def run(command, folder):
+    """What a command prints, on a terminal of 100 columns, with this Python as python3."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    words = shlex.split(command, comments=True)
+    words = [sys.executable, *words[1:]] if words[0] == "python3" else words
+    ran = subprocess.run(words, cwd=str(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         env={**os.environ, "COLUMNS": "100", "PATH": path}, encoding="utf-8")
+    return ran.stdout
+
+
+def pattern_of(shown):
+    """A regular expression for shown output: a line of dots stands for any lines, and the last
+    digits of a rounding error may differ."""
+    lines = []
+    for line in shown.splitlines():
+        exact = re.sub(r"\\?\d\\?\.\de\\?-\d\d", r"\\d.\\de-\\d\\d", re.escape(line))
+        lines.append(r"(.*\n)*?" if line.strip() == "..." else exact + " *\n")
+    return "".join(lines)
+
+
+CONSOLES = [(f"{name}: {block.splitlines()[0]}", tree or "reference", mistake, block)
+            for name, text in FOR_STUDENTS.items() for tree, mistake, block in CONSOLE.findall(text)]
+
+
+@pytest.mark.parametrize("tree, mistake, block", [case[1:] for case in CONSOLES],
+                         ids=[case[0] for case in CONSOLES])
+def test_a_shown_command_prints_what_is_shown(tree, mistake, block, trees):
+    with with_mistake(trees / tree, mistake or None):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, shown = part.partition("\n")
+            printed = run(command, trees / tree)
+            assert re.fullmatch(pattern_of(shown), printed), f"$ {command}\n{printed}"
+
+
+BLOCKS = [(name, block) for name, text in FOR_STUDENTS.items() for block in PYTHON.findall(text)]
+
+
+@pytest.mark.parametrize("block", [block for _, block in BLOCKS],
+                         ids=[f"{name} {i}" for i, (name, _) in enumerate(BLOCKS)])
+def test_a_python_block_prints_what_its_comments_say(block, tmp_path, monkeypatch):
+    # What a line prints stands behind it, after two blanks at least, or in lines of comment below.
+    monkeypatch.chdir(tmp_path)
+    shown = "".join(f"{found[0] or found[1]}\n" for found in re.findall(
+        r"^(?:print\(.*\) {2,}# (.*)|# (.*))$", block, re.MULTILINE))
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(block, {})
+    assert re.fullmatch(pattern_of(shown), printed.getvalue()), printed.getvalue()
+
+
+def test_there_are_blocks_to_run():
+    assert len(CONSOLES) >= 4 and len(BLOCKS) >= 5
+
+
+# Commands inside a sentence.
+
+
+def inline(start):
+    """What follows ``start`` in the code spans of both texts that begin with it."""
+    return sorted(set(re.findall(rf"`{re.escape(start)}([^`\n]*)`", EVERYTHING)))
+
+
+def test_problems_named_to_the_grader_exist():
+    commands = inline("./grade.sh 1 ")
+    assert len(commands) >= len(POINTS) - 2
+    for arguments in commands:
+        options = runner.parse_arguments(arguments.split())
+        assert runner.select(options.problems), arguments
+
+
+def test_checks_named_to_the_sandbox_exist_and_pass(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = set()
+    for arguments in inline("python3 sandbox.py "):
+        assert sandbox.main(arguments.split()) == 0, arguments
+        named.update(arguments.split())
+    not_named = set(sandbox.CHECKS) - named
+    assert not_named == {"test_add", "testbroadcast_sub", "testbroadcast_mul", "testbroadcast_div"}
+
+
+def test_every_command_of_grade_sh_is_told_in_the_readme():
+    usage = run("./grade.sh", ROOT)
+    commands = re.findall(r"^  (\w+) ", usage, re.MULTILINE)
+    assert commands[:2] == ["1", "m"]
+    assert [command for command in commands if f"`./grade.sh {command}" not in TEXTS["README.md"]] == []
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(
+    r"`((?:mytorch|hw1|autograder|nn|optim|show)/[\w/.]+)`", EVERYTHING))))
+def test_a_file_that_is_named_is_in_the_handout(path):
+    places = [path, f"mytorch/{path}"]
+    assert any((ROOT / place).exists() for place in places) or path == "hw1/validation_accuracy.png"
+
+
+# Numbers and points.
+
+
+def test_the_text_has_every_problem_in_order_with_its_points():
+    headings = re.findall(r"^### ([\d.]+) .*\((\d+) points", FOR_STUDENTS["hw1/README.md"], re.MULTILINE)
+    assert headings == [(number, str(points)) for number, points in POINTS.items()]
+
+
+def test_the_readme_has_every_problem_in_order_with_its_points():
+    rows = re.findall(r"^\| ([\d.]+) [^|]*\| (\d+)", FOR_STUDENTS["README.md"], re.MULTILINE)
+    assert rows == [(number, str(points)) for number, points in POINTS.items() if number != "1.1"]
+
+
+def test_the_full_score_is_told():
+    assert FULL_SCORE == 100 == sum(problem.points for problem in GRADED)
+    assert "for 100 points" in TEXTS["hw1/README.md"] and "100/100" in TEXTS["README.md"]
+
+
+def test_each_problem_of_the_text_says_what_to_write_the_usual_mistake_and_how_to_check():
+    parts = re.split(r"^### ", FOR_STUDENTS["hw1/README.md"], flags=re.MULTILINE)[2:]
+    assert len(parts) == len(POINTS) - 1
+    for part in parts:
+        number = part.split()[0]
+        assert "*Write*" in part and "*Mistake most made:*" in part, number
+        command = "./grade.sh m" if number == "3" else f"./grade.sh 1 {number}"
+        assert f"*Check:* `{command}`" in part, number
+
+
+def test_the_readme_is_short_without_its_staff_part():
+    assert len(FOR_STUDENTS["README.md"].splitlines()) < 150
+
+
+def test_all_documents_agree_on_where_to_start_reading():
+    for name in ("README.md", "hw1/README.md", "sandbox.py", "mytorch/__init__.py",
+                 "mytorch/autograd_engine.py", "hw1/__init__.py"):
+        opening = " ".join((ROOT / name).read_text(encoding="utf-8").split()[:110])
+        assert "hw1/README.md" in opening or name == "hw1/README.md", name
+    assert "read it first" in " ".join(TEXTS["hw1/README.md"].split()[:60])
+
+
+def test_fenced_blocks_and_formulas_are_closed_and_no_line_is_too_long():
+    for name, text in TEXTS.items():
+        assert text.count("\n```") % 2 == 0 and "TRACE" not in text, name
+        outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+        for line in outside.splitlines():
+            assert line.count("$$") in (0, 2), line
+            assert len(line) <= 110 or line.startswith(("|", "$$")), line
