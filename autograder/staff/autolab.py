@@ -58,9 +58,9 @@ autograder:
 
 
 def package():
-    """The content of autograde.tar (bytes): grader and formulas, without recorded answers."""
+    """The content of autograde.tar (bytes): what students have of the grader, and the formulas."""
     contents = {f"autograder/hw1_autograder/{path.name}": path.read_bytes()
-                for path in sorted(GRADER.glob("*.py"))}
+                for path in [*sorted(GRADER.glob("*.py")), GRADER / "answers.json"]}
     contents.update({f"autograder/staff/{name}": (STAFF / name).read_bytes() for name in JOB})
     return tar_bytes(contents)
 

@@ -9,8 +9,10 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import answers
 import autolab
 import autolab_job
+import by_hand
 import handin
 import handout
 import job
@@ -135,14 +137,14 @@ FAULTS = {
                     'run_name=\'__main__\')" "$@"'), "python3 is 3.6; the grader needs 3.8"),
     "answers that cannot be worked out": (
         dict(package={"autograder/staff/by_hand.py": b"raise ArithmeticError('no luck')"}),
-        "the grader is at fault"),
+        "the grader broke down"),
     "no answers to a test": (
         dict(package={"autograder/staff/answers.py": b"def work_out_all(seed):\n"
                                                      b"    return {'answers': {}}\n"}),
         "there are no answers for test_addition"),
     "a grader that breaks": (
         dict(package={"autograder/hw1_autograder/judge.py": b"raise KeyError(1)"}), "KeyError"),
-    "no Landlock": (dict(landlock=False), 'it lacks the protection "writing (Landlock)"'),
+    "no Landlock": (dict(landlock=False), 'lacks "writing (Landlock)"'),
     "no handin.tar": (dict(handin=None), "No such file or directory: 'handin.tar'"),
 }
 
@@ -155,6 +157,35 @@ def test_a_fault_of_the_host_or_of_the_grader_writes_no_scores_and_says_why(name
     assert says in job.log
     assert "5/5" not in job.log  # no student code ran before it was noticed
     assert job.left_running == []
+
+
+def test_inputs_that_hide_a_typical_mistake_are_drawn_again(monkeypatch):
+    seeds, true = iter([5, 6, 7]), answers.work_out_all
+    recorded = grading.RecordedAnswers()
+    recorded.load()
+
+    def work_out_all(seed):
+        worked_out = true(seed)
+        if seed < 7:  # as if it had not mattered
+            for result in worked_out["answers"]["test_division"].values():
+                result.pop("mistakes", None)
+            worked_out["answers"]["test_division_of_vectors"] = {}
+        return worked_out
+
+    monkeypatch.setattr(answers, "work_out_all", work_out_all)
+    monkeypatch.setattr(by_hand, "CHECKED", True)
+    monkeypatch.setattr(job.secrets, "randbits", lambda bits: next(seeds) if bits == 32 else 1)
+    drawn = job.DrawnAnswers()
+    assert drawn.load() == 7
+    assert job.mistakes_told_apart(drawn.by_case) >= job.mistakes_told_apart(recorded.by_case)
+    assert ("divtest", "-a/b instead of -a/b²") in job.mistakes_told_apart(recorded.by_case)
+
+
+@pytest.mark.slow
+def test_ten_jobs_at_once_under_one_limit_of_100_processes_all_get_100():
+    for played in autolab_job.play_together([submission()] * 10):
+        assert played.scores == FULL, played.log
+        assert played.left_running == []
 
 
 def test_built_without_landlock_it_gives_scores_on_such_a_host_too():
@@ -172,13 +203,13 @@ def test_the_reference_scores_100_on_a_host_of_one_or_two_processors(count):
     assert autolab_job.play(submission(), processors=processors).scores == FULL
 
 
-def test_the_package_holds_the_grader_and_the_formulas_but_no_recorded_answers():
+def test_the_package_holds_the_grader_and_the_formulas_but_no_solution():
     with tarfile.open(fileobj=io.BytesIO(autolab.package())) as tar:
         names = set(tar.getnames())
     assert {name for name in names if "staff" in name} == {
         "autograder/staff/" + name for name in autolab.JOB}
     assert {"autograder/hw1_autograder/test_mlp.py", "autograder/hw1_autograder/child.py"} < names
-    assert all(name.endswith(".py") and "mytorch" not in name for name in names)
+    assert not any("mytorch" in name or "tests" in name for name in names)
 
 
 def test_the_configuration_lists_every_problem_with_its_full_score():
