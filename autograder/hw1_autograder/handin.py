@@ -1,6 +1,7 @@
 """The tarball: packs handin.tar for handing in, and unpacks one for grading.
 What goes in and what may come out stands here once; ./create_tarball.sh runs this file."""
 
+import errno
 import io
 import os
 import sys
@@ -17,6 +18,12 @@ REQUIRED = tuple("mytorch/" + name for name in (
 
 MAX_FILES = 500
 MAX_BYTES = 20 << 20  # of the tarball, and of all that comes out of it
+MAX_DEPTH = 10  # folders
+MAX_NOTES = 8 << 10  # bytes of a header that carries a long name or the like
+NOTES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+         tarfile.GNUTYPE_LONGLINK)
+BAD_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL,
+            errno.EILSEQ)  # errors that come of a file's name
 
 
 class HandinError(Exception):
@@ -111,13 +118,37 @@ def tar_bytes(contents):
 
 
 def unpack(tarball, directory):
-    """Write what may be graded of a tarball into an empty ``directory``, by an allow-list.
-
-    Only regular files below mytorch/ and hw1/ come out, also if both lie in one folder more.
-    Links, devices, absolute names and ".." are never followed.
+    """Write what may be graded of a tarball into an empty ``directory``.
 
     Returns:
-        list of str: remarks on what was passed over.
+        list of str: remarks, as of ``read``.
+
+    Raises:
+        HandinError: as ``read``.
+        OSError: if there is no room for it, or the like: no fault of the tarball.
+    """
+    files, remarks = read(tarball)
+    for name, content in files.items():
+        target = Path(directory, name)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        except OSError as error:
+            if error.errno not in BAD_NAME:
+                raise
+            raise HandinError(f"cannot unpack {name[:100]}: {error.strerror}") from None
+    return remarks
+
+
+def read(tarball):
+    """What may be graded of a tarball (Path), by an allow-list.
+
+    Only regular files below mytorch/ and hw1/ count, also if both lie in one folder more. Links,
+    devices, absolute names and ".." are never followed.
+
+    Returns:
+        tuple: dict of name → bytes, and a list of remarks (str): what was passed over, and which
+        files stand in the way of others.
 
     Raises:
         HandinError: if it is no tar archive, too large, or holds no mytorch/.
@@ -125,37 +156,44 @@ def unpack(tarball, directory):
     try:
         if os.path.getsize(str(tarball)) > MAX_BYTES:
             raise HandinError(f"{tarball.name} is larger than {MAX_BYTES >> 20} MiB")
-        with tarfile.open(str(tarball), "r:") as tar:
-            files, remarks = read_files(tar)
-        if is_cut_off(tarball):
+        content = tarball.read_bytes()
+        check_headers(content)
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+            members, remarks = read_members(tar)
+        # An archive ends with a block of zeros. tarfile takes a cut through a header for its end.
+        if len(content) % tarfile.BLOCKSIZE != 0 or any(content[-tarfile.BLOCKSIZE:]):
             raise tarfile.ReadError("its end is missing")
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise HandinError(explain_no_tar(tarball, error)) from None
+    except HandinError:
+        raise
     except OSError as error:
         raise HandinError(f"cannot read {tarball.name}: {error.strerror or error}") from None
-    prefix = find_prefix(files)
-    for path, content in files.items():
+    except Exception as error:  # which ones tarfile raises depends on the version
+        raise HandinError(explain_no_tar(tarball, error)) from None
+    files, prefix = {}, find_prefix(members)
+    for path, content in members.items():
         inside = path[len(prefix):]
         if path[:len(prefix)] != prefix or inside[0] not in FOLDERS or len(inside) < 2:
-            remarks.append(f"passed over: {PurePosixPath(*path)}")
-            continue
-        target = Path(directory, *inside)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        except OSError as error:
-            raise HandinError(f"cannot unpack {PurePosixPath(*path)}: {error.strerror}") from None
-    return remarks
+            remarks.append(f"passed over: {PurePosixPath(*path)}"[:120])
+        else:
+            files["/".join(inside)] = content
+    return files, shadows(files) + remarks
 
 
-def is_cut_off(tarball):
-    """Whether the end of a tar archive is missing, a block of zeros. Where the cut went through
-    a header, tarfile takes it for the end."""
-    content = Path(tarball).read_bytes()
-    return len(content) % tarfile.BLOCKSIZE != 0 or any(content[-tarfile.BLOCKSIZE:])
+def check_headers(content):
+    """Raise HandinError for a header that only carries a long name or other notes and is itself
+    long: tarfile searches these in a way that can take hours."""
+    for start in range(0, len(content) - tarfile.BLOCKSIZE + 1, tarfile.BLOCKSIZE):
+        block = content[start:start + tarfile.BLOCKSIZE]
+        if block[156:157] in NOTES:
+            try:
+                size = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size
+            except Exception:  # no header, but part of a file
+                continue
+            if not 0 <= size <= MAX_NOTES:
+                raise HandinError(f"the tarball holds a header of {size:,} bytes")
 
 
-def read_files(tar):
+def read_members(tar):
     """The regular files of an open archive, parts of the name → bytes, and remarks."""
     files, remarks, total = {}, [], 0
     for count, member in enumerate(tar):
@@ -164,17 +202,37 @@ def read_files(tar):
         name = PurePosixPath(member.name)
         shown = member.name.encode("ascii", "replace").decode()[:100]
         if member.isdir() or is_litter(name):
+            if name.suffix == ".pyc" and name.parent.name != "__pycache__":
+                remarks.append(f"passed over, as it is compiled: {shown}")
             continue
         if name.is_absolute() or ".." in name.parts or not member.name.isprintable() or not name.parts:
             remarks.append(f"passed over, as its name leads elsewhere: {shown}")
+        elif len(name.parts) > MAX_DEPTH:
+            remarks.append(f"passed over, as it lies {len(name.parts)} folders deep: {shown}")
         elif member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
             remarks.append(f"passed over, as it is no regular file: {shown}")
         else:
             total += member.size
-            if total > MAX_BYTES:
+            if member.size < 0 or total > MAX_BYTES:
                 raise HandinError(f"the tarball holds more than {MAX_BYTES >> 20} MiB")
             files[name.parts] = tar.extractfile(member).read()
     return files, remarks
+
+
+def shadows(files):
+    """Remarks on files (names, such as mytorch/tensor.py) that Python would import in the place of
+    others, or that are no Python source."""
+    modules = {name[:-len(".py")] for name in files if name.endswith(".py")}
+    remarks = []
+    for name in files:
+        folder, _, last = name.rpartition("/")
+        module = f"{folder}/{last.partition('.')[0]}"
+        if last == "__init__.py" and folder in modules:
+            remarks.append(f"look at {name}: Python imports it in the place of {folder}.py")
+        elif name.endswith((".so", ".pyd", ".dll", ".dylib")):
+            hidden = f", in the place of {module}.py" if module in modules else ""
+            remarks.append(f"look at {name}: it is compiled code, which Python imports{hidden}")
+    return remarks
 
 
 def find_prefix(files):

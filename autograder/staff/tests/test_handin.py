@@ -1,6 +1,7 @@
 """The tarball: what goes in, always the same bytes, and what may come out of a hostile one.
 Hostile tarballs are made by hand here, member by member."""
 
+import errno
 import io
 import os
 import re
@@ -180,6 +181,84 @@ def test_a_tarball_that_cannot_be_graded_is_said_plainly(members, sentence, tmp_
     except handin.HandinError as error:
         remarks = [str(error)]
     assert any(re.search(sentence, remark) for remark in remarks), remarks
+
+
+def long_names(count):
+    """A tarball that is a chain of headers, each with a long name for the next."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 200
+    return (header.tobuf(tarfile.GNU_FORMAT) + b"mytorch/".ljust(512, b"x")) * count + bytes(1024)
+
+
+def notes_of(size):
+    """A tarball with a header of so many bytes that say nothing."""
+    header = tarfile.TarInfo("notes")
+    header.type, header.size = tarfile.XHDTYPE, size
+    return header.tobuf(tarfile.USTAR_FORMAT) + b"1" * size + bytes(1024 + -size % 512)
+
+
+@pytest.mark.parametrize("content, sentence", [
+    (long_names(1200), "is no whole tar file"),
+    (notes_of(1 << 20), "a header of 1,048,576 bytes"),
+])
+def test_a_tarball_made_of_headers_ends_in_a_sentence(content, sentence, tmp_path):
+    (tmp_path / "handin.tar").write_bytes(content)
+    with pytest.raises(handin.HandinError, match=sentence):
+        handin.read(tmp_path / "handin.tar")
+
+
+def test_a_file_1900_folders_deep_is_passed_over_with_a_remark(tmp_path):
+    files, remarks = unpacked(tmp_path, ("mytorch/a.py", b"1"),
+                              ("mytorch/" + "a/" * 1900 + "b.py", b"1"))
+    assert files == ["mytorch/a.py"]
+    assert len(remarks) == 1 and "1902 folders deep" in remarks[0] and len(remarks[0]) < 200
+
+
+def test_2000_members_are_the_most_that_are_read(tmp_path):
+    folders = [(f"mytorch/{i}", {"type": tarfile.DIRTYPE}) for i in range(4 * handin.MAX_FILES)]
+    assert unpacked(tmp_path, ("mytorch/a.py", b"1"), *folders[1:])[0] == ["mytorch/a.py"]
+    tar_of(tmp_path / "more.tar", ("mytorch/a.py", b"1"), *folders)
+    with pytest.raises(handin.HandinError, match="more than 500 files"):
+        handin.read(tmp_path / "more.tar")
+
+
+@pytest.mark.parametrize("name, remark", [
+    ("mytorch/nn/functional/__init__.py", "in the place of mytorch/nn/functional.py"),
+    ("mytorch/nn/functional.cpython-38-x86_64-linux-gnu.so",
+     "in the place of mytorch/nn/functional.py"),
+    ("mytorch/fast.so", "compiled code, which Python imports"),
+    ("mytorch/nn/functional.pyc", "as it is compiled: mytorch/nn/functional.pyc"),
+])
+def test_a_file_that_stands_in_the_place_of_another_is_remarked_on(name, remark, tmp_path):
+    _, remarks = unpacked(tmp_path, ("mytorch/__init__.py", b""), ("mytorch/nn/__init__.py", b""),
+                          ("mytorch/nn/functional.py", b"1"), (name, b"1"))
+    assert len(remarks) == 1 and remark in remarks[0]
+
+
+LITTER = ("mytorch/a.pyc", "mytorch/a.pyo", "mytorch/.a.py.swp", "mytorch/a.py.orig",
+          "mytorch/a.py.bak", "mytorch/a.py~", "mytorch/._a.py", "mytorch/__pycache__/a.py",
+          "__MACOSX/mytorch/a.py", "mytorch/.DS_Store", "mytorch/.ipynb_checkpoints/a.py",
+          "mytorch/.idea/a.py", "mytorch/.vscode/a.py")
+
+
+def test_litter_is_neither_packed_nor_unpacked(tree, tmp_path):
+    without = handin.pack(tree, tree / "handin.tar")
+    for name in LITTER:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(b"1")
+    assert handin.pack(tree, tree / "handin.tar") == without
+    files = unpacked(tmp_path, ("mytorch/a.py", b"1"), *[(name, b"1") for name in LITTER])[0]
+    assert files == ["mytorch/a.py"]
+
+
+def test_no_room_to_unpack_is_no_fault_of_the_tarball(tree, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    handin.pack(tree, tree / "handin.tar")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        handin.unpack(tree / "handin.tar", tree / "out")
 
 
 def test_a_bomb_is_refused(tmp_path, monkeypatch):
