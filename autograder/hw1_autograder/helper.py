@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import limits
-from leftovers import end, end_children, remove_tree, wait_for
+from leftovers import (
+    end, end_children, remove_shared_memory, remove_tree, shared_memory, wait_for)
 
 LAST_WORDS = 0.3  # seconds for a process to say where it was, before it is killed
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -70,6 +71,8 @@ class Helper:
         self.count = 0
         self.module = importlib.import_module(settings.inside)
         self.parent = os.getppid()
+        self.shared_before = shared_memory()
+        signal.signal(signal.SIGIO, signal.SIG_IGN)  # see remove_shared_memory
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the keyboard: the parent decides
         limits.processes_of_this_user()  # counted here, once
         limits.protect_memory()
@@ -164,6 +167,7 @@ class Helper:
             self.end_all_but_tasks(patience=0.5)
             self.say(ended=key, status=status, seconds=used.ru_utime + used.ru_stime)
             remove_tree(home, patience=1.0)
+            remove_shared_memory(self.shared_before)
 
     def end_all_but_tasks(self, patience):
         """End what tasks have left running."""
@@ -183,6 +187,7 @@ class Helper:
         self.running.clear()
         self.end_all_but_tasks(patience=3.0)
         remove_tree(self.settings.scratch, patience=5.0)
+        remove_shared_memory(self.shared_before)
 
 
 def receive(control):

@@ -1,11 +1,15 @@
-"""Ends and removes what a student's process leaves behind: processes that still run, and folders
-however deep, long-named or closed. Nothing here raises an error, or goes on for long."""
+"""Ends and removes what a student's process leaves behind: processes that still run, folders
+however deep, long-named or closed, shared memory. Nothing here raises an error or takes long."""
 
+import contextlib
+import fcntl
 import os
 import signal
 import tempfile
 import time
 from pathlib import Path
+
+SHARED_MEMORY = "/dev/shm"  # Linux keeps semaphores and shared memory there, as files
 
 
 def children_of_this_process():
@@ -92,3 +96,28 @@ def moved_up(folder, top):
     place = tempfile.mkdtemp(dir=top)  # an empty folder can be replaced by another
     os.replace(folder, place)
     return place
+
+
+def shared_memory():
+    """Names of what there is of shared memory on this machine."""
+    try:
+        return set(os.listdir(SHARED_MEMORY))
+    except OSError:
+        return set()
+
+
+def remove_shared_memory(known):
+    """Remove shared memory of this user that is not ``known`` and that nobody uses any more.
+
+    Whoever calls this ignores SIGIO, which tells that someone is opening the file meanwhile.
+    """
+    for name in shared_memory() - set(known):
+        with contextlib.suppress(OSError):
+            file = os.open(os.path.join(SHARED_MEMORY, name), os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                if os.fstat(file).st_uid == os.getuid():
+                    # Refused while anyone else has the file open.
+                    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                    os.unlink(os.path.join(SHARED_MEMORY, name))
+            finally:
+                os.close(file)

@@ -59,6 +59,7 @@ def protect_child(home, processor_seconds, readable=()):
             ("memory", "RLIMIT_AS", MEMORY_LIMIT),
             ("processes", "RLIMIT_NPROC", PROCESS_LIMIT + processes_of_this_user()),
             ("file size", "RLIMIT_FSIZE", FILE_SIZE_LIMIT),
+            ("message queues", "RLIMIT_MSGQUEUE", 0),
             ("core files", "RLIMIT_CORE", 0)):
         try:
             kind = getattr(resource, kind)

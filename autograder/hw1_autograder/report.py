@@ -38,10 +38,23 @@ class Report:
             text = text.encode("ascii", "replace").decode()
         if colour and self.pretty:
             text = f"\033[{colour}m{text}\033[0m"
-        print(text, file=self.stream, flush=True)
+        try:
+            print(text, file=self.stream, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError:  # a full disk: no reason to stop grading
+            pass
 
     def show(self, verdict):
         """Print one problem: its score, and what is wrong, if anything is."""
+        try:
+            self._show(verdict)
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # what is shown comes from a student's process
+            self.line(f"       this cannot be shown ({type(error).__name__})")
+
+    def _show(self, verdict):
         problem = verdict.problem
         sign = ("✓ " if verdict.passed else "✗ ") if self.pretty else ""
         colour = 32 if verdict.passed else 33 if verdict.unfinished else 31

@@ -3,6 +3,7 @@ The command line and the score line; grading.py grades, report.py shows."""
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import handin  # noqa: E402
+import leftovers  # noqa: E402
 from grading import ANSWERS, CannotGrade, RecordedAnswers, grade  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 from report import Report  # noqa: E402
@@ -70,6 +72,17 @@ def score_line(points):
     return json.dumps({"scores": {problem.key: points.get(problem.key, 0) for problem in PROBLEMS}})
 
 
+def print_last(line, clean_up):
+    """Print a line; if it cannot be written, as on a full disk, once more after cleaning up."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        clean_up.close()
+        print("\n" + line, flush=True)
+
+
 def write_json(path, verdicts):
     """Write scores and complaints for programs to read."""
     described = [
@@ -84,20 +97,31 @@ def write_json(path, verdicts):
 @contextlib.contextmanager
 def unpacked(tarball, report):
     """Context with the folder that holds what may be graded of a tarball."""
-    with tempfile.TemporaryDirectory(prefix="mytorch-handin-") as folder:
-        for remark in handin.unpack(tarball, folder)[:10]:
+    folder = tempfile.mkdtemp(prefix="mytorch-handin-")
+    try:
+        try:
+            remarks = handin.unpack(tarball, folder)
+        except OSError as error:
+            raise CannotGrade(f"cannot unpack {tarball.name}: {error}") from None
+        for remark in remarks[:10]:
             report.line(f"{tarball.name}: {remark}")
         yield Path(folder)
+    finally:
+        leftovers.remove_tree(folder)
 
 
-def grade_and_report(options, problems, report):
-    """Grade tree or tarball, printing each verdict; returns the verdicts."""
+def grade_and_report(options, problems, report, clean_up):
+    """Grade tree or tarball, printing each verdict; returns the verdicts.
+
+    What is to be cleaned up afterwards is left to ``clean_up``, a contextlib.ExitStack.
+    """
+    root = clean_up.enter_context(unpacked(options.handin, report)) if options.handin else ROOT
+    grading_now = clean_up.enter_context(contextlib.closing(
+        grade(problems, root, RecordedAnswers(options.answers))))
     verdicts = []
-    with contextlib.ExitStack() as stack:
-        root = stack.enter_context(unpacked(options.handin, report)) if options.handin else ROOT
-        for verdict in grade(problems, root, RecordedAnswers(options.answers)):
-            verdicts.append(verdict)
-            report.show(verdict)
+    for verdict in itertools.islice(grading_now, len(problems)):  # one step more cleans up
+        verdicts.append(verdict)
+        report.show(verdict)
     return verdicts
 
 
@@ -108,14 +132,21 @@ def main(arguments=None):
     if options.list:
         list_problems(report)
         return 0
-    verdicts = []
-    try:
-        verdicts = grade_and_report(options, select(options.problems), report)
-    except handin.HandinError as error:
-        report.line(f"Nothing was graded: {error}.")
-    except CannotGrade as error:
-        print(f"./grade.sh 1: {error}", file=sys.stderr)
-        return 2
+    with contextlib.ExitStack() as clean_up:
+        verdicts = []
+        try:
+            verdicts = grade_and_report(options, select(options.problems), report, clean_up)
+        except handin.HandinError as error:
+            report.line(f"Nothing was graded: {error}.")
+        except CannotGrade as error:
+            print(f"./grade.sh 1: {error}", file=sys.stderr)
+            return 2
+        conclude(options, verdicts, report, clean_up)
+    return 0
+
+
+def conclude(options, verdicts, report, clean_up):
+    """Print the total, write what --json asks for, and print the score line, last."""
     points = {verdict.problem.key: verdict.points for verdict in verdicts}
     if options.problems:
         report.line(f"Only {', '.join(options.problems)} ran; the others count 0 here.")
@@ -127,8 +158,7 @@ def main(arguments=None):
             write_json(options.json, verdicts)
         except OSError as error:
             report.line(f"Cannot write {options.json}: {error.strerror}")
-    print(score_line(points), flush=True)
-    return 0
+    print_last(score_line(points), clean_up)
 
 
 if __name__ == "__main__":

@@ -96,10 +96,7 @@ def grade(options, answers, report):
         for verdict in grading.grade(GRADED, root, answers, time.monotonic() + SECONDS,
                                      limit_reading=True,
                                      need_landlock=not options.without_landlock):
-            try:
-                report.show(verdict)
-            except Exception as error:  # what is shown comes from a student's process
-                report.line(f"This problem cannot be shown ({type(error).__name__}).")
+            report.show(verdict)
             yield verdict
 
 
@@ -117,7 +114,7 @@ def semantic_line(verdicts):
     return re.sub(r"(\w):", r"\1 -", line)
 
 
-def conclude(verdicts, report):
+def conclude(verdicts, report, clean_up):
     """Print what Autolab reads, with the score line last.
 
     In it are the problems that a program has judged: Autolab keeps what it has of all others, the
@@ -134,8 +131,8 @@ def conclude(verdicts, report):
     report.line(f"Limits: {', '.join(active) or 'none'}")
     report.line(f"Total score: {sum(points.values())}/{FULL_SCORE}", 1)
     with contextlib.suppress(Exception):  # it only helps the eye, and it holds students' words
-        print(semantic_line(verdicts))
-    print(json.dumps({"scores": points}), flush=True)
+        print(semantic_line(verdicts), flush=True)
+    runner.print_last(json.dumps({"scores": points}), clean_up)
 
 
 def parse_arguments(arguments):
@@ -162,7 +159,7 @@ def main(arguments=None):
     try:
         grading_now = grade(options, DrawnAnswers(options.remove), report)
         verdicts = list(itertools.islice(grading_now, len(GRADED)))
-        conclude(verdicts, report)
+        conclude(verdicts, report, grading_now)
         leave_after(OVERDUE, 0)
         with contextlib.suppress(Exception):  # nothing may stand in the log after the score line
             if options.json:
