@@ -1,7 +1,9 @@
-"""How fast MyTorch is: training beside plain NumPy and PyTorch, then backward on large graphs.
+"""How fast MyTorch is beside plain NumPy and PyTorch: trainings, single steps, large graphs.
 Run by hand on an idle machine, never by the tests; the ratios tell more than the seconds."""
 
 import argparse
+import functools
+import itertools
 import os
 import statistics
 import sys
@@ -14,6 +16,12 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "autograder", "hw1_autograder")]
 
 from problem3 import mnist_data  # noqa: E402
 from hw1.mnist import BATCH_SIZE, VALIDATE_EVERY, mnist  # noqa: E402
+from mytorch.nn.activations import ReLU  # noqa: E402
+from mytorch.nn.batchnorm import BatchNorm1d  # noqa: E402
+from mytorch.nn.linear import Linear  # noqa: E402
+from mytorch.nn.loss import CrossEntropyLoss  # noqa: E402
+from mytorch.nn.sequential import Sequential  # noqa: E402
+from mytorch.optim.sgd import SGD  # noqa: E402
 from mytorch.tensor import Tensor  # noqa: E402
 
 try:
@@ -22,6 +30,7 @@ except ImportError:
     torch = None
 
 EPOCHS, LR, EPS, MOMENTUM = 3, 0.1, 1e-5, 0.1  # as in hw1/mnist.py, the last two BatchNorm's
+WIDTHS, BATCHES = (20, 256, 1024), (10, 100, 1000)  # of the networks whose steps are timed
 GRAPHS = {10**3: 101, 10**4: 21, 10**5: 5, 10**6: 1}  # operations in a graph: graphs to time
 
 
@@ -29,13 +38,14 @@ class ByHand:
     """The network of hw1/mnist.py differentiated by hand: what NumPy itself costs, the floor.
 
     Draws the same random numbers in the same order as MyTorch, so it computes the same thing.
+    ``width`` is that of the hidden layer.
     """
 
-    def __init__(self):
-        self.w1, self.b1 = self.linear(784, 20)
-        self.w2, self.b2 = self.linear(20, 10)
-        self.gamma, self.beta = np.ones(20, np.float32), np.zeros(20, np.float32)
-        self.mean, self.var = np.zeros(20, np.float32), np.ones(20, np.float32)
+    def __init__(self, width=20):
+        self.w1, self.b1 = self.linear(784, width)
+        self.w2, self.b2 = self.linear(width, 10)
+        self.gamma, self.beta = np.ones(width, np.float32), np.zeros(width, np.float32)
+        self.mean, self.var = np.zeros(width, np.float32), np.ones(width, np.float32)
 
     @staticmethod
     def linear(in_features, out_features):
@@ -107,29 +117,52 @@ def train_by_hand(train_x, train_y, val_x, val_y):
     return accuracies
 
 
+class InPyTorch:
+    """The same network in PyTorch, on that many threads."""
+
+    def __init__(self, threads, width=20):
+        torch.set_num_threads(threads)
+        nn = torch.nn
+        self.model = nn.Sequential(nn.Linear(784, width), nn.BatchNorm1d(width), nn.ReLU(),
+                                   nn.Linear(width, 10))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
+
+    def step(self, x, labels):
+        self.optimizer.zero_grad()
+        logits = self.model(torch.as_tensor(x))
+        loss = torch.nn.functional.cross_entropy(logits, torch.as_tensor(labels))
+        loss.backward()
+        self.optimizer.step()
+
+    def accuracy(self, x, labels):
+        self.model.eval()
+        with torch.inference_mode():
+            correct = (self.model(x).argmax(dim=1) == labels).sum()
+        self.model.train()
+        return correct.item() / len(x)
+
+
 def train_pytorch(threads, *arrays):
-    """As hw1.mnist.mnist, with PyTorch on that many threads."""
-    torch.set_num_threads(threads)
+    """As hw1.mnist.mnist, with InPyTorch."""
     torch.manual_seed(np.random.randint(2**31))
     train_x, train_y, val_x, val_y = map(torch.from_numpy, arrays)
-    nn = torch.nn
-    model = nn.Sequential(nn.Linear(784, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 10))
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR)
-    accuracies = []
+    network, accuracies = InPyTorch(threads), []
     for _ in range(EPOCHS):
         order = torch.randperm(len(train_x))
         for index, batch in enumerate(order.split(BATCH_SIZE)):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(train_x[batch]), train_y[batch])
-            loss.backward()
-            optimizer.step()
+            network.step(train_x[batch], train_y[batch])
             if index % VALIDATE_EVERY == 0:
-                model.eval()
-                with torch.inference_mode():
-                    correct = (model(val_x).argmax(dim=1) == val_y).sum()
-                accuracies.append(correct.item() / len(val_x))
-                model.train()
+                accuracies.append(network.accuracy(val_x, val_y))
     return accuracies
+
+
+def threads_to_try():
+    """Numbers of threads to run PyTorch on: one and all; none where it is not installed."""
+    return sorted({1, torch.get_num_threads()}) if torch else []
+
+
+def named(threads):
+    return f"PyTorch, {threads} thread{'s' * (threads > 1)}"
 
 
 def compare_training(rounds):
@@ -139,9 +172,8 @@ def compare_training(rounds):
     """
     data = mnist_data.load()
     contenders = {"MyTorch": mnist, "NumPy by hand": train_by_hand}
-    for threads in sorted({1, torch.get_num_threads()}) if torch else ():
-        contenders["PyTorch, %d thread%s" % (threads, "s" * (threads > 1))] = (
-            lambda *arrays, threads=threads: train_pytorch(threads, *arrays))
+    for threads in threads_to_try():
+        contenders[named(threads)] = functools.partial(train_pytorch, threads)
     print(f"Training on {data.name}: {EPOCHS} epochs in float32, batches of {BATCH_SIZE}; "
           "seconds and final validation accuracy\n")
     print("seed  " + "".join(f"{name:>20}" for name in contenders))
@@ -168,13 +200,57 @@ def print_row(head, figure, seconds, finals):
 def print_ratios(ours, floor, *rivals):
     """Medians of ratios, each formed within one round, where all met the same conditions."""
     to_floor = statistics.median(a / b for a, b in zip(ours, floor))
-    print(f"\nMyTorch's time / NumPy by hand's:    {to_floor:5.2f} x   (wanted: at most 1.5)")
+    print(f"\nMyTorch's time / NumPy by hand's:    {to_floor:5.2f} x   (aim: at most 1.45)")
     if rivals:
         speed = statistics.median(min(times) / a for a, *times in zip(ours, *rivals))
-        print(f"faster PyTorch's time / MyTorch's:   {speed:5.2f} x   (wanted: at least 1.2)"
+        print(f"faster PyTorch's time / MyTorch's:   {speed:5.2f} x   (aim: at least 1.45)"
               f"   PyTorch {torch.__version__}")
     else:
         print("PyTorch is not installed for this Python, so it was not compared.")
+
+
+class InMyTorch:
+    """The same network in MyTorch, as hw1/mnist.py makes it."""
+
+    def __init__(self, width):
+        layers = Linear(784, width), BatchNorm1d(width), ReLU(), Linear(width, 10)
+        self.model, self.criterion = Sequential(*layers).float(), CrossEntropyLoss()
+        self.optimizer = SGD(self.model.parameters(), lr=LR)
+
+    def step(self, x, labels):
+        self.optimizer.zero_grad()
+        loss = self.criterion(self.model(Tensor(x)), Tensor(labels))
+        loss.backward()
+        self.optimizer.step()
+
+
+def microseconds_per_step(network, *batch):
+    """Wall time of a training step: the mean of as many as fit into 20 ms, after one unmeasured."""
+    network.step(*batch)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < 0.02:
+        network.step(*batch)
+        count += 1
+    return (time.perf_counter() - start) / count * 1e6
+
+
+def compare_steps(rounds):
+    """Prints what a step takes as layer and batch grow, and how many times that of the others.
+
+    Each figure is the lowest of all rounds: whatever else the machine does only adds to it.
+    """
+    threads = threads_to_try()
+    makers = [InMyTorch, ByHand] + [functools.partial(InPyTorch, number) for number in threads]
+    names = ["NumPy by hand"] + [named(number) for number in threads]
+    print("\nA training step of 784 -> width -> 10 in MyTorch, and as a multiple of the others'\n")
+    print(" width  batch" + "".join(f"{name:>20}" for name in ["MyTorch"] + names))
+    for width, batch in itertools.product(WIDTHS, BATCHES):
+        x, labels = np.random.rand(batch, 784).astype(np.float32), np.arange(batch) % 10
+        rows = [[microseconds_per_step(make(width), x, labels) for make in makers]
+                for _ in range(rounds)]
+        ours, *others = map(min, zip(*rows))
+        print(f"{width:6}{batch:7}{ours:17,.0f} us"
+              + "".join(f"{ours / other:18.2f} x" for other in others), flush=True)
 
 
 def chain(leaf, operations):
@@ -221,14 +297,15 @@ def compare_graphs():
 
 def main():
     parser = argparse.ArgumentParser(description="Compare MyTorch with plain NumPy and PyTorch.")
-    parser.add_argument("--rounds", type=int, default=12, help="seeds to train from")
-    parser.add_argument("--skip-training", action="store_true", help="only time large graphs")
-    parser.add_argument("--skip-graphs", action="store_true", help="only time training")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="training, steps, graphs; or all")
+    parser.add_argument("--rounds", type=int, default=12, help="how often the first two are repeated")
     options = parser.parse_args()
-    if not options.skip_training:
-        compare_training(options.rounds)
-    if not options.skip_graphs:
-        compare_graphs()
+    parts = {"training": lambda: compare_training(options.rounds),
+             "steps": lambda: compare_steps(options.rounds), "graphs": compare_graphs}
+    for part in options.parts or parts:
+        if part not in parts:
+            parser.error(f"there is no part {part!r}, only {', '.join(parts)}")
+        parts[part]()
 
 
 if __name__ == "__main__":
