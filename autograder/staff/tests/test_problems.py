@@ -14,7 +14,7 @@ from planted_bugs import BUGS
 from problems import FULL_SCORE, GRADED, PROBLEMS
 
 ROOT = grading.HERE.parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, TEXT = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "hw1/README.md"))
 NUMBERS = list(dict.fromkeys(problem.number for problem in PROBLEMS))
 TO_WRITE = [number for number in NUMBERS if number not in handout.WITHOUT_REGION]
 RANGE = f"problems {GRADED[0].number} to {GRADED[-1].number}"
@@ -22,6 +22,10 @@ RANGE = f"problems {GRADED[0].number} to {GRADED[-1].number}"
 
 def points(number):
     return sum(problem.points for problem in PROBLEMS if problem.number == number)
+
+
+def by_hand(number):
+    return any(problem.by_hand for problem in PROBLEMS if problem.number == number)
 
 
 def test_numbers_ascend_keys_differ_and_what_a_problem_needs_comes_before_it():
@@ -33,25 +37,36 @@ def test_numbers_ascend_keys_differ_and_what_a_problem_needs_comes_before_it():
                 f"problems.py: {problem.key} needs {needed}, which is no problem before it")
 
 
-@pytest.mark.parametrize("number", TO_WRITE)
-def test_readme_has_a_row_for_the_problem_with_its_points(number):
-    by_hand = any(problem.by_hand for problem in PROBLEMS if problem.number == number)
-    row = f"| {points(number)}{', by hand' * by_hand} |"
-    found = re.findall(rf"^\| {re.escape(number)} [^|]+(\|[^|]+\|)", README, re.MULTILINE)
-    assert found == [row], (
-        f"README.md, the table of problems: {number} needs one row with {row}; found {found}")
+def test_readme_has_a_row_for_each_problem_with_its_points():
+    wanted = [(number, f"{points(number)}{', by hand' * by_hand(number)}") for number in TO_WRITE]
+    found = re.findall(r"^\| (\d[\d.]*) [^|]+\| ([^|]+) \|", README, re.MULTILINE)
+    assert found == wanted, f"README.md, the table of problems: {difference(found, wanted)}"
 
 
-def test_readme_has_no_row_for_a_problem_that_is_not_in_the_table():
-    rows = re.findall(r"^\| (\d[\d.]*) ", README, re.MULTILINE)
-    assert rows == TO_WRITE, f"README.md, the table of problems: rows {rows}, problems {TO_WRITE}"
+def test_the_text_has_a_part_for_each_problem_with_its_points():
+    wanted = [(number, f"{points(number)} points{', by hand' * by_hand(number)}")
+              for number in TO_WRITE]
+    found = [part for part in re.findall(r"^### (\d[\d.]*) .*\(([^()]+)\)$", TEXT, re.MULTILINE)
+             if part[0] in TO_WRITE or part[0] not in NUMBERS]
+    assert found == wanted, f"hw1/README.md, section 6: {difference(found, wanted)}"
 
 
-def test_readme_and_grade_sh_name_the_first_and_the_last_problem_and_the_full_score():
-    assert f"grades {RANGE}: {FULL_SCORE}/{FULL_SCORE} when all is done" in README, (
-        f'README.md, Start: it must say "{RANGE}: {FULL_SCORE}/{FULL_SCORE}"')
-    usage = (ROOT / "grade.sh").read_text(encoding="utf-8")
-    assert f"score {RANGE}, or only those named" in usage, f'grade.sh, usage: it must say "{RANGE}"'
+def difference(found, wanted):
+    """In words, the first line that a list of (number, points) lacks or has too much."""
+    for line in wanted:
+        if line not in found:
+            return f"a line for {line[0]} with {line[1]} is missing; found {found}"
+    return f"expected {wanted}, found {found}"
+
+
+@pytest.mark.parametrize("file, words", [
+    ("README.md", f"grades {RANGE}: {FULL_SCORE}/{FULL_SCORE} when all is done"),
+    ("hw1/README.md", f"grades {RANGE}, for {FULL_SCORE} points"),
+    ("grade.sh", f"score {RANGE}, or only those named"),
+])
+def test_the_range_of_problems_and_the_full_score_are_told(file, words):
+    text = " ".join((ROOT / file).read_text(encoding="utf-8").split())
+    assert words in text, f'{file}: it must say "{words}"'
 
 
 @pytest.mark.parametrize("number", TO_WRITE)

@@ -1,5 +1,5 @@
-"""The two READMEs hold what they say: every command and every Python block is run and compared,
-and numbers and points are those of the table of problems."""
+"""The two READMEs hold what they say: every command and every Python block is run and compared.
+That numbers and points are those of the table of problems is in test_problems.py."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ import handout
 import pytest
 import runner
 import sandbox
-from problems import FULL_SCORE, GRADED, PROBLEMS
+from problems import PROBLEMS
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "hw1/README.md")}
@@ -155,22 +155,7 @@ def test_a_file_that_is_named_is_in_the_handout(path):
     assert any((ROOT / place).exists() for place in places) or path == "hw1/validation_accuracy.png"
 
 
-# Numbers and points.
-
-
-def test_the_text_has_every_problem_in_order_with_its_points():
-    headings = re.findall(r"^### ([\d.]+) .*\((\d+) points", FOR_STUDENTS["hw1/README.md"], re.MULTILINE)
-    assert headings == [(number, str(points)) for number, points in POINTS.items()]
-
-
-def test_the_readme_has_every_problem_in_order_with_its_points():
-    rows = re.findall(r"^\| ([\d.]+) [^|]*\| (\d+)", FOR_STUDENTS["README.md"], re.MULTILINE)
-    assert rows == [(number, str(points)) for number, points in POINTS.items() if number != "1.1"]
-
-
-def test_the_full_score_is_told():
-    assert FULL_SCORE == 100 == sum(problem.points for problem in GRADED)
-    assert "for 100 points" in TEXTS["hw1/README.md"] and "100/100" in TEXTS["README.md"]
+# Its parts
 
 
 def test_each_problem_of_the_text_says_what_to_write_the_usual_mistake_and_how_to_check():
