@@ -191,11 +191,14 @@ def show_progress(done, total, started):
 
 
 def read(path):
-    """Files (name → bytes) of a handin that count, as the grader takes them, and remarks."""
+    """Files (name → bytes) of a handin that count, as the grader takes them, and what is odd about
+    the tarball (list of str)."""
     try:
-        return handin.read(path)
+        files, remarks = handin.read(path)
     except handin.HandinError as error:
         return {}, [f"no tarball to grade: {error}"]
+    # That a README was passed over is not odd.
+    return files, [remark for remark in remarks if not remark.startswith("passed over: ")]
 
 
 def plot_of(files):

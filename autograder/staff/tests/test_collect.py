@@ -185,6 +185,15 @@ def test_what_is_no_tarball_is_named(folder, job):
     assert looks(folder)["a"].startswith("no tarball to grade: ")
 
 
+def test_a_file_in_the_place_of_another_is_named(folder, job):
+    (folder / "a_1_handin.tar").write_bytes(solution(
+        **{"mytorch/tensor/__init__.py": b"pass\n", "README.md": b"read me\n"}))
+    assert collect.main([str(folder)]) == 0
+    assert looks(folder) == {
+        "a": "look at mytorch/tensor/__init__.py: Python imports it in the place of "
+             "mytorch/tensor.py"}
+
+
 def of_the_reference(change, student=""):
     """A tarball of the reference solution with its sources changed (text → text)."""
     sources = {name: change((ROOT / name).read_text(encoding="utf-8")).encode()
