@@ -6,8 +6,10 @@ import io
 import numpy as np
 
 from mytorch.show import graph, layout
+from mytorch.show.words import name_of, name_of_tensor, norm, values
+from mytorch.tensor import Tensor
 
-MAX_NODES = 60
+MAX_NODES, LONGEST_NAME = 60, 30
 KINDS = {  # kind of box: (colour, what the legend says)
     "leaf": ("#b5dfae", "leaf, collects .grad"),
     "operation": ("#ffd699", "operation"),
@@ -46,97 +48,109 @@ def draw(tensor, /, filename=None, **names):
     >>> d = a + a * b
     >>> draw(d, "graph.png", a=a, b=b, d=d)
     """
+    names = graph.all_names(names)
     return paint([("", nodes_of(tensor, names))], filename)
 
 
 def draw_before_and_after(tensor, /, filename=None, **names):
     """Draw the graph, call ``tensor.backward()``, and draw it again beside; else as ``draw``."""
+    names = graph.all_names(names)
     before = nodes_of(tensor, names)
     tensor.backward()
-    call = f"{graph.name_of_tensor(tensor, names) or 'tensor'}.backward()"
+    call = f"{shortened(name_of_tensor(tensor, names)) or 'tensor'}.backward()"
     return paint([(f"before {call}", before), (f"after {call}", nodes_of(tensor, names))], filename)
 
 
 def nodes_of(tensor, names):
     """The graph as layout.Nodes, inputs before users; the parts of each are (kind, text)."""
-    graph.check_names(names)
     root = graph.start_node(tensor)
-    size = len(graph.count_uses(root))
-    if size > MAX_NODES:
+    nodes = graph.nodes_below(root)
+    if len(nodes) > MAX_NODES:
         raise ValueError(
-            f"draw: the graph has {size} leaves and operations, more than the {MAX_NODES} that "
+            f"draw: the graph has {len(nodes)} leaves and operations, more than the {MAX_NODES} that "
             "make a readable picture; draw a part, such as one layer or one round of a loop"
         )
-    known, shapes = known_tensors(tensor, names, root), result_shapes(tensor)
-    drawn = {}  # by whatever has a box of its own
+    known, shapes = known_results(tensor, names, nodes), result_shapes(tensor, nodes)
+    drawn = {}  # by the id of what has a box of its own
 
     def add(node):
         """The box of a node, made at its first use together with those of its inputs."""
         if graph.is_leaf_node(node):
-            # By the leaf: an engine may make an AccumulateGrad for each of its uses.
-            key = node if node.variable is None else node.variable
-            return drawn.setdefault(key, layout.Node([("leaf", leaf_text(node, names))]))
-        if node not in drawn:
-            constants = iter(graph.constants_of(node))
-            inputs = [add_constant(node, next(constants)) if parent is None else add(parent)
-                      for parent in node.next_functions]
-            text = describe(graph.name_of(node, names), known.get(node), shapes.get(node))
-            drawn[node] = layout.Node([("operation", node.function_name), ("result", text)], inputs)
-        return drawn[node]
+            return box(graph.key_of(node), "leaf", leaf_text(node, names))
+        if id(node) not in drawn:
+            inputs = [add_constant(node, argument) if argument.node is None else add(argument.node)
+                      for argument in graph.arguments(node) if argument.is_tensor]
+            text = describe(name_of(node, names), known.get(id(node)), shapes.get(id(node)))
+            drawn[id(node)] = layout.Node(
+                [("operation", graph.function_name(node)), ("result", text or "result")], inputs)
+        return drawn[id(node)]
 
-    def add_constant(node, constant):
+    def add_constant(node, argument):
         """The box of a constant among a node's inputs, known or not."""
-        if constant is not None:
-            text = describe(graph.name_of_tensor(constant, names), constant)
-            return drawn.setdefault(constant, layout.Node([("constant", text)]))
-        count = len(graph.constants_of(node))
+        if argument.tensor is not None:
+            name = name_of_tensor(argument.tensor, names)
+            text = describe(name, argument.tensor)
+            return box(id(argument.tensor.data), "constant", text if name else f"constant {text}")
+        count = sum(other.node is other.tensor is None and other.is_tensor
+                    for other in graph.arguments(node))
         text = "constant" if count == 1 else f"{count} constants"
-        return drawn.setdefault(("constants of", node), layout.Node([("constant", text)]))
+        return box(("unknown constants of", id(node)), "constant", text)
+
+    def box(key, kind, text):
+        """The box of that key, made where there is none yet."""
+        return drawn.setdefault(key, layout.Node([(kind, text)]))
 
     add(root)
     return list(drawn.values())
 
 
-def known_tensors(tensor, names, root):
-    """Dict from node to result, of those results whose Tensor can be found."""
-    saved = [saved for node in graph.count_uses(root) if not graph.is_leaf_node(node)
-             for saved in node.ctx.saved_tensors]
-    return {found.grad_fn: found for found in [tensor, *names.values(), *saved]
-            if found.grad_fn is not None}
+def known_results(tensor, names, nodes):
+    """Dict from the id of a node to its result, of those results whose Tensor can be found."""
+    found = {id(named.grad_fn): named for named in [*names.values(), tensor]}
+    for node in nodes:
+        for argument in graph.arguments(node):
+            if argument.tensor is not None:
+                found.setdefault(id(argument.node), argument.tensor)
+    return found
 
 
-def result_shapes(tensor):
-    """Dict from node to the shape of its result, by its gradient's.
-
-    Empty where an operation's ``backward`` fails: a student may draw before having written it.
-    """
-    try:
-        return {event.node: event.grad.shape for event in graph.backward_events(tensor)
-                if isinstance(event, graph.Visit) and event.grad is not None}
-    except Exception:
-        return {}
+def result_shapes(tensor, nodes):
+    """Dict from the id of a node to the shape of its result, where an engine has noted it."""
+    found = {id(tensor.grad_fn): tensor.shape}
+    for node in nodes:
+        noted = getattr(node, "input_shapes", None) or ()
+        for argument, shape in zip(graph.arguments(node), noted):
+            if shape is not None:
+                found[id(argument.node)] = shape
+    return found
 
 
 def describe(name, tensor, shape=None):
     """``d = 3``, or ``d (20, 784)`` for what is large or has unknown values."""
-    value = None if tensor is None else graph.values(tensor.data, 24)
+    value = None if tensor is None else values(tensor.data, 24)
     if value:
-        return f"{name} = {value}" if name else value
+        return f"{shortened(name)} = {value}" if name else value
     shape = shape if tensor is None else tensor.shape
-    words = [name, {None: None, (): "one number"}.get(shape, str(shape))]
-    return " ".join(word for word in words if word) or "result"
+    words = [shortened(name), {None: None, (): "one number"}.get(shape, str(shape))]
+    return " ".join(word for word in words if word)
+
+
+def shortened(name):
+    """A name, or None, with what is too long for a box left out of its middle."""
+    return name if not name or len(name) <= LONGEST_NAME else f"{name[:17]}\N{HORIZONTAL ELLIPSIS}{name[-12:]}"
 
 
 def leaf_text(node, names):
     """What stands in the box of a leaf: name, shape, and gradient if it has one."""
-    leaf, name = node.variable, graph.name_of(node, names)
+    leaf, name = graph.leaf_of(node), name_of(node, names)
     if leaf is None:
         return "leaf"
     if leaf.grad is None:
         return f"{describe(name, leaf)}\ngrad = None"
-    value = graph.values(leaf.grad.data, 24)
+    grad = leaf.grad.data if isinstance(leaf.grad, Tensor) else np.asarray(leaf.grad)
+    value = values(grad, 24)
     return f"{describe(name, leaf)}\n" + (
-        f"grad = {value}" if value else f"grad of norm {np.linalg.norm(leaf.grad.data):.3g}")
+        f"grad = {value}" if value else f"grad of norm {norm(grad, 3)}")
 
 
 def paint(panels, filename):

@@ -1,18 +1,14 @@
-"""Walking a graph from outside, to show it to people: what trace.py and draw.py share.
+"""A recorded graph from outside, for trace.py and draw.py: its nodes, their inputs, their names.
 Uses only names that every engine of this homework has, so a student's own will do."""
 
 from collections import namedtuple
 
-import numpy as np
-
 from mytorch.autograd_engine import AccumulateGrad
 from mytorch.tensor import Tensor
 
-# The gradients that `node` was waiting for are there (a list of (sender, Tensor or None),
-# empty for the first node); `grad` is their sum, None if they were all None.
-Visit = namedtuple("Visit", "node arrivals grad")
-# `node` hands `grad` (None for nothing) to `parent`: number `count` of `expected` gradients.
-Handover = namedtuple("Handover", "node parent grad count expected")
+# An argument of an operation: `node` receives its gradient (None: it gets none), `tensor` is the
+# Tensor itself where known; `is_tensor` is False for an axis or a shape.
+Argument = namedtuple("Argument", "node tensor is_tensor")
 
 
 def start_node(tensor):
@@ -28,135 +24,149 @@ def start_node(tensor):
         return tensor.grad_fn
     if tensor.requires_grad and tensor.is_leaf:
         return AccumulateGrad(tensor)
-    raise RuntimeError(
-        "the tensor is outside any graph (grad_fn is None); "
-        "none of the tensors it was computed from has requires_grad=True, "
-        "or Function.apply (problem 1.2) is not finished"
-    )
+    raise RuntimeError("the tensor is outside any graph (grad_fn is None); "
+                       "none of the tensors it was computed from has requires_grad=True")
 
 
-def count_uses(root):
-    """Dict of the nodes reachable from ``root``: how often the graph leads to each."""
-    uses = {root: 1}
+def nodes_below(root):
+    """``root`` and all nodes that it leads to, each once, as a list."""
+    found = {id(root): root}
     unexplored = [root]
     while unexplored:
-        for parent in inputs_of(unexplored.pop()):
-            if parent not in uses:
-                unexplored.append(parent)
-            uses[parent] = uses.get(parent, 0) + 1
-    return uses
+        for node in inputs_of(unexplored.pop()):
+            if id(node) not in found:
+                found[id(node)] = node
+                unexplored.append(node)
+    return list(found.values())
 
 
 def inputs_of(node):
-    """The nodes that ``node`` hands gradients to, one for each use: no constants."""
-    return [parent for parent in node.next_functions if parent is not None]
+    """The nodes among a node's ``next_functions``: no constants."""
+    return [parent for parent in getattr(node, "next_functions", None) or () if parent is not None]
 
 
 def is_leaf_node(node):
     """Whether ``node`` is a leaf's AccumulateGrad, where a gradient is stored."""
-    return node.function_name == "AccumulateGrad"
+    return hasattr(node, "variable")
 
 
-def backward_events(tensor):
-    """What ``tensor.backward()`` does, in its order, without storing any gradient.
+def leaf_of(node):
+    """The leaf that an AccumulateGrad belongs to; None for any other node."""
+    return getattr(node, "variable", None)
 
-    Depth-first, and into a node when its last gradient has arrived, as autograd_engine. No
-    AccumulateGrad is applied, as that would change ``.grad``.
 
-    Returns:
-        list: a Visit for each node, in between a Handover for each gradient passed on.
+def key_of(node):
+    """What tells nodes apart; equal for the AccumulateGrads that an engine makes for one leaf."""
+    leaf = leaf_of(node)
+    return id(node) if leaf is None else id(leaf)
 
-    Raises:
-        TypeError: if an operation's ``backward`` returns anything but Tensors and None.
+
+def function_name(node):
+    """The name of a node's operation."""
+    return getattr(node, "function_name", type(node).__name__)
+
+
+def arguments(node):
+    """What an operation was applied to, one Argument for each argument of its ``forward``.
+
+    The engine's note of the inputs tells, and which entry of ``next_functions`` belongs to which;
+    an engine that keeps no note is believed to have one entry for each argument.
     """
-    root = start_node(tensor)
-    expected = count_uses(root)
-    arrivals = {node: [] for node in expected}
-    events = []
-
-    def visit(node, grad):
-        """Note the visit, then each handover, and go on where the last gradient came."""
-        events.append(Visit(node, arrivals[node], grad))
-        for parent, share in zip(node.next_functions, gradients(node, grad)):
-            if parent is None:
-                continue
-            arrivals[parent].append((node, share))
-            count = len(arrivals[parent])
-            events.append(Handover(node, parent, share, count, expected[parent]))
-            if count == expected[parent]:
-                visit(parent, total([grad for _, grad in arrivals[parent]]))
-
-    is_float = tensor.data.dtype.kind == "f"
-    visit(root, Tensor(np.ones(tensor.shape, tensor.data.dtype if is_float else float)))
-    return events
+    parents = list(getattr(node, "next_functions", None) or ())
+    saved = saved_tensors(node)
+    notes = getattr(node, "inputs", None)
+    if isinstance(notes, list):
+        inputs = [note if note is None or isinstance(note, Tensor) else note() for note in notes]
+        needed = node.ctx.needs_input_grad
+        nodes = [parent for parent in inputs_of(node) if not is_of_constant(parent)]
+        if sum(map(bool, needed)) == len(nodes):
+            following = iter(nodes)
+            found = [Argument(next(following) if needs else None, tensor, note is not None)
+                     for tensor, note, needs in zip(inputs, notes, needed)]
+            if all(fits(argument) for argument in found):
+                return complete(found, saved)
+    found = [Argument(parent, leaf_of(parent), True) for parent in parents]
+    is_all = len(saved) == len(found) and all(
+        fits(Argument(argument.node, tensor, True)) for argument, tensor in zip(found, saved))
+    return [argument if argument.tensor is not None or not is_all else argument._replace(tensor=tensor)
+            for argument, tensor in zip(found, saved if is_all else found)]
 
 
-def gradients(node, grad):
-    """What ``node`` makes of the gradient of its output: a Tensor or None for each input."""
-    nothing = [None] * len(node.next_functions)
-    if grad is None or is_leaf_node(node):
-        return nothing
-    # A copy, as a student's backward might write into what it is given.
-    shares = node.apply(Tensor(grad.data.copy()))
-    shares = list(shares) if isinstance(shares, (tuple, list)) else [shares]
-    for share in shares:
-        if share is not None and not isinstance(share, Tensor):
-            raise TypeError(f"{node.function_name}.backward: expected Tensors and None, "
-                            f"got {type(share).__name__}")
-    return shares + nothing[len(shares):]
-
-
-def total(grads):
-    """Sum of a list of gradients (Tensor or None), first to last; None if all are None."""
-    grads = [grad.data for grad in grads if grad is not None]
-    return Tensor(sum(grads[1:], grads[0])) if grads else None
-
-
-def constants_of(node):
-    """The constants among a node's inputs, in order: the Tensor if the node kept it, else None.
-
-    An operation that saved exactly its arguments, as Mul does, thereby tells its constants.
-    """
-    parents, saved = list(node.next_functions), []
-    if parents and len(node.ctx.saved_tensors) == len(parents) and all(
-            belongs(tensor, parent) for tensor, parent in zip(node.ctx.saved_tensors, parents)):
-        saved = list(node.ctx.saved_tensors)
-    return [saved[i] if saved else None for i, parent in enumerate(parents) if parent is None]
-
-
-def belongs(tensor, node):
-    """Whether ``node`` is the one of ``tensor``; that of a constant is None."""
+def fits(argument):
+    """Whether node and Tensor of an Argument can belong together."""
+    node, tensor = argument.node, argument.tensor
+    if tensor is None:
+        return True
     if node is None:
         return not tensor.requires_grad
-    return tensor.grad_fn is node or getattr(node, "variable", None) is tensor
+    return same(leaf_of(node), tensor) or tensor.grad_fn is node or (
+        tensor.grad_fn is None and not is_leaf_node(node))  # saved without its node
 
 
-def name_of(node, names):
-    """The name of the Tensor that ``node`` belongs to in ``names``, a dict; None if not there."""
-    return next((name for name, tensor in names.items() if belongs(tensor, node)), None)
+def is_of_constant(node):
+    """Whether an engine made this AccumulateGrad for a Tensor that gets no gradient."""
+    leaf = leaf_of(node)
+    return leaf is not None and not leaf.requires_grad
 
 
-def name_of_tensor(tensor, names):
-    """The name of ``tensor`` in ``names``, a dict; None if it is not there."""
-    return next((name for name, named in names.items() if named is tensor), None)
+def complete(found, saved):
+    """Arguments, with the one whose Tensor is gone found among ``saved`` where that is certain."""
+    gone = [i for i, argument in enumerate(found) if argument.tensor is None and argument.is_tensor]
+    left = [tensor for tensor in saved
+            if not any(same(tensor, argument.tensor) for argument in found)]
+    if len(gone) == len(left) == 1:
+        found[gone[0]] = found[gone[0]]._replace(tensor=left[0])
+    return found
 
 
-def check_names(names):
-    """Raise TypeError unless all values of the dict ``names`` are Tensors."""
-    for name, tensor in names.items():
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}=...: expected a Tensor, got {type(tensor).__name__}")
+def saved_tensors(node):
+    """The Tensors that a node's operation saved for backward, as a list."""
+    saved = getattr(getattr(node, "ctx", None), "saved_tensors", None) or ()
+    return [tensor for tensor in saved if isinstance(tensor, Tensor)]
 
 
-def values(data, longest=36):
-    """The numbers of a small ndarray as text of one line; None for a larger one."""
-    if data.size > 6:
-        return None
-    text = np.array2string(data, separator=", ", formatter={"float_kind": digits})
-    text = " ".join(text.split())
-    return text if len(text) <= longest else None
+def same(one, other):
+    """Whether these are one Tensor, or two around the same array: what is saved may be a twin."""
+    return one is not None and other is not None and (one is other or one.data is other.data)
 
 
-def digits(number):
-    """A number in few characters: whole ones as such, others in four digits."""
-    return f"{number:.0f}" if number % 1 == 0 and abs(number) < 1e6 else f"{number:.4g}"
+def tensors_at(node):
+    """All Tensors that a node knows: its leaf, its inputs, what it or its context holds."""
+    holders = [node, getattr(node, "ctx", None)]
+    held = [value for holder in holders for value in getattr(holder, "__dict__", {}).values()]
+    found = [leaf_of(node), *saved_tensors(node), *held,
+             *(argument.tensor for argument in arguments(node))]
+    return [tensor for tensor in found if isinstance(tensor, Tensor)]
+
+
+def all_names(names):
+    """``names``, a dict of Tensors and Modules, as one of Tensors: ``model.0.weight`` and so on.
+
+    Raises:
+        TypeError: if a value is neither Tensor nor Module.
+    """
+    found = {}
+    for name, value in names.items():
+        if isinstance(value, Tensor):
+            found[name] = value
+        elif callable(value) and hasattr(value, "forward"):
+            add_module(found, name, value, set())
+        else:
+            raise TypeError(f"{name}=...: expected a Tensor or a Module, got {type(value).__name__}")
+    return found
+
+
+def add_module(found, prefix, value, visited):
+    """Add the Tensors of a Module, and of those in it, to ``found``, by where they are."""
+    if id(value) in visited:
+        return
+    visited.add(id(value))
+    if isinstance(value, Tensor):
+        found[prefix] = value
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):  # the layers of a Sequential
+            add_module(found, f"{prefix}.{index}", inner, visited)
+    elif hasattr(value, "forward"):
+        for name, inner in vars(value).items():
+            is_list = isinstance(inner, (list, tuple))
+            add_module(found, prefix if is_list else f"{prefix}.{name}", inner, visited)

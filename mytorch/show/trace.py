@@ -1,189 +1,249 @@
-"""The backward pass told step by step, for one's own expression: trace and trace_naive.
-Only the telling lives here: the walk is in graph.py, and no gradient is ever stored."""
+"""The backward pass told step by step: trace runs the backward() that is there and says what it did.
+It is watched by watch.py and judged by faults.py; here it is told."""
 
+import contextlib
+import io
 import textwrap
 
-import numpy as np
+from mytorch.show import faults, graph, probe
+from mytorch.show.sources import fits
+from mytorch.show.watch import MAX_VISITS, Watch, grads_put_back, watched_tensors
+from mytorch.show.words import Words, show
 
-from mytorch.show import graph
-from mytorch.tensor import Tensor
-
-MAX_STEPS, WIDTH = 200, 100
+MAX_NODES, MAX_TOLD, MAX_TOLD_OF_STOPPED, WIDTH = 200, 200, 20, 100
 
 
 def trace(tensor, /, **names):
-    """Print what ``tensor.backward()`` should do, step by step, without changing any ``.grad``.
+    """Run ``tensor.backward()`` and print what it does, step by step; every ``.grad`` is put back.
 
-    It walks the graph that ``Function.apply`` recorded by itself; ``backward`` is not run.
-
-    Each step visits one node. ``arrives`` is the gradient of its output, and from which step;
-    ``passes`` what it hands to each of its inputs, and whether that one must wait for more;
-    ``stores`` what happens to a leaf's ``.grad``. Up to six numbers are shown as they are,
-    of more the shape and the norm.
+    Each step is one call of a node's ``apply``. ``arrives`` is the gradient of its output, and
+    from which step; ``passes`` what it computed for each of its inputs, and where that arrives;
+    ``stores`` what happens to a leaf's ``.grad``. Up to six numbers are shown as they are, of
+    more the shape and the norm. What went wrong stands at the end; to see what is left behind
+    from one backward pass to the next, a second one runs unseen.
 
     Args:
         tensor (Tensor): where the backward pass starts, of any shape.
-        **names (Tensor): what to call leaves, results and (where known) constants.
+        **names (Tensor or Module): what to call Tensors; those of ``model=`` become
+            ``model.0.weight`` and so on.
 
     Raises:
         RuntimeError: if ``tensor`` is outside any graph.
-        TypeError: if ``tensor`` or a named value is no Tensor.
-        ValueError: if there are more than 200 steps.
+        TypeError: if ``tensor`` is no Tensor, or a named value neither Tensor nor Module.
+        ValueError: if the graph has more than 200 nodes.
 
     >>> a, b = Tensor(1., requires_grad=True), Tensor(2.)
     >>> d = a + a * b
     >>> trace(d, a=a, b=b, d=d)
     """
-    graph.check_names(names)
-    steps = len(graph.count_uses(graph.start_node(tensor)))
-    if steps > MAX_STEPS:
-        raise ValueError(f"trace: the backward pass has {steps} steps, more than the {MAX_STEPS} "
-                         "a person reads; trace a part, such as one layer or one round of a loop")
-    print("\n".join(Story(names, graph.backward_events(tensor)).lines[1:]))
+    names = graph.all_names(names)
+    try:
+        root = graph.start_node(tensor)
+    except RuntimeError:
+        recording = probe.find_faults()
+        if not recording:
+            raise
+        print("The tensor is outside any graph (its grad_fn is None).")
+        return print("\n".join(wrapped("  * ", recording)))
+    count = len(graph.nodes_below(root))
+    if count > MAX_NODES:
+        raise ValueError(f"trace: the graph has {count} nodes, more than the {MAX_NODES} that a "
+                         "person reads; trace a part, such as one layer or one round of a loop")
+    tensors = watched_tensors(tensor, names)
+    second = None
+    with grads_put_back(tensors):
+        first = Watch(tensor, tensors).run()
+        if first.calls and not first.error and not first.stopped:
+            with contextlib.redirect_stdout(io.StringIO()):
+                second = Watch(tensor, tensors).run()
+    print("\n".join(Story(first, second, names).lines).strip("\n"))
 
 
 class Story:
-    """A backward pass in words, as ``lines``, of which the first is empty.
+    """A watched backward pass in words, as ``lines``."""
 
-    Args:
-        names (dict): Tensors by name.
-        events (list): see graph.backward_events.
-    """
-
-    def __init__(self, names, events):
-        self.names = names
-        self.lines = []
-        visits = [event for event in events if isinstance(event, graph.Visit)]
-        self.step_of = {visit.node: step for step, visit in enumerate(visits, 1)}
-        self.arrivals_at = {visit.node: visit.arrivals for visit in visits}
-        self.stored = {}  # by leaf (its id): what .grad would hold by now
-        before = None
-        for event in events:
-            if isinstance(event, graph.Handover) and event.node is not before:
-                self.tell("back in", self.label(event.node))
-            tell = self.tell_visit if isinstance(event, graph.Visit) else self.tell_handover
-            tell(event)
-            before = event.node
-        self.lines += ["", "That is what backward() does. This was a rehearsal: no .grad has changed."]
+    def __init__(self, first, second, names):
+        self.watch, self.words, self.lines = first, Words(names), []
+        judge = faults.Judge(first, self.words)
+        self.faults = faults.find_faults(judge, second) + probe.find_faults()
+        self.unsettled = {key for key, shares in judge.shares.items()
+                          if not judge.has_arrived(key, shares)}
+        self.uses = {}  # by graph.key_of a node: how many gradients were passed to it
+        for call in first.calls:
+            for share in call.shares or ():
+                if share.parent is not None and share.array is not None:
+                    key = graph.key_of(share.parent)
+                    self.uses[key] = self.uses.get(key, 0) + 1
+        if not first.calls:
+            self.tell_nothing_done()
+        told = first.calls[:MAX_TOLD_OF_STOPPED if first.stopped else MAX_TOLD]
+        for call in told:
+            self.tell_call(call)
+        if len(told) < len(first.calls):
+            self.lines += ["", f"(and {len(first.calls) - len(told)} more visits)"]
+        self.tell_end()
 
     def tell(self, verb, text):
         """Add a line of a step, wrapped below its verb."""
-        self.lines += textwrap.wrap(f"     {verb:9}{text}", WIDTH, subsequent_indent=14 * " ",
-                                    break_on_hyphens=False)
+        self.lines += wrapped(f"     {verb:9}", [text])
 
-    def what(self, node):
-        """A node in words: ``Mul``, ``Add -> d`` for a named result, ``a`` for a leaf."""
-        name = graph.name_of(node, self.names)
-        if graph.is_leaf_node(node):
-            return name or "leaf"
-        return f"{node.function_name} -> {name}" if name else node.function_name
+    def tell_call(self, call):
+        """Add a step: the node, what arrives, what is passed on or stored."""
+        title = "AccumulateGrad of " * graph.is_leaf_node(call.node) + self.words.node(call.node)
+        before = [other.step for other in self.watch.calls[:call.step - 1] if other.node is call.node]
+        again = f", visited again (before in step {before[-1]})" if before else ""
+        self.lines += ["", f"{call.step:3}. {title}{again}"]
+        self.tell("arrives", self.arrival(call))
+        for share in call.shares or ():
+            self.tell_share(share)
+        self.tell_changes(call)
+        if call.error is not None:
+            self.tell("fails", faults.describe(call.error))
 
-    def label(self, node):
-        """A node by the number of its step and what it is."""
-        return f"step {self.step_of[node]} ({self.what(node)})"
-
-    def tell_visit(self, visit):
-        """Add the head of a step: the node, what arrives, what is stored."""
-        node, is_leaf = visit.node, graph.is_leaf_node(visit.node)
-        title = "AccumulateGrad of " * is_leaf + self.what(node)
-        self.lines += ["", f"{self.step_of[node]:3}. {title}"]
-        self.tell("arrives", self.arrival(visit))
-        if is_leaf:
-            self.tell("stores", self.storage(node, visit.grad))
-        for constant in graph.constants_of(node):
-            name = graph.name_of_tensor(constant, self.names)
-            value = f" {show(constant)}" if constant is not None and not name else ""
-            self.tell("passes", f"nothing to {f'{name}, a' if name else 'a'} constant{value}")
-
-    def arrival(self, visit):
+    def arrival(self, call):
         """What arrives at a node, and from which steps."""
-        if visit.grad is None:
-            return "nothing, so there is nothing to do"
-        if not visit.arrivals:
-            return f"{show(visit.grad)}, the ones that backward() starts from"
-        senders = [sender for sender, grad in visit.arrivals if grad is not None]
-        if len(senders) == 1:
-            return f"{show(visit.grad)} from {self.label(senders[0])}"
-        steps = ", ".join(str(self.step_of[sender]) for sender in senders)
-        return f"{show(visit.grad)}, the sum of what came from steps {steps}"
+        text = show(call.copy)
+        if call.step == 1:
+            return f"{text}, which backward() starts from"
+        if not call.sources:
+            return text
+        steps = [str(share.call.step) for share in call.sources]
+        if len(steps) == 1:
+            changed = not fits(call.copy, [call.sources[0].copy])
+            return (f"{text} from {self.words.call(call.sources[0].call)}"
+                    + f", which had passed {show(call.sources[0].copy)}" * changed)
+        return f"{text}, the sum of what came from steps {', '.join(steps)}"
 
-    def storage(self, node, grad):
-        """What a leaf stores, as backward() would."""
-        if grad is None or node.variable is None:
-            return "nothing"
-        leaf, name = node.variable, self.what(node)
-        held = self.stored.get(id(leaf), leaf.grad)
-        self.stored[id(leaf)] = graph.total([held, grad])
-        if held is None:
-            return f"{name}.grad = {show(grad)} (it was None)"
-        return f"{name}.grad += {show(grad)}: {addition([held, grad])}"
+    def tell_share(self, share):
+        """Add what a node passes to one of its inputs, and where that arrives."""
+        argument = share.argument
+        if argument is None or not argument.is_tensor:
+            return None
+        who = self.words.receiver(share)
+        if share.array is None or argument.node is None:
+            return self.tell("passes", f"nothing to {who}")
+        if not share.arrived_in:
+            is_lost = graph.key_of(argument.node) in self.unsettled and not (
+                self.watch.error or self.watch.stopped)
+            return self.tell("passes", f"{show(share.copy)} to {who}"
+                             + ", where it never arrives" * is_lost)
+        there = share.arrived_in[0]
+        parts, uses = there.sources, self.uses[graph.key_of(share.parent)]
+        turn = ", so on to it" if there.step == share.call.step + 1 else (
+            f"; its turn comes after step {there.step - 1}")
+        if len(parts) > 1 and parts[-1] is not share:
+            number = next(i for i, part in enumerate(parts, 1) if part is share)
+            text = f"gradient {number} of {len(parts)}, so it waits (it was used {uses} times)"
+        elif len(parts) > 1:
+            text = f"gradient {len(parts)} of {len(parts)}, {addition(parts)}{turn}"
+        elif uses == 1:
+            text = f"its only gradient{turn}"
+        else:
+            text = f"one of its {uses} gradients, which goes on alone"
+        return self.tell("passes", f"{show(share.copy)} to {self.words.call(there)}: {text}")
 
-    def tell_handover(self, handover):
-        """Add what a node passes to one of its inputs, and whether that must wait."""
-        text = f"{show(handover.grad)} to {self.label(handover.parent)}"
-        count, expected = handover.count, handover.expected
-        if expected == 1:
-            return self.tell("passes", f"{text}: its only gradient, so on to it")
-        text += f": gradient {count} of {expected}, "
-        if count < expected:
-            return self.tell("passes", f"{text}so it waits (it was used {expected} times)")
-        arrived = addition([grad for _, grad in self.arrivals_at[handover.parent]])
-        self.tell("passes", f"{text}{arrived}, so on to it")
+    def tell_changes(self, call):
+        """Add what happened to the .grad of a leaf, or of any other Tensor."""
+        leaf = graph.leaf_of(call.node)
+        if leaf is not None and not any(change.tensor is leaf for change in call.changes):
+            self.tell("stores", f"nothing: {self.words.grad(leaf)} stays as it is")
+        for change in call.changes:
+            name = self.words.grad(change.tensor)
+            by = "" if change.tensor is leaf and change.inside else (
+                ", by backward()" if not change.inside else ", though this is another's node")
+            if change.before is None:
+                text = f"{name} = {show(change.after)} (it was None){by}"
+            elif change.after is not None and call.copy is not None and fits(
+                    change.after, [change.before, call.copy]):
+                text = (f"{name} += {show(call.copy)}: {show(change.before)} + "
+                        f"{show(call.copy)} = {show(change.after)}{by}")
+            else:
+                text = f"{name} = {show(change.after)} (it was {show(change.before)}){by}"
+            self.tell("stores", text)
+
+    def tell_nothing_done(self):
+        """Add that no node was visited, why, and the graph that apply recorded."""
+        error = self.watch.error
+        if isinstance(error, NotImplementedError):
+            self.lines.append(f"backward() is not written yet: {error}.")
+        elif error is None:
+            self.lines.append("backward() returned without visiting a node.")
+        self.lines += ["The graph that Function.apply recorded:", ""]
+        for node in self.watch.nodes:
+            if not graph.is_leaf_node(node):
+                inputs = [self.words.argument(argument) for argument in graph.arguments(node)
+                          if argument.is_tensor]
+                self.lines.append(f"    {self.words.node(node)}: from {', '.join(inputs) or 'nothing'}")
+        for change in self.watch.outside:
+            self.lines.append(f"    {self.words.grad(change.tensor)} = {show(change.after)}")
+
+    def tell_end(self):
+        """Add how it ended, and what was wrong."""
+        watch, ending = self.watch, []
+        if watch.stopped:
+            ending.append(f"Stopped after {MAX_VISITS} visits. {self.visits()}")
+        elif watch.error and (watch.calls or not isinstance(watch.error, NotImplementedError)):
+            ending.append(faults.explain_error(watch, self.words))
+        elif watch.calls and not self.faults:
+            ending.append("That is what backward() did: each gradient that was passed on has arrived.")
+            if len(watch.calls) > len({id(call.node) for call in watch.calls}):
+                ending.append(self.visits())
+        self.lines += ["", *wrapped("", ending)]
+        if self.faults:
+            self.lines += ["", "What is wrong:", *wrapped("  * ", self.faults)]
+        unreached = self.unreached()
+        if unreached:
+            self.lines += wrapped("", [
+                f"No way leads to {' and '.join(unreached)}, though gradients are wanted there: what "
+                "was traced was computed without, or from .data, outside the graph."])
+        self.lines.append("Every .grad is as it was before the trace.")
+
+    def visits(self):
+        """How often nodes are visited, and how often they need be."""
+        visits = {}
+        for call in self.watch.calls:
+            visits.setdefault(id(call.node), []).append(call.node)
+        results = [nodes for nodes in visits.values() if not graph.is_leaf_node(nodes[0])]
+        most = max(results, key=len)
+        if len(most) == 1:
+            most = max(visits.values(), key=len)
+        who, times = self.words.node(most[0]), f"{len(most)} times"
+        paths = count_paths(self.watch.root, {})
+        if len(self.watch.calls) > paths:
+            return f"{who} was visited {times}, though there are only {paths} paths in all."
+        total = f"{paths if self.watch.stopped else len(self.watch.calls):,}"
+        return (f"{who} was visited {times}, each time with one path's share: one visit for each "
+                f"path makes {total} in all. Waiting until all gradients of a node are there, and "
+                f"visiting it once with their sum, would take "
+                f"{len(self.watch.nodes if self.watch.stopped else visits)}.")
+
+    def unreached(self):
+        """Names of leaves that want a gradient but are not in the graph."""
+        reached = [graph.leaf_of(node) for node in self.watch.nodes]
+        return [name for name, tensor in self.words.names.items()
+                if tensor.requires_grad and tensor.is_leaf and tensor.grad_fn is None
+                and not any(leaf is tensor for leaf in reached)]
 
 
-def show(tensor):
-    """A Tensor in few words: its values, or shape and norm where they are many."""
-    if tensor is None:
-        return "nothing"
-    norm = np.linalg.norm(tensor.data)
-    return graph.values(tensor.data) or f"array {tensor.shape} of norm {norm:.4g}"
+def count_paths(node, known):
+    """How many visits it takes to go along every path below a node, itself counted."""
+    if id(node) not in known:
+        known[id(node)] = 1 + sum(count_paths(parent, known) for parent in graph.inputs_of(node))
+    return known[id(node)]
 
 
-def addition(grads):
-    """``1 + 2 = 3`` for a few small gradients, else the sum alone; None counts as nothing."""
-    grads = [grad for grad in grads if grad is not None]
-    total = graph.total(grads)
-    if 1 < len(grads) < 5 and total.data.size <= 6:
-        return f"{' + '.join(show(grad) for grad in grads)} = {show(total)}"
-    return f"the sum is {show(total)}"
+def addition(parts):
+    """``1 + 2 = 3`` for a few small gradients, else the sum alone."""
+    copies = [part.copy for part in parts]
+    total = show(sum(copies[1:], copies[0]))
+    if len(copies) < 5 and copies[0].size <= 6:
+        return f"{' + '.join(map(show, copies))} = {total}"
+    return f"the sum is {total}"
 
 
-def trace_naive():
-    """Print what plain recursion does, which visits a node once for each path to it.
-
-    First every visit for ``b = a + a; c = b + b``, then how many visits longer chains of the
-    same kind take: each level doubles them. The gradients are right, the cost is not.
-    """
-    tensors = diamond(2)
-    print("Plain recursion on b = a + a; c = b + b, from c:")
-    recurse(graph.start_node(tensors[2]), Tensor(1.0), Story(dict(zip("abc", tensors)), []), "  ")
-    print("\n levels   nodes   visits, once per node   visits, once per path")
-    for levels in (1, 2, 3, 4, 5, 10, 20, 30, 40):
-        nodes, visits = count_visits(diamond(levels)[-1])
-        print(f"{levels:7}{nodes:8}{nodes:24}{visits:24,}")
-    print(f"At a million visits a second, {levels} levels take {visits / 1e6 / 86400:.0f} days.")
-
-
-def recurse(node, grad, story, indent):
-    """Visit ``node`` with ``grad``, tell it in a line, and go straight on into each input."""
-    stored = f": {story.storage(node, grad)}" if graph.is_leaf_node(node) else ""
-    print(f"{indent}{story.what(node)} gets {show(grad)}{stored}")
-    for parent, share in zip(node.next_functions, graph.gradients(node, grad)):
-        recurse(parent, share, story, indent + "    ")
-
-
-def diamond(levels):
-    """A leaf and ``levels`` results, each the sum of the one before with itself, as a list."""
-    tensors = [Tensor(1.0, requires_grad=True)]
-    for _ in range(levels):
-        tensors.append(tensors[-1] + tensors[-1])
-    return tensors
-
-
-def count_visits(tensor):
-    """Nodes of the graph of ``tensor``, and visits when each path to a node visits it again."""
-    paths = {}
-    for event in graph.backward_events(tensor):
-        if isinstance(event, graph.Visit):
-            paths[event.node] = sum(paths[sender] for sender, _ in event.arrivals) or 1
-    return len(paths), sum(paths.values())
+def wrapped(bullet, sentences):
+    """Lines of sentences, each behind a bullet; an arrow stays with what it points to."""
+    lines = [line for sentence in sentences for line in textwrap.wrap(
+        sentence.replace(" -> ", "\0->\0"), WIDTH, initial_indent=bullet,
+        subsequent_indent=" " * len(bullet), break_on_hyphens=False)]
+    return [line.replace("\0", " ") for line in lines]

@@ -1,6 +1,7 @@
 """An engine as students write it, to try what is said to work on theirs too.
 A node for each use of a leaf, gradients added in place, no entry for arguments that are no Tensors."""
 
+from mytorch import autograd_engine
 from mytorch.autograd_engine import ContextManager, Function
 from mytorch.tensor import Tensor
 
@@ -41,6 +42,16 @@ def apply(cls, *args):
     return output
 
 
+def backward(node, grad):
+    grads = node.apply(grad)
+    if not isinstance(grads, tuple):
+        grads = (grads,)
+    for i, parent in enumerate(node.next_functions):
+        if parent is not None:
+            backward(parent, grads[i])
+
+
 def install(monkeypatch):
     """Let every operation record its graph with this engine until the test ends."""
+    monkeypatch.setattr(autograd_engine, "backward", backward)
     monkeypatch.setattr(Function, "apply", classmethod(apply))

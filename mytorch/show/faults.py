@@ -1,0 +1,364 @@
+"""What a watched backward pass did wrong, one sentence each; see watch.py for what was seen.
+Only what no right engine does, of whatever style, is called wrong; where unsure, nothing is said."""
+
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+from mytorch.show import graph
+from mytorch.show.sources import content, find_sources, fits, was_changed
+from mytorch.show.words import show
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def find_faults(judge, second):
+    """Sentences about what the run before a Judge did wrong.
+
+    ``second`` watched the same once more, or is None: gradients of a second backward pass are
+    added to those of the first, so it must do just the same.
+    """
+    first, words = judge.watch, judge.words
+    found = judge.start() + judge.wrong_kinds()
+    if first.error or first.stopped:
+        return found + judge.shapes()
+    found += judge.handing_over() + judge.storing()
+    if second is not None:
+        again = Judge(second, words, "In a second backward() on the same graph, ")
+        changed = differences(first, second, words)
+        found = changed + found or again.handing_over() or again.storing()
+    return list(dict.fromkeys(found))
+
+
+class Judge:
+    """Looks for the faults of one Watch; ``prefix`` opens each sentence."""
+
+    def __init__(self, watch, words, prefix=""):
+        self.watch, self.words, self.prefix = watch, words, prefix
+        find_sources(watch)
+        self.leaves = {id(leaf): leaf for leaf in map(graph.leaf_of, watch.nodes) if leaf is not None}
+        self.said_to_share = set()
+        self.calls, self.shares = {}, {}  # by graph.key_of the node that they visit, or are for
+        for call in watch.calls:
+            self.calls.setdefault(call.key, []).append(call)
+            for share in call.shares or ():
+                if share.parent is not None and share.array is not None:
+                    self.shares.setdefault(graph.key_of(share.parent), []).append(share)
+
+    def say(self, sentence):
+        """A list with that sentence, whose first letter is large unless it is a name's."""
+        is_name = sentence.split()[0] not in ("the", "of", "step", "an")
+        return [self.prefix + sentence if self.prefix or is_name
+                else sentence[0].upper() + sentence[1:]]
+
+    def start(self):
+        """It must start from ones of the tensor's shape."""
+        calls, shape = self.watch.calls, self.watch.tensor.data.shape
+        if not calls or calls[0].key != graph.key_of(self.watch.root) or calls[0].copy is None:
+            return []
+        ones = calls[0].copy
+        if ones.size == self.watch.tensor.data.size and np.all(ones == 1):
+            return []
+        return self.say(f"backward() starts from {show(ones)} of shape {ones.shape}; it should "
+                        f"start from ones of the tensor's shape, {shape}.")
+
+    def wrong_kinds(self):
+        """Gradients on what is no leaf or of the wrong type, and results that say they are leaves."""
+        kinds = {}
+        made_nodes = [graph.leaf_of(node) for node in self.watch.nodes if graph.is_of_constant(node)]
+        for tensor in self.watch.tensors:
+            kind = self.wrong_kind(tensor, any(leaf is tensor for leaf in made_nodes))
+            if kind:
+                kinds.setdefault(kind, []).append(self.words.tensor(tensor))
+        return [sentence for kind, names in kinds.items()
+                for sentence in self.say(f"{in_a_row(list(dict.fromkeys(names)))} {kind}")]
+
+    def wrong_kind(self, tensor, has_node):
+        """What is wrong with a Tensor's flags or .grad, or None."""
+        node, stored = tensor.grad_fn, self.watch.stored[id(tensor)]
+        is_result = node is not None and not graph.is_leaf_node(node)
+        if is_result and tensor.requires_grad and tensor.is_leaf:
+            return ("came out of an operation, but is_leaf is True there: Function.apply must set it "
+                    "to False.")
+        if stored is None or not any(change.tensor is tensor for change in self.watch.changes()):
+            return None
+        if not tensor.requires_grad:
+            return "got a .grad: constants (requires_grad is False) get none" + (
+                ", but Function.apply made an AccumulateGrad where None belongs." if has_node else ".")
+        if is_result:
+            return "got a .grad: results of operations store none, leaves alone do."
+        if isinstance(stored, (np.ndarray, np.generic)):
+            return f"got a .grad of type {type(stored).__name__}; it should be a Tensor."
+        return None
+
+    def handing_over(self):
+        """What was passed to each node must arrive there, in one sum or in several parts."""
+        return [sentence for key, shares in self.shares.items()
+                if not self.has_arrived(key, shares) for sentence in self.explain(key, shares)]
+
+    def has_arrived(self, key, shares):
+        """Whether what came to a node is what was passed to it, in all; true where unknown."""
+        if any(call.shares is None for call in self.watch.calls):
+            return True  # the apply of this engine hands on by itself: nothing to compare
+        passed = [share.copy for share in shares]
+        calls = [call for call in self.calls.get(key, ()) if call.array is not None]
+        if key in self.leaves and not calls:  # an engine that sets .grad by itself
+            return self.has_stored(self.leaves[key], passed)
+        if len({array.shape for array in passed + [call.copy for call in calls]}) > 1:
+            return True  # see shapes
+        if not calls:
+            return fits(0 * passed[0], passed)
+        arrived = sum([call.copy for call in calls[1:]], calls[0].copy)
+        return fits(arrived, passed)
+
+    def has_stored(self, leaf, arrived):
+        """Whether the .grad of a leaf is what it was, and what arrived, together."""
+        before, after = self.watch.before[id(leaf)], self.watch.after[id(leaf)]
+        parts = [part for part in [before, *arrived] if part is not None]
+        if len({part.shape for part in parts}) > 1 or after is not None and parts and (
+                after.shape != parts[0].shape):
+            return True  # see shapes
+        return fits(after, parts) if after is not None else all(not part.any() for part in parts)
+
+    def explain(self, key, shares):
+        """Why the gradients of one node did not arrive as they should, as a list of sentences."""
+        calls = [call for call in self.calls.get(key, ()) if call.array is not None]
+        who = self.words.receiver(shares[0])
+        for call in calls:
+            for share in call.sources or ():
+                if share.parent is None or graph.key_of(share.parent) != key:
+                    return self.mispaired(share.call, share, call)
+                if was_changed(share, call, self.watch.writes):
+                    return self.changed(share, call)
+        total = sum([share.copy for share in shares[1:]], shares[0].copy)
+        got = ", ".join(show(call.copy) for call in calls) or "something else"
+        in_all = self.say(f"{show(total)} was passed to {who} in all, but {got} arrived.")
+        if any(call.sources is None for call in calls):
+            return in_all
+        lost = [share for share in shares if not share.arrived_in]
+        for share in lost:
+            entry = share.call.node.next_functions[share.index:share.index + 1]
+            if not entry or entry[0] is not share.parent:
+                return self.mispaired(share.call)
+        if lost:
+            return self.lost(lost, calls, who)
+        for share in shares:
+            if len(share.arrived_in) > 1:
+                return self.say(
+                    f"the {show(share.copy)} that {self.words.call(share.call)} passed to {who} "
+                    f"was counted again: it arrived in {self.steps(share.arrived_in)}.")
+        return in_all
+
+    def steps(self, calls):
+        """Their numbers: ``step 4``, ``step 4 and again in step 6``."""
+        return " and again in ".join(f"step {call.step}" for call in calls)
+
+    def lost(self, lost, calls, who):
+        """Shares of one node that never arrived."""
+        senders = [f"the {show(share.copy)} from {self.words.call(share.call)}" for share in lost]
+        visited = (f"was visited in {self.steps(calls)} without {'them' if len(lost) > 1 else 'it'}"
+                   if calls else "was never visited")
+        sentence = (f"of the gradients passed to {who}, {in_a_row(senders)} never arrived: "
+                    f"{who} {visited}.")
+        sender = lost[0].call
+        same = [share for share in sender.shares if share.parent is lost[0].parent]
+        if len(same) > 1 and len(lost) < len(same):
+            sentence += f" {self.words.node(sender.node)} uses it {len(same)} times: each use counts."
+        if self.only_first_followed():
+            sentence += " Nowhere was more than the first entry of next_functions followed."
+        return self.say(sentence)
+
+    def only_first_followed(self):
+        """Whether of each node only the first of several different inputs was ever visited."""
+        several = [{graph.key_of(share.parent): share for share in call.shares or ()
+                    if share.parent is not None and share.array is not None}
+                   for call in self.watch.calls]
+        several = [list(shares) for shares in several if len(shares) > 1]
+        return len(several) > 1 and all(
+            keys[0] in self.calls and not any(key in self.calls for key in keys[1:])
+            for keys in several)
+
+    def mispaired(self, sender, share=None, call=None):
+        """A node whose gradients went to other inputs than theirs; ``share`` did, to ``call``."""
+        parents = list(sender.node.next_functions)
+        entries = parents + [None] * (len(sender.shares) - len(parents))
+        wrong = [other for other in sender.shares if entries[other.index] is not other.parent]
+        meets = [f", so the gradient for {self.words.receiver(other)} met "
+                 f"{self.words.node(entries[other.index])}" for other in wrong
+                 if entries[other.index] is not None]
+        if wrong:
+            return self.say(f"the gradients of {self.words.call(sender)} were paired with the wrong "
+                            f"inputs: its next_functions has {len(parents)} of {len(sender.shares)} "
+                            f"entries{meets[0] if meets else ''}. Function.apply must add None for a "
+                            "constant.")
+        return self.say(f"the {show(share.copy)} that {self.words.call(sender)} computed for "
+                        f"{self.words.receiver(share)} arrived at {self.words.node(call.node)}: what "
+                        "apply returns at a place is for next_functions at that place.")
+
+    def changed(self, share, call):
+        """A share that was written into on its way."""
+        write = [write for write in self.watch.writes if write.array is share.array
+                 and (write.call is None or write.call.step < call.step)][-1]
+        if write.inside:
+            writer = f"{graph.function_name(write.call.node)} in step {write.call.step}"
+        else:
+            writer = f"backward(), after step {write.call.step}"
+        holders = [f"the gradient for {self.words.receiver(other)} from step {other.call.step}"
+                   for other in self.all_shares() if other is not share
+                   and np.may_share_memory(other.array, share.array)]
+        holders += [f"{self.words.grad(tensor)}" for tensor in self.watch.tensors
+                    if holds(self.watch.stored[id(tensor)], share.array)]
+        held = f", which is also {' and '.join(dict.fromkeys(holders[:3]))}" if holders else ""
+        return self.say(
+            f"the {show(share.copy)} that {self.words.call(share.call)} passed to "
+            f"{self.words.receiver(share)} was changed on the way, to "
+            f"{show(content(share, call, self.watch.writes))}: {writer}, wrote into its array{held}. "
+            "A gradient that was passed on belongs to others too; make a new array instead.")
+
+    def all_shares(self):
+        """All Shares with numbers, those for constants too."""
+        return [share for call in self.watch.calls for share in call.shares or ()
+                if isinstance(share.array, np.ndarray)]
+
+    def storing(self):
+        """A leaf must hold what it held before and what arrived."""
+        found = self.shapes()
+        for key, leaf in self.leaves.items():
+            calls = [call for call in self.calls.get(key, ()) if call.array is not None]
+            if leaf.requires_grad and calls and not self.has_stored(leaf, [call.copy for call in calls]):
+                found += self.stored_wrongly(leaf, calls)
+        return found
+
+    def stored_wrongly(self, leaf, calls):
+        """How the .grad of a leaf became what it is."""
+        name = self.words.grad(leaf)
+        before, after = self.watch.before[id(leaf)], self.watch.after[id(leaf)]
+        if after is None:
+            return self.say(f"{name} stayed None, though {show(calls[0].copy)} arrived.")
+        for change in [change for change in self.watch.changes() if change.tensor is leaf]:
+            if change.before is not None and (change.after is None or not change.after.any()):
+                return self.say(f"{name} held {show(change.before)} and was cleared; backward() "
+                                "must add to what is there (zero_grad is for clearing).")
+            own = change.inside and change.call.key == id(leaf)
+            if own and change.before is not None and fits(change.after, [change.call.copy]):
+                return self.say(
+                    f"{name} held {show(change.before)} and was replaced in step "
+                    f"{change.call.step} by the {show(change.call.copy)} that arrived; they must "
+                    "be added.")
+            if not own and change.before is not None:
+                sharing = [self.words.grad(other) for other in self.leaves.values() if
+                           other is not leaf and shares_array(self.watch, leaf, other)]
+                if name in self.said_to_share:
+                    return []
+                self.said_to_share |= set(sharing)
+                why = f", as it is the same array as {sharing[0]}" if sharing else ""
+                where = (f"in {self.words.call(change.call)}" if change.inside
+                         else f"by backward(), after step {change.call.step}")
+                return self.say(f"{name} changed from {show(change.before)} to "
+                                f"{show(change.after)} {where}{why}. Store a copy.")
+        was = "None" if before is None else show(before)
+        arrived = " and ".join(show(call.copy) for call in calls[:4])
+        return self.say(f"{name} was {was}, {arrived} arrived, and now it is {show(after)}: "
+                        "it should be their sum.")
+
+    def shapes(self):
+        """Gradients whose shape is not the leaf's, where the leaf kept them or an error came."""
+        found = []
+        for key, leaf in self.leaves.items():
+            after = self.watch.after[id(leaf)]
+            kept = after is not None and after.shape != leaf.data.shape
+            for share in self.shares.get(key, ()):
+                if share.array.shape != leaf.data.shape and (kept or self.watch.error):
+                    found += self.say(
+                        f"{self.words.call(share.call)} passed a gradient of shape "
+                        f"{share.array.shape} to {self.words.tensor(leaf)}, whose shape is "
+                        f"{leaf.data.shape}; what broadcasting repeated must be summed up.")
+        return found
+
+
+def in_a_row(names):
+    """``a, b and c``, of many only the first."""
+    names = names[:4] + [f"{len(names) - 4} more"] * (len(names) > 4)
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def holds(grad, array):
+    """Whether a stored .grad shares its memory with that ndarray."""
+    held = getattr(grad, "data", grad)
+    return isinstance(held, np.ndarray) and np.may_share_memory(held, array)
+
+
+def shares_array(watch, leaf, other):
+    """Whether two leaves have one array as their .grad."""
+    array = getattr(watch.stored[id(leaf)], "data", None)
+    return isinstance(array, np.ndarray) and holds(watch.stored[id(other)], array)
+
+
+def differences(first, second, words):
+    """What a second run on the same graph did otherwise, the first of it, as a list."""
+    again = "In a second backward() on the same graph, "
+    if second.error:
+        failed = second.calls[-1] if second.calls and second.calls[-1].error else None
+        where = f"{words.call(failed)} fails" if failed else "backward() fails"
+        return [f"{again}{where}: {describe(second.error)}. What a node keeps must last: gradients "
+                "may be asked for again, and are then added."]
+    for one, two in zip(first.calls, second.calls):
+        if one.key != two.key:
+            return []
+        if one.copy is not None and two.copy is not None and not fits(two.copy, [one.copy]):
+            return [f"{again}{show(two.copy)} arrives at {words.node(two.node)} instead of "
+                    f"{show(one.copy)}: something is kept from one backward() to the next."]
+        for share, other in zip(one.shares or (), two.shares or ()):
+            if share.copy is not None and not fits(other.copy, [share.copy]):
+                return [f"{again}{words.node(two.node)} makes {show(other.copy)} of the "
+                        f"{show(two.copy)} that arrives, and not {show(share.copy)} as before: it "
+                        "has changed what it had saved."]
+    return []
+
+
+def explain_error(watch, words):
+    """The exception that ended a run, in a sentence or two."""
+    error, call = watch.error, watch.calls[-1] if watch.calls else None
+    what = f"{describe(error)}, at {place_of(error)}"
+    if isinstance(error, RecursionError):
+        return f"The run ended there: backward() calls itself without end ({place_of(error)})."
+    if call is not None and call.error is not None:
+        name = graph.function_name(call.node)
+        if isinstance(error, NotImplementedError):
+            return f"The run ended there: {name}.backward is not written yet ({error})."
+        if call.grad is None:
+            return (f"The run ended there: None arrived at {words.node(call.node)}, so its apply "
+                    f"fails ({what}). None means no gradient; it is not to be handed on.")
+        return f"The run ended there, in {name}: {what}."
+    if went_into_none(error):
+        return (f"The run ended there: backward() went on into None ({what}). "
+                "None in next_functions stands for a constant, which gets no gradient: pass over it.")
+    return f"The run ended there: {what}." if call else f"backward() ended at once: {what}."
+
+
+def went_into_none(error):
+    """Whether a function was called with None as its node, or an attribute of None was asked for."""
+    names = ("apply", "next_functions", "function_name", "variable", "ctx")
+    if isinstance(error, AttributeError) and "'NoneType'" in str(error):
+        if any(f"'{name}'" in str(error) for name in names):
+            return True
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)
+              if Path(frame.f_code.co_filename).parent != FOLDER]
+    code = frames[-1].f_code if frames else None
+    return bool(code and code.co_argcount and len(frames) > 1
+                and frames[-1].f_locals.get(code.co_varnames[0], code) is None)
+
+
+def describe(error):
+    """An exception in a line."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def place_of(error):
+    """Where an exception was raised, outside this folder: file and line."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__)
+              if Path(frame.filename).parent != FOLDER]
+    if not frames:
+        return "an unknown place"
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"

@@ -1,0 +1,87 @@
+"""Where the gradients that arrive at a node come from, found by comparing what was seen.
+One arrives alone, in a sum of several, or, in a wrong engine, changed or at another node."""
+
+from itertools import combinations
+
+import numpy as np
+
+from mytorch.show import graph
+
+
+def find_sources(watch):
+    """Set ``call.sources``, a list of the Shares whose sum arrived, or None if there are none
+    such, and ``share.arrived_in``. The calls of one graph.key_of belong together."""
+    passed = {}
+    for call in watch.calls:
+        found = sources_of(call, passed, watch.writes)
+        call.sources = found
+        for share in found or ():
+            share.arrived_in.append(call)
+        for share in call.shares or ():
+            if share.array is not None:
+                key = graph.key_of(share.parent) if share.parent is not None else None
+                passed.setdefault(key, []).append(share)
+
+
+def sources_of(call, passed, writes):
+    """The Shares that what arrived in ``call`` consists of, or None. The first that fits is
+    taken: whole and on the right way before changed, repeated, or meant for another node."""
+    if call.array is None:
+        return []
+    mine = passed.get(call.key, [])
+    waiting = [share for share in mine if not share.arrived_in]
+    for group in groups(call, mine, waiting):
+        if fits(call.copy, [share.copy for share in group]):
+            return group
+    for group in groups(call, mine, waiting):  # written into on the way
+        if fits(call.copy, [content(share, call, writes) for share in group]):
+            return group
+    others = [share for key, shares in passed.items() if key != call.key for share in shares
+              if call.node in graph.inputs_of(share.call.node)]
+    return next(([share] for share in reversed(others) if share.array is call.array), None) or next(
+        ([share] for share in reversed(others) if fits(call.copy, [share.copy])), None)
+
+
+def groups(call, mine, waiting):
+    """Lists of Shares whose sum may have arrived, likely ones first."""
+    yield from ([share] for share in waiting if share.array is call.array)
+    if waiting:
+        yield waiting
+    yield from ([share] for share in reversed(waiting))
+    if len(waiting) <= 8:
+        for size in range(len(waiting) - 1, 1, -1):
+            yield from map(list, combinations(waiting, size))
+    again = [share for share in mine if share.arrived_in]
+    if again:
+        yield mine
+    yield from ([share, *waiting] for share in again)
+    yield from ([share] for share in again)
+
+
+def content(share, call, writes):
+    """What the array of a Share held when ``call`` began."""
+    held = [write.after for write in writes if write.array is share.array
+            and (write.call is None or write.call.step < call.step)]
+    return held[-1] if held else share.copy
+
+
+def was_changed(share, call, writes):
+    """Whether a Share was written into between being passed on and arriving in ``call``."""
+    return not fits(content(share, call, writes), [share.copy])
+
+
+def fits(array, parts):
+    """Whether ``array`` is the sum of ``parts``, as far as their precision tells; numbers that
+    are not finite are not held against anybody."""
+    if array is None or any(part is None or part.shape != array.shape for part in parts):
+        return False
+    with np.errstate(all="ignore"):
+        total = sum(parts[1:], parts[0]) if parts else np.zeros(array.shape)
+        scale = sum(np.abs(part) for part in parts) + np.abs(array)
+        return not np.any(np.abs(array - total) > tolerance([array, *parts]) * scale)
+
+
+def tolerance(arrays):
+    """The relative error that sums of these arrays may have: that of the coarsest dtype."""
+    kinds = {array.dtype for array in arrays}
+    return max(1000 * np.finfo(kind if kind.kind == "f" else float).eps for kind in kinds)

@@ -1,0 +1,247 @@
+"""Watches a backward pass from outside: every call of a node's apply, and every .grad, while it runs.
+Nothing here computes a gradient, and the engine knows nothing of it; faults.py judges what was seen."""
+
+import contextlib
+import copy
+
+import numpy as np
+
+from mytorch import autograd_engine
+from mytorch.show import graph
+from mytorch.tensor import Tensor
+
+MAX_VISITS = 500
+
+
+class Share:
+    """What a call of ``apply`` returned for one argument of its operation.
+
+    Attributes:
+        call (Call): which returned it; ``index`` counts the arguments from 0.
+        argument (graph.Argument or None): whose gradient it is.
+        value: what was returned; ``array`` is the ndarray in it, ``copy`` what it held then.
+        arrived_in (list of Call): the calls that brought it to its node, see faults.find_sources.
+    """
+
+    def __init__(self, call, index, argument, value):
+        self.call, self.index, self.argument, self.value = call, index, argument, value
+        self.array, self.copy = array_of(value), copy_of(value)
+        self.arrived_in = []
+
+    @property
+    def parent(self):
+        """The node that it is for; None for a constant."""
+        return self.argument.node if self.argument else None
+
+
+class Call:
+    """One call of a node's ``apply``.
+
+    Attributes:
+        step (int): its number, from 1.
+        grad: its argument; ``array`` is the ndarray in it, ``copy`` what it held then.
+        shares (list of Share or None): what it returned; None if that was nothing.
+        error (Exception or None): what it raised.
+        changes (list of Change): of any .grad during the call, and afterwards until the next.
+    """
+
+    def __init__(self, step, node, grad):
+        self.step, self.node, self.key, self.grad = step, node, graph.key_of(node), grad
+        self.array, self.copy = array_of(grad), copy_of(grad)
+        self.shares, self.error, self.changes = [], None, []
+
+
+class Change:
+    """A ``.grad`` that is not what it was: ``before`` and ``after`` are ndarrays or None.
+
+    ``call`` is the one during which it changed, or after which if not ``inside``.
+    """
+
+    def __init__(self, tensor, before, after, call, inside):
+        self.tensor, self.before, self.after, self.call, self.inside = tensor, before, after, call, inside
+
+
+class Write:
+    """An ndarray that was written into, during ``call`` or, if not ``inside``, after it.
+
+    ``after`` is a copy of what it held then.
+    """
+
+    def __init__(self, array, call, inside):
+        self.array, self.after, self.call, self.inside = array, array.copy(), call, inside
+
+
+class Watch:
+    """What a run of ``tensor.backward()`` did, see ``run``.
+
+    Attributes:
+        tensor, root, nodes: where it starts, the node there, and all nodes below.
+        calls (list of Call): in their order.
+        tensors (list of Tensor): whose ``.grad`` are watched.
+        before, after (dict): by the id of a Tensor, its ``.grad`` as an ndarray or None.
+        stored (dict): by the id of a Tensor, its ``.grad`` itself at the end of the run.
+        writes (list of Write): into the arrays that were handed around.
+        error (Exception or None): what ended the run; ``stopped`` tells if that was the 500th visit.
+    """
+
+    def __init__(self, tensor, tensors):
+        self.tensor, self.root = tensor, graph.start_node(tensor)
+        self.nodes = graph.nodes_below(self.root)
+        self.tensors = tensors
+        self.calls, self.writes, self.tracked = [], [], {}
+        self.before = {id(tensor): copy_of(tensor.grad) for tensor in tensors}
+        self.after = dict(self.before)
+        self.outside = []  # changes of .grad before the first call
+        self.error, self.stopped = None, False
+
+    def run(self):
+        """Run ``tensor.backward()`` and note what it does; its exceptions are kept, not raised."""
+        try:
+            with self.patched():
+                self.tensor.backward()
+        except StopWatching:
+            self.stopped = True
+        except Exception as error:
+            self.error = error
+        self.look(False)
+        self.stored = {id(tensor): tensor.grad for tensor in self.tensors}
+        return self
+
+    def changes(self):
+        """All Changes of a ``.grad``, in their order."""
+        return self.outside + [change for call in self.calls for change in call.changes]
+
+    @contextlib.contextmanager
+    def patched(self):
+        """Replace ``apply`` of the classes of nodes by one that is watched, for a while."""
+        classes = {type(node) for node in self.nodes}
+        classes |= {autograd_engine.AccumulateGrad, autograd_engine.BackwardFunction}
+        originals = {cls: vars(cls)["apply"] for cls in classes if "apply" in vars(cls)}
+        try:
+            for cls, original in originals.items():
+                cls.apply = self.watched(original)
+            yield
+        finally:
+            for cls, original in originals.items():
+                cls.apply = original
+
+    def watched(self, original):
+        """A method ``apply`` that does what ``original`` does and notes the call."""
+        running = set()
+
+        def apply(node, *args, **kwargs):
+            if id(node) in running:  # a class that calls the apply of its base class
+                return original(node, *args, **kwargs)
+            call = self.begin(node, [*args, *kwargs.values(), None][0])
+            running.add(id(node))
+            try:
+                result = original(node, *args, **kwargs)
+            except BaseException as error:
+                call.error = error
+                raise
+            finally:
+                running.discard(id(node))
+                self.look(True)
+            self.note_shares(call, result)
+            return result
+        return apply
+
+    def begin(self, node, grad):
+        """Note that ``node.apply(grad)`` is called."""
+        self.look(False)
+        if len(self.calls) == MAX_VISITS:
+            raise StopWatching
+        call = Call(len(self.calls) + 1, node, grad)
+        self.calls.append(call)
+        self.track(call.array)
+        return call
+
+    def note_shares(self, call, result):
+        """Note what a call returned; what a leaf's node returns means nothing."""
+        if graph.is_leaf_node(call.node):
+            return
+        if result is None:
+            call.shares = None
+            return
+        results = list(result) if isinstance(result, (tuple, list)) else [result]
+        arguments = graph.arguments(call.node)
+        arguments += [None] * (len(results) - len(arguments))
+        call.shares = [Share(call, index, arguments[index], value)
+                       for index, value in enumerate(results)]
+        for share in call.shares:
+            self.track(share.array)
+
+    def track(self, array):
+        """From now on notice when that ndarray is written into."""
+        if isinstance(array, np.ndarray) and id(array) not in self.tracked:
+            self.tracked[id(array)] = array, array.tobytes()
+
+    def look(self, inside):
+        """Compare all that is watched with what it was: something may have written there."""
+        call = self.calls[-1] if self.calls else None
+        for key, (array, seen) in self.tracked.items():
+            if array.tobytes() != seen:
+                self.writes.append(Write(array, call, inside))
+                self.tracked[key] = array, array.tobytes()
+        for tensor in self.tensors:
+            array, seen = array_of(tensor.grad), self.after[id(tensor)]
+            if not equal(array, seen):
+                self.after[id(tensor)] = copy_of(tensor.grad)
+                (call.changes if call else self.outside).append(
+                    Change(tensor, seen, self.after[id(tensor)], call, inside))
+                self.track(array)
+
+
+class StopWatching(BaseException):
+    """Ends a run that visits too many nodes; no Exception, so that no engine handles it."""
+
+
+def watched_tensors(tensor, names):
+    """All Tensors of a graph whose ``.grad`` a backward pass might touch, each once."""
+    found = [tensor, *names.values()]
+    for node in graph.nodes_below(graph.start_node(tensor)):
+        found += graph.tensors_at(node)
+    return list({id(tensor): tensor for tensor in found}.values())
+
+
+@contextlib.contextmanager
+def grads_put_back(tensors):
+    """Let code change the ``.grad`` of ``tensors``, also in place, and put back what was there."""
+    held = [(tensor, tensor.grad) for tensor in tensors]
+    try:
+        for tensor, grad in held:
+            if isinstance(grad, Tensor):
+                tensor.grad = copy.copy(grad)
+                tensor.grad.data = grad.data.copy()
+            else:
+                tensor.grad = copy.copy(grad)
+        yield
+    finally:
+        for tensor, grad in held:
+            tensor.grad = grad
+
+
+def array_of(value):
+    """The ndarray in a Tensor, or ``value`` as one; None for what holds no numbers."""
+    array = getattr(value, "data", None) if isinstance(value, Tensor) else value
+    if array is None or isinstance(array, np.ndarray):
+        return array
+    try:
+        return np.asarray(array, float)
+    except (TypeError, ValueError):
+        return None
+
+
+def copy_of(value):
+    """A copy of the ndarray in ``value``, see array_of."""
+    array = array_of(value)
+    return None if array is None else array.copy()
+
+
+def equal(one, other):
+    """Whether two ndarrays (or None) are the same numbers, nan being equal to nan."""
+    if one is None or other is None:
+        return one is other
+    if one.shape != other.shape:
+        return False
+    return bool(np.all((one == other) | ((one != one) & (other != other))))

@@ -1,0 +1,98 @@
+"""Nodes, Tensors and numbers in few words, for trace.py and draw.py.
+Whatever has a name is called by it, else by what it is."""
+
+import numpy as np
+
+from mytorch.show import graph
+
+
+class Words:
+    """What to call things.
+
+    Args:
+        names (dict): Tensors by name.
+    """
+
+    def __init__(self, names):
+        self.names = names
+
+    def tensor(self, tensor):
+        """The name of a Tensor, else what kind it is."""
+        name = name_of_tensor(tensor, self.names)
+        if name:
+            return name
+        if tensor.grad_fn is not None and not graph.is_leaf_node(tensor.grad_fn):
+            return "an unnamed result"
+        if tensor.requires_grad:
+            return "an unnamed leaf"
+        return f"the constant {values(tensor.data)}" if values(tensor.data) else "an unnamed constant"
+
+    def grad(self, tensor):
+        """The ``.grad`` of a Tensor."""
+        name = name_of_tensor(tensor, self.names)
+        return f"{name}.grad" if name else f"the .grad of {self.tensor(tensor)}"
+
+    def node(self, node):
+        """A node: ``Mul``, ``Add -> d`` for a named result, ``a`` for a leaf."""
+        name = name_of(node, self.names)
+        if graph.is_leaf_node(node):
+            return name or "an unnamed leaf"
+        return f"{graph.function_name(node)} -> {name}" if name else graph.function_name(node)
+
+    def call(self, call):
+        """A call of apply by the number of its step and what it visits."""
+        return f"step {call.step} ({self.node(call.node)})"
+
+    def receiver(self, share):
+        """Whom a share is for."""
+        if share.argument is None:
+            return f"argument {share.index}"
+        return self.argument(share.argument)
+
+    def argument(self, argument):
+        """What an operation was applied to."""
+        if argument.node is not None:
+            return self.node(argument.node)
+        name = name_of_tensor(argument.tensor, self.names)
+        if name:
+            return f"{name}, a constant"
+        return "an unnamed constant" if argument.tensor is None else self.tensor(argument.tensor)
+
+
+def show(array):
+    """An ndarray in few words: its values, or shape and norm where they are many."""
+    if array is None:
+        return "nothing"
+    return values(array) or f"array {array.shape} of norm {norm(array)}"
+
+
+def norm(array, digits=4):
+    """The Euclidean norm of all entries, as text."""
+    with np.errstate(all="ignore"):
+        return f"{np.sqrt(np.sum(np.square(array, dtype=float))):.{digits}g}"
+
+
+def name_of(node, names):
+    """The name of the Tensor that ``node`` belongs to in ``names``, a dict; None if not there."""
+    return next((name for name, tensor in names.items()
+                 if tensor.grad_fn is node or graph.leaf_of(node) is tensor), None)
+
+
+def name_of_tensor(tensor, names):
+    """The name of ``tensor`` in ``names``, a dict; None if it is not there."""
+    return next((name for name, named in names.items() if graph.same(named, tensor)), None)
+
+
+def values(data, longest=36):
+    """The numbers of a small ndarray as text of one line; None for a larger one."""
+    if data.size > 6:
+        return None
+    text = np.array2string(data, separator=", ", formatter={"float_kind": digits})
+    text = " ".join(text.split())
+    return text if len(text) <= longest else None
+
+
+def digits(number):
+    """A number in few characters: whole ones as such, others in four digits."""
+    number = float(number)
+    return f"{number:.0f}" if number % 1 == 0 and abs(number) < 1e6 else f"{number:.4g}"
