@@ -9,6 +9,7 @@ usage() {
 usage: ./grade.sh COMMAND
 
   1 [PROBLEM ...]   score problems 1.1 to 2.6, or only those named: ./grade.sh 1 2.1 2.4
+                    one with your breakpoint()s and pdb: ./grade.sh 1 2.4 --debug
   m                 Problem 3: train on MNIST, plot to hw1/validation_accuracy.png
   t                 pack handin.tar and grade that file as Autolab would
   test [OPTION ...] run the test suite; options go to pytest

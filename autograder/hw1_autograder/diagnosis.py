@@ -92,6 +92,8 @@ def explain_error(error):
         lines.append(f"at {place}{source}")
         if error.get("caller"):
             lines.append(f"called at {shortened(error['caller'], 130)}")
+        elif test and str(error.get("source")).startswith("raise "):
+            lines.append(f"in the test, {shortened(test, 130)}")
     elif test:
         lines = [what_a_test_got(kind, first), f"in the test, {shortened(test, 130)}"]
     return lines
@@ -176,6 +178,15 @@ def defined_at(complaints, message):
         if complaints[0].startswith((label + ":", label + "[")):
             return str(got.get("at") or "")[:200]
     return ""
+
+
+def hint(problem, complaints):
+    """The hint for a problem whose first failing test got these complaints."""
+    label = complaints[0].split(":")[0]
+    if problem.number == "1.2" and label.endswith((".requires_grad", ".is_leaf")):
+        return ("Function.apply sets both: a result requires grad if one of its inputs does, and is "
+                "then no leaf")
+    return problem.hint
 
 
 # What a test uses of the student's code -> the problem that this was written for.

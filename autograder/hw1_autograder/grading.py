@@ -2,6 +2,7 @@
 Verdict is the judgement on one problem; report.py shows it to people."""
 
 import json
+import sys
 from pathlib import Path
 
 import child
@@ -125,7 +126,7 @@ class Verdict:
                 reason = diagnosis.explain_ending(self.outcome, self.problem.time_limit)
                 self.complaints[case.name] = [reason]
         elif isinstance(message.get("error"), dict):
-            error = message["error"]
+            error = {str(key): str(value)[:1000] for key, value in message["error"].items()}
             self.unfinished = self.unfinished or diagnosis.unfinished(error, self.problem.number)
             self.errors[case.name] = error
             self.complaints[case.name] = diagnosis.explain_error(error)
@@ -183,6 +184,28 @@ def grade(problems, root, answers, deadline=None, **protection):
             verdict = Verdict(problem, outcome, answers)
         outcome.lines, outcome.cases = [], dict.fromkeys(outcome.cases)  # large, and no more needed
         yield verdict
+
+
+def grade_here(problems, root, answers):
+    """As ``grade``, but in this process, with the keyboard: for pdb. Nothing is limited here.
+
+    Raises:
+        KeyboardInterrupt: when the student leaves the debugger, or types Ctrl-C.
+    """
+    seed, root = answers.load(), Path(root).resolve()
+    sys.path.insert(0, str(root))
+    for problem in problems:
+        outcome = isolation.Outcome(root)
+
+        def take(message):
+            if (message.get("error") or {}).get("type") in ("BdbQuit", "KeyboardInterrupt"):
+                raise KeyboardInterrupt
+            outcome.cases[message.get("case")] = message
+            outcome.defined_at = message.get("done", "")
+
+        key, drawn = child.prepare(problem.key, seed, root)
+        child.run_task((key, [(case, given) for case, given in drawn if case.scored]), root, take)
+        yield Verdict(problem, outcome, answers)
 
 
 def run(problems, root, answers, deadline=None, **protection):

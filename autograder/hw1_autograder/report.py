@@ -84,8 +84,6 @@ class Report:
             return
         else:
             self._complain(verdict, name, shortened(lines))
-        for clue in verdict.clues:
-            self._indented(clue)
         if name not in verdict.errors:
             self._indented(f"test: {name}")
             if verdict.defined_at:
@@ -94,7 +92,7 @@ class Report:
         if others and not self.verbose:
             self._indented(f"{others} more test{'s' * (others > 1)} of this problem failed")
         if not (verdict.errors.get(name) or verdict.clues or verdict.recognised):
-            self._indented(f"hint: {problem.hint}")
+            self._indented(f"hint: {diagnosis.hint(problem, lines)}")
         self._indented(f"run again: ./grade.sh 1 {problem.number}")
 
     def _complain(self, verdict, name, lines):
@@ -102,6 +100,12 @@ class Report:
         cause = diagnosis.cause_of(verdict, self.failed, CASES[name].uses)
         if cause:
             lines = [f"probably caused by {cause.problem.number}: {lines[0]}"]
+        elif name in verdict.errors and verdict.clues:  # the exception only follows
+            at = [line for line in lines if line.startswith("at ")]
+            lines = [*verdict.clues, f"which then raises {lines[0]}", *at]
+        else:
+            end = 1 + (lines[1:2] != [] and lines[1].startswith("looks like"))
+            lines = [*lines[:end], *verdict.clues, *lines[end:]]
         for line in lines:
             self._indented(line)
 
@@ -133,7 +137,10 @@ class Report:
 
 
 def shortened(lines):
-    """The complaints about one test without those about its third wrong result and all after it."""
+    """The complaints about one test, each mistake named once, without those about its third wrong
+    result and all after it."""
+    lines = [line for i, line in enumerate(lines)
+             if line not in lines[:i] or not line.startswith("looks like")]
     results = [i for i, line in enumerate(lines) if RESULT.match(line)]
     if len(results) <= SHOWN:
         return lines

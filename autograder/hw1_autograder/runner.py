@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +20,7 @@ sys.path.insert(0, str(HERE))
 
 import handin  # noqa: E402
 import leftovers  # noqa: E402
-from grading import ANSWERS, CannotGrade, RecordedAnswers, grade  # noqa: E402
+from grading import ANSWERS, CannotGrade, RecordedAnswers, grade, grade_here  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 from report import Report  # noqa: E402
 
@@ -64,7 +65,12 @@ def parse_arguments(arguments):
                         help="grade with another set of inputs and answers")
     parser.add_argument("--handin", metavar="FILE", type=Path,
                         help="grade this tarball instead of the tree")
-    return parser.parse_args(arguments)
+    parser.add_argument("--debug", action="store_true",
+                        help="grade one problem in this process, with the keyboard, for pdb")
+    options = parser.parse_args(arguments)
+    if options.debug and (len(options.problems) != 1 or options.handin):
+        parser.error("--debug takes one problem of the tree: ./grade.sh 1 2.4 --debug")
+    return options
 
 
 def score_line(points):
@@ -116,8 +122,13 @@ def grade_and_report(options, problems, report, clean_up):
     What is to be cleaned up afterwards is left to ``clean_up``, a contextlib.ExitStack.
     """
     root = clean_up.enter_context(unpacked(options.handin, report)) if options.handin else ROOT
+    if options.debug:
+        report.line("Debugging: your code runs in this process. Nothing is limited: no time limit, "
+                    "no memory limit.")
+        report.line("breakpoint() in your code stops there; c goes on, q leaves.")
+    in_which = grade_here if options.debug else grade
     grading_now = clean_up.enter_context(contextlib.closing(
-        grade(problems, root, RecordedAnswers(options.answers))))
+        in_which(problems, root, RecordedAnswers(options.answers))))
     verdicts = []
     for verdict in itertools.islice(grading_now, len(problems)):  # one step more cleans up
         verdicts.append(verdict)
@@ -166,3 +177,6 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the report, such as | head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
