@@ -59,7 +59,8 @@ MEANINGS = (
      r"attribute '(?P<name>\w+)'", "{file} has no {name}, which this line asks for"),
     ("AttributeError", r"'Tensor' object has no attribute '(?P<name>\w+)'",
      "mytorch/tensor.py gives a Tensor no {name}"),
-    ("AttributeError", "'NoneType' object has no attribute 'data'", "{none}"),
+    ("AttributeError", "'NoneType' object has no attribute 'data'",
+     "{grad} is None: backward() has brought no gradient"),
     ("AttributeError", r"'(numpy\.)?ndarray' object has no attribute "
      "'(requires_grad|is_leaf|grad|grad_fn|backward)'",
      "an ndarray stands there, where a Tensor is needed"),
@@ -106,7 +107,9 @@ def what_it_means(kind, message, error):
         if found:
             parts = {"circle": str(error.get("circle") or "")[:200], **found.groupdict()}
             grad = re.search(r"\b\w+\.grad\b", str(error.get("source")))
-            parts["none"] = f"{grad.group()} is None: backward() has brought no gradient" * bool(grad)
+            parts["grad"] = grad.group() if grad else ""
+            if "{grad}" in words and not grad:
+                return ""
             file = parts.get("file", "").replace(".", "/")
             parts["file"] = file + ("/" if file in PACKAGES else ".py")
             return words.format(**parts)
@@ -196,16 +199,17 @@ OF_BACKWARD = ("1.1.2", "1.2")  # of what is asked of these, only gradients depe
 FORWARD = re.compile(r"(output|loss|ReLU\(\)\(z\))(\[|:)")  # results of a forward pass alone
 
 
-def cause_of(verdict, earlier, uses):
+def cause_of(verdict, judged, uses):
     """The earlier problem whose failure explains the first complaint; None if none surely does.
 
     Args:
         verdict (grading.Verdict): of a problem that failed.
-        earlier (list of grading.Verdict): of the problems that failed before it.
+        judged (list of grading.Verdict): of the problems before it.
         uses (set of str): the names that the test that failed first uses (graded.Case.uses).
     """
     name, lines = next(iter(verdict.complaints.items()))
-    candidates = [other for other in earlier if other.problem.number in verdict.problem.needs]
+    needs = verdict.problem.needs
+    candidates = [other for other in judged if not other.passed and other.problem.number in needs]
     if name in verdict.errors:
         here = signature(verdict.errors[name])
         return next((other for other in candidates if here[1] and here in
@@ -218,6 +222,9 @@ def cause_of(verdict, earlier, uses):
         numbers -= set(OF_BACKWARD)
         candidates = [other for other in candidates if other.errors or any(
             FORWARD.match(line) for lines in other.complaints.values() for line in lines)]
+    for other in judged:  # what a problem in between got over can be no reason here
+        if other.passed and other.problem.number in needs:
+            numbers -= set(other.problem.needs)
     return next((other for other in candidates if other.problem.number in numbers), None)
 
 

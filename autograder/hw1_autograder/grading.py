@@ -71,7 +71,8 @@ class Verdict:
     Attributes:
         complaints (dict): name of a failing test → list of str, what is wrong.
         errors (dict): name of a test that ended in an exception → what the child said of it.
-        unfinished (str): what the TODO said, if the problem has not been written yet.
+        unfinished, unfinished_at (str): what the TODO said, and where, if the problem has not been
+            written yet.
         remarks (list of str): what is worth knowing and costs no points.
         clues (list of str): what a closer look at a failure found.
         recognised (bool): whether the numbers of the first failing test are those of a mistake.
@@ -84,7 +85,7 @@ class Verdict:
         self.outcome = outcome
         self.complaints = {}
         self.errors = {}
-        self.unfinished = ""
+        self.unfinished = self.unfinished_at = ""
         self.remarks = []
         self.clues = []
         self.recognised = False
@@ -127,7 +128,9 @@ class Verdict:
                 self.complaints[case.name] = [reason]
         elif isinstance(message.get("error"), dict):
             error = {str(key): str(value)[:1000] for key, value in message["error"].items()}
-            self.unfinished = self.unfinished or diagnosis.unfinished(error, self.problem.number)
+            if not self.unfinished:
+                self.unfinished = diagnosis.unfinished(error, self.problem.number)
+                self.unfinished_at = error.get("place", "")
             self.errors[case.name] = error
             self.complaints[case.name] = diagnosis.explain_error(error)
         else:

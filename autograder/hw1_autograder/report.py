@@ -27,7 +27,7 @@ class Report:
         self.pretty = stream.isatty() and "NO_COLOR" not in os.environ and (
             os.environ.get("TERM") != "dumb")
         self.unicode = (stream.encoding or "").lower().replace("-", "") == "utf8"
-        self.failed = []  # verdicts on problems that lost points
+        self.judged = []  # verdicts so far
         self.said = {}  # complaint, or what identifies an exception -> problem that it was said of
 
     def line(self, text, colour=None):
@@ -62,8 +62,7 @@ class Report:
         self.line(f"{head:.<{WIDTH - 6}} {verdict.points}/{problem.points}", colour)
         if not verdict.passed:
             self._explain(verdict)
-            if problem.points:
-                self.failed.append(verdict)
+        self.judged.append(verdict)
         for remark in verdict.remarks if verdict.passed else ():
             for line in remark.splitlines():
                 self.line("       " + line)
@@ -75,10 +74,12 @@ class Report:
         problem = verdict.problem
         if verdict.unfinished:
             self._indented(f"(not started: {verdict.unfinished})")
+            if verdict.unfinished_at:
+                self._indented(f"at {verdict.unfinished_at}")
             return
         name, lines = next(iter(verdict.complaints.items()))
         if self.verbose:
-            for line in verdict.text().splitlines():
+            for line in verdict.text().splitlines() + verdict.clues:
                 self._indented(line)
         elif self._was_said(verdict, name):
             return
@@ -97,7 +98,7 @@ class Report:
 
     def _complain(self, verdict, name, lines):
         """The first complaint, whole or, where an earlier failure explains it, in short."""
-        cause = diagnosis.cause_of(verdict, self.failed, CASES[name].uses)
+        cause = diagnosis.cause_of(verdict, self.judged, CASES[name].uses)
         if cause:
             lines = [f"probably caused by {cause.problem.number}: {lines[0]}"]
         elif name in verdict.errors and verdict.clues:  # the exception only follows
