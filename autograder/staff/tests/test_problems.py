@@ -1,18 +1,21 @@
 """The table of problems, and every place in the tree that must agree with it.
 Each failure says in a sentence what is still to be done after a change of the table."""
 
+import ast
 import importlib
 import json
 import re
+from pathlib import Path
 
 import answers
 import grading
 import handout
 import pytest
-from graded import CASES
+from graded import CASES, StudentCode
 from planted_bugs import BUGS
 from problems import FULL_SCORE, GRADED, PROBLEMS
 
+HERE = Path(__file__).resolve().parent
 ROOT = grading.HERE.parents[1]
 README, TEXT = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "hw1/README.md"))
 NUMBERS = list(dict.fromkeys(problem.number for problem in PROBLEMS))
@@ -84,6 +87,31 @@ def test_the_reference_defines_what_the_table_names(problem):
     for name in names.split("."):
         found = getattr(found, name, None)
     assert found, f"problems.py: {problem.key} names {problem.defined}, which mytorch does not have"
+
+
+def class_of(problem):
+    """The file below mytorch/ and the class that the table names; "" for a function."""
+    module, _, names = problem.defined.partition(":")
+    name = names.partition(".")[0] if "." in names else ""
+    return module.split(".", 1)[1].replace(".", "/") + ".py", name
+
+
+LAYERS = sorted({class_of(problem) for problem in GRADED
+                 if class_of(problem)[1] and not class_of(problem)[0].endswith("functional.py")})
+
+
+@pytest.mark.parametrize("file, name", LAYERS)
+def test_the_graded_tests_can_get_at_the_class(file, name):
+    assert name in StudentCode.MODULES, f"graded.py: StudentCode.MODULES lacks {name}"
+
+
+@pytest.mark.parametrize("folder", sorted(HERE.glob("*_solution")), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("file, name", LAYERS)
+def test_the_other_solutions_have_the_class_where_they_replace_its_file(file, name, folder):
+    if (folder / file).exists():
+        tree = ast.parse((folder / file).read_text(encoding="utf-8"))
+        assert name in [node.name for node in tree.body if isinstance(node, ast.ClassDef)], (
+            f"autograder/staff/tests/{folder.name}/{file}: there is no class {name}")
 
 
 @pytest.mark.parametrize("problem", GRADED, ids=lambda problem: problem.key)

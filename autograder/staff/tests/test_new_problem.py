@@ -1,0 +1,282 @@
+"""A new problem 2.7, a Tanh layer, made in a copy of the tree by the list in README, For staff.
+Where a step is still to be done, test_problems.py names its file in a sentence."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from problems import FULL_SCORE, PROBLEMS
+
+ROOT = Path(__file__).resolve().parents[3]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+KEY, POINTS, LAST = "Tanh Layer", 5, [problem for problem in PROBLEMS if not problem.by_hand][-1]
+GRADER, TESTS = "autograder/hw1_autograder/", "autograder/staff/tests/"
+
+OPERATION = '''
+
+# BEGIN SOLUTION 2.7: a Function for Tanh, like Log above
+class Tanh(Function):
+    """tanh z, entry by entry; the derivative is 1 - tanh² z."""
+
+    @staticmethod
+    def forward(ctx, z):
+        output = compute("Tanh", np.tanh, z)
+        ctx.save_for_backward(output)
+        return output
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (output,) = ctx.saved_tensors
+        return Tensor(grad_output.data * (1 - output.data**2))
+# END SOLUTION 2.7
+'''
+LAYER = '''
+
+class Tanh(Module):
+    """tanh of each entry; see functional.Tanh for its gradient."""
+
+    def forward(self, x):
+        """x (Tensor): any shape. Returns a Tensor of the same shape."""
+        # BEGIN SOLUTION 2.7: apply your Function for Tanh
+        return F.Tanh.apply(x)
+        # END SOLUTION 2.7
+'''
+GRADED_TESTS = '''
+
+# 2.7 Tanh
+
+
+@graded("Tanh Layer", z=(4, 3))
+def test_tanh_forward(given):
+    return {"Tanh()(z)": my.Tanh()(constant(given.z))}
+
+
+@graded("Tanh Layer", z=(4, 3), upstream=(4, 3))
+def test_tanh_backward(given):
+    z = leaf(given.z)
+    (my.Tanh()(z) * constant(given.upstream)).backward()
+    return {"gradient of z": z.grad}
+'''
+BY_HAND = '''
+
+class Tanh:
+    """tanh z"""
+
+    def forward(self, z):
+        self.output = np.tanh(z)
+        return self.output
+
+    def backward(self, grad):
+        if wrong("the upstream gradient ignored by Tanh"):
+            grad = np.ones_like(grad)
+        if wrong("1 - tanh z, without the square"):
+            return grad * (1 - self.output)
+        return grad * (1 - self.output**2)
+'''
+FORMULAS = '''
+# 2.7 Tanh
+
+
+def tanh_backward(g):
+    tanh = Tanh()
+    tanh.forward(g.z)
+    return {"gradient of z": gradient(
+        tanh.backward(g.upstream), lambda: tanh.forward(g.z) * g.upstream, g.z)}
+
+
+TANH = {
+    "test_tanh_forward": lambda g: {"Tanh()(z)": Tanh().forward(g.z)},
+    "test_tanh_backward": tanh_backward,
+}
+
+
+'''
+BUGS = '''
+    # 2.7 Tanh
+    Bug("2.7", "Tanh: derivative without the square", FUNCTIONAL,
+        "grad_output.data * (1 - output.data**2)", "grad_output.data * (1 - output.data)"),
+    Bug("2.7", "Tanh: upstream gradient ignored", FUNCTIONAL,
+        "grad_output.data * (1 - output.data**2)", "1 - output.data**2"),
+)
+'''
+IN_ANOTHER_STYLE = '''
+
+import numpy as np  # noqa: E402
+
+from mytorch.autograd_engine import Function  # noqa: E402
+from mytorch.tensor import Tensor  # noqa: E402
+
+
+class Tanh(Module):
+    def forward(self, x):
+        return TanhFunction.apply(x)
+
+
+class TanhFunction(Function):
+    @staticmethod
+    def forward(ctx, z):
+        ctx.t = np.tanh(z.data)
+        return Tensor(ctx.t, requires_grad=z.requires_grad, is_leaf=not z.requires_grad)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return Tensor(grad_output.data * (1 - ctx.t * ctx.t))
+'''
+TEXT = '''### 2.7 Tanh (5 points)
+*Write* `Tanh` in `mytorch/nn/functional.py` and `mytorch/nn/activations.py`.
+
+*Mistake most made:* the square forgotten.
+*Check:* `./grade.sh 1 2.7`.
+
+'''
+RANGE = f"problems {PROBLEMS[0].number} to {LAST.number}"
+NEW_RANGE = f"problems {PROBLEMS[0].number} to 2.7"
+
+
+class Tree:
+    """A copy of the tree that is being changed."""
+
+    def __init__(self, root):
+        self.root, self.changed = root, []
+        shutil.copytree(str(ROOT), str(root), ignore=shutil.ignore_patterns(
+            ".git", ".venv", "__pycache__", "data", "*.tar", "*.png"))
+
+    def append(self, name, text):
+        self.change(name, lambda old: old.rstrip("\n") + "\n" + text)
+
+    def replace(self, name, old, new):
+        text = (self.root / name).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{name}: {old!r} stands {text.count(old)} times in it"
+        self.change(name, lambda text: text.replace(old, new))
+
+    def change(self, name, change):
+        path = self.root / name
+        path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+        self.changed.append(name)
+
+    def run(self, *arguments):
+        """What this Python prints in the tree, and its exit status."""
+        ended = subprocess.run(
+            [sys.executable, *arguments], cwd=str(self.root), encoding="utf-8",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=dict(os.environ, PYTHONIOENCODING="utf-8", COLUMNS="400"))
+        return ended.stdout, ended.returncode
+
+    def still_to_do(self):
+        """The sentences with which test_problems.py fails."""
+        printed, _ = self.run("-m", "pytest", "-q", TESTS + "test_problems.py", "--tb=short")
+        return re.findall(r"^E +AssertionError: (.*)$", printed, re.MULTILINE)
+
+
+def add_row(tree):
+    tree.replace(GRADER + "problems.py", f'    Problem("{PROBLEMS[-1].number}", ',
+                 f'    Problem("2.7", "Tanh", "{KEY}", {POINTS}, "mytorch.nn.activations:Tanh.forward",\n'
+                 '            "the derivative is 1 - tanh²", ("1.1.2", "1.2")),\n'
+                 f'    Problem("{PROBLEMS[-1].number}", ')
+
+
+def write_reference(tree):
+    tree.append("mytorch/nn/functional.py", OPERATION)
+    tree.append("mytorch/nn/activations.py", LAYER)
+
+
+def write_tests(tree):
+    tree.replace(GRADER + "graded.py", '"ReLU": "mytorch.nn.activations",',
+                 '"ReLU": "mytorch.nn.activations",\n        "Tanh": "mytorch.nn.activations",')
+    tree.append(GRADER + "test_mlp.py", GRADED_TESTS)
+
+
+def write_answers(tree):
+    tree.append("autograder/staff/by_hand.py", BY_HAND)
+    tree.change("autograder/staff/answers.py", lambda text: re.sub(
+        r"(\n# All of them, and the file\n)", FORMULAS.replace("\\", r"\\") + r"\1", text).replace(
+        "WORKED_OUT_BY = {", "WORKED_OUT_BY = {**TANH, ").replace("    SGD, ", "    SGD, Tanh, ", 1))
+    printed, status = tree.run("autograder/staff/answers.py")
+    assert status == 0, printed
+
+
+def write_bugs_and_other_solutions(tree):
+    tree.change(TESTS + "planted_bugs.py", lambda text: re.sub(r"\n\)\n*$", BUGS, text))
+    for folder in sorted((tree.root / TESTS).glob("*_solution")):
+        tree.append(f"{TESTS}{folder.name}/nn/activations.py", IN_ANOTHER_STYLE)
+    tree.replace(TESTS + "test_functional.py", '    "ReLU": (F.ReLU, ',
+                 '    "Tanh": (F.Tanh, uneven(2, 3)),\n    "ReLU": (F.ReLU, ')
+
+
+def write_texts(tree):
+    total, new_total = f"{FULL_SCORE}/{FULL_SCORE}", f"{FULL_SCORE + POINTS}/{FULL_SCORE + POINTS}"
+    tree.replace("README.md", f"{RANGE}: {total}", f"{NEW_RANGE}: {new_total}")
+    tree.change("README.md", lambda text: re.sub(
+        rf"^\| {PROBLEMS[-1].number} .*$", lambda row: f"| 2.7 tanh | {POINTS} | "
+        f"`nn/activations.py` | another bend |\n{row[0]}", text, flags=re.MULTILINE))
+    tree.replace("hw1/README.md", f"### {PROBLEMS[-1].number} ", TEXT + f"### {PROBLEMS[-1].number} ")
+    tree.change("hw1/README.md", lambda text: text.replace(RANGE, NEW_RANGE).replace(
+        f"for {FULL_SCORE} points", f"for {FULL_SCORE + POINTS} points"))
+    tree.replace("grade.sh", RANGE, NEW_RANGE)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """The tree with problem 2.7 in it, and the sentences on the way there."""
+    tree = Tree(tmp_path_factory.mktemp("new") / "tree")
+    add_row(tree)
+    tree.said = {"row": tree.still_to_do()}
+    write_reference(tree)
+    write_tests(tree)
+    tree.said["tests"] = tree.still_to_do()
+    write_answers(tree)
+    write_bugs_and_other_solutions(tree)
+    write_texts(tree)
+    tree.said["all"] = tree.still_to_do()
+    return tree
+
+
+@pytest.mark.slow
+def test_each_place_still_to_fill_is_named_in_a_sentence(tree):
+    for step, places in {
+            "row": ("README.md, ", "hw1/README.md, ", "hw1/README.md: ", "grade.sh: ", "graded.py: ",
+                    "mytorch/: ", "problems.py: ", "test_autograd.py or test_mlp.py: ",
+                    "autograder/staff/tests/planted_bugs.py: ", "autograder/staff/tests/second_solution/"),
+            "tests": ("autograder/staff/answers.py: ", "autograder/staff/tests/planted_bugs.py: ")}.items():
+        for place in places:
+            assert any(said.startswith(place) for said in tree.said[step]), (place, tree.said[step])
+    assert not any(said.startswith(("mytorch/: ", "graded.py")) for said in tree.said["tests"])
+    assert tree.said["all"] == []
+
+
+@pytest.mark.slow
+def test_the_list_in_readme_names_just_the_files_that_need_a_change(tree):
+    steps = re.search(r"^### Changing a problem\n(.*?)^### ", README, re.DOTALL | re.MULTILINE)[1]
+    named = set(re.findall(r"`([\w/.]+/|[\w/]+\.\w+)`", steps))
+    for name in set(tree.changed):
+        assert any(name == place or place.endswith("/") and name.startswith(place)
+                   for place in named), f"README, Changing a problem: {name} is not named"
+
+
+@pytest.mark.slow
+def test_the_correct_solutions_earn_the_new_points_and_planted_bugs_lose_them(tree):
+    printed, status = tree.run("-m", "pytest", "-q", TESTS + "test_grader.py", "-k",
+                               "(correct or reference) and 100")
+    assert status == 0, printed
+    printed, status = tree.run("autograder/staff/bug_table.py", "--json", "2.7")
+    assert status == 0, printed
+    assert [bug["failed"] for bug in json.loads(printed).values()] == [[KEY], [KEY]]
+    printed, _ = tree.run(GRADER + "runner.py", "2.7")
+    assert json.loads(printed.splitlines()[-1])["scores"][KEY] == POINTS
+
+
+@pytest.mark.slow
+def test_the_handout_autolab_and_the_other_tests_follow(tree, tmp_path):
+    printed, status = tree.run("autograder/staff/autolab.py", str(tmp_path))
+    assert status == 0, printed
+    assert f'- name: "{KEY}"' in (tmp_path / "hw1p1.yml").read_text(encoding="utf-8")
+    printed, status = tree.run(
+        "-m", "pytest", "-q", "-m", "not slow", *(TESTS + f"test_{name}.py" for name in (
+            "answers", "handout", "functional", "text")),
+        "-k", "answer or untouched or filled_in_with or among_the_calls or Tanh or problem")
+    assert status == 0, printed
