@@ -1,26 +1,14 @@
 """The computational graph as a picture: draw and draw_before_and_after.
-First what stands in which box, then the painting; layout.py decides what goes where."""
-
-import io
+Here is decided what stands in which box; layout.py decides where it goes, and paint.py paints."""
 
 import numpy as np
 
 from mytorch.show import graph, layout
+from mytorch.show.paint import paint
 from mytorch.show.words import name_of, name_of_tensor, norm, values
 from mytorch.tensor import Tensor
 
 MAX_NODES, LONGEST_NAME = 60, 30
-KINDS = {  # kind of box: (colour, what the legend says)
-    "leaf": ("#b5dfae", "leaf, collects .grad"),
-    "operation": ("#ffd699", "operation"),
-    "result": ("#bdd7f1", "result of an operation"),
-    "constant": ("#e3e3e3", "constant, gets no gradient"),
-}
-DARK = "#404040"
-FONT = 9  # points
-# Inches:
-LINE, PAD, STACK_GAP, PANEL_GAP, MARGIN, TITLE, HEAD = 0.16, 0.05, 0.03, 0.6, 0.2, 0.15, 0.09
-LEGEND_WIDTH, LEGEND_LINE = 6.8, 0.2
 
 
 def draw(tensor, /, filename=None, **names):
@@ -100,8 +88,14 @@ def nodes_of(tensor, names):
         """The box of that key, made where there is none yet."""
         return drawn.setdefault(key, layout.Node([(kind, text)]))
 
+    def again(source):
+        """A further box for one that is used far below."""
+        (kind, text), = source.parts
+        line = text.splitlines()[0]
+        return layout.Node([(kind, f"{line.split(' (')[0] or line}, again")])
+
     add(root)
-    return list(drawn.values())
+    return layout.repeat_sources(list(drawn.values()), again)
 
 
 def known_results(tensor, names, nodes):
@@ -136,8 +130,11 @@ def describe(name, tensor, shape=None):
 
 
 def shortened(name):
-    """A name, or None, with what is too long for a box left out of its middle."""
-    return name if not name or len(name) <= LONGEST_NAME else f"{name[:17]}\N{HORIZONTAL ELLIPSIS}{name[-12:]}"
+    """A name, or None, in one line, with what is too long for a box left out of its middle."""
+    name = " ".join(name.split()) if name else name
+    if not name or len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:LONGEST_NAME - 15]} ... {name[-10:]}"
 
 
 def leaf_text(node, names):
@@ -151,104 +148,3 @@ def leaf_text(node, names):
     value = values(grad, 24)
     return f"{describe(name, leaf)}\n" + (
         f"grad = {value}" if value else f"grad of norm {norm(grad, 3)}")
-
-
-def paint(panels, filename):
-    """A Figure of panels side by side, (title, Nodes) each; its axes are in inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(dpi=150)
-    FigureCanvasAgg(figure)  # draws without a window, so that no display is needed
-    axes = figure.add_axes([0, 0, 1, 1])
-    axes.axis("off")
-    left = bottom = 0.0
-    for title, nodes in panels:
-        for node in nodes:
-            measure(axes, node)
-        arrows, width, height = layout.lay_out(nodes)
-        for points in arrows:
-            paint_arrow(axes, [(left + x, y) for x, y in points])
-        for node in nodes:
-            paint_node(axes, node, left)
-        axes.text(left + width / 2, -TITLE, title, ha="center", fontsize=FONT + 2)
-        right, left, bottom = left + width, left + width + PANEL_GAP, max(bottom, height)
-    columns = 4 if right > LEGEND_WIDTH else 2
-    add_legend(axes, columns)
-    top = -MARGIN - LEGEND_LINE * 4 / columns - (2 * TITLE if title else 0)
-    side = max((LEGEND_WIDTH * columns / 4 - right) / 2, 0) + MARGIN
-    axes.set_xlim(-side, right + side)
-    axes.set_ylim(bottom + MARGIN, top)
-    figure.set_size_inches(right + 2 * side, bottom + MARGIN - top)
-    if filename is not None:
-        figure.savefig(filename)
-    figure._repr_png_ = lambda: png_of(figure)  # what a notebook asks for
-    return figure
-
-
-def measure(axes, node):
-    """Set width and height of a Node to those of its parts, stacked."""
-    renderer = axes.figure.canvas.get_renderer()
-    node.width = 1.5 * HEAD * (len(node.inputs) + 1)
-    node.height = STACK_GAP * (len(node.parts) - 1)
-    for kind, text in node.parts:
-        drawn = axes.text(0, 0, text, fontsize=FONT)
-        extent = drawn.get_window_extent(renderer)
-        drawn.remove()
-        node.width = max(node.width, extent.width / axes.figure.dpi + 2 * PAD)
-        node.height += height_of(text)
-
-
-def height_of(text):
-    """Height of a box around that text, in inches."""
-    return LINE * (1 + text.count("\n")) + 2 * PAD
-
-
-def paint_node(axes, node, left):
-    """Its parts as boxes, from the top."""
-    from matplotlib.patches import FancyBboxPatch
-
-    top = node.y - node.height / 2
-    for kind, text in node.parts:
-        height = height_of(text)
-        axes.add_artist(FancyBboxPatch(
-            (left + node.x - node.width / 2, top), node.width, height, zorder=3,
-            boxstyle=f"round,pad=0,rounding_size={0.1 if kind == 'operation' else 0.04}",
-            facecolor=KINDS[kind][0], edgecolor=DARK))
-        axes.text(left + node.x, top + height / 2, text, zorder=4,
-                  fontsize=FONT, ha="center", va="center")
-        top += height + STACK_GAP
-
-
-def paint_arrow(axes, points):
-    """A line through ``points``, see layout.lay_out, and its head."""
-    from matplotlib.patches import PathPatch, Polygon
-    from matplotlib.path import Path
-
-    *points, (x, y) = points
-    points.append((x, y - HEAD / 2))
-    vertices, codes = [points[0]], [Path.MOVETO]
-    for (x0, y0), (x1, y1) in zip(points, points[1:]):
-        bend = [(x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2)] if x0 != x1 and y0 != y1 else []
-        vertices += bend + [(x1, y1)]
-        codes += [Path.CURVE4] * 3 if bend else [Path.LINETO]
-    axes.add_artist(PathPatch(Path(vertices, codes), facecolor="none", edgecolor=DARK, zorder=1))
-    head = [(x, y), (x - HEAD / 2, y - HEAD), (x + HEAD / 2, y - HEAD)]
-    axes.add_artist(Polygon(head, closed=True, facecolor=DARK, edgecolor="none", zorder=2))
-
-
-def add_legend(axes, columns):
-    """Below the picture: which colour stands for what."""
-    from matplotlib.patches import Patch
-
-    handles = [Patch(facecolor=colour, edgecolor=DARK, label=label)
-               for colour, label in KINDS.values()]
-    axes.legend(handles=handles, loc="upper center", ncol=columns, frameon=False,
-                fontsize=FONT - 1)
-
-
-def png_of(figure):
-    """The figure as the bytes of a PNG file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()

@@ -8,6 +8,7 @@ from itertools import combinations
 # column to column, and what an arrow takes where it passes a row.
 SIDE_GAP, ROW_GAP, COLUMN_GAP, LANE, BEND_WIDTH = 0.24, 0.34, 0.4, 0.14, 0.1
 ROWS_IN_ONE_COLUMN = 10
+FAR = 3  # rows
 
 
 class Node:
@@ -80,6 +81,37 @@ def lay_out(nodes):
     place_in_rows(rows)
     width, height = place_columns(rows, fold(rows))
     return route(arrows), width, height
+
+
+def repeat_sources(nodes, again):
+    """Give leaves and constants a further box where they are used far below, in high pictures.
+
+    A weight that each step of a recurrent network uses would else send an arrow down past all
+    the others.
+
+    Args:
+        nodes (list of Node): inputs before their users.
+        again: called with a Node without inputs, returns one that stands for it.
+
+    Returns:
+        list: ``nodes`` and the new ones, inputs before their users.
+    """
+    assign_rows(nodes)
+    if max(node.row for node in nodes) < ROWS_IN_ONE_COLUMN:
+        return nodes
+    nearest, result = {}, []  # nearest: of each source the box used last, and its first user's row
+    for node in sorted(nodes, key=lambda node: node.row):
+        for i, source in enumerate(node.inputs):
+            if source.inputs:
+                continue
+            box, row = nearest.get(source, (source, node.row))
+            if node.row - row >= FAR:
+                box, row = again(source), node.row
+                result.append(box)
+            nearest[source] = box, row
+            node.inputs[i] = box
+        result.append(node)
+    return result
 
 
 def assign_rows(nodes):

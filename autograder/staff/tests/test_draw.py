@@ -12,8 +12,10 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 import student_engine
 from central_differences import function, leaf
 from mytorch.show.draw import draw, draw_before_and_after
+from mytorch.nn.activations import ReLU
 from mytorch.nn.functional import Add
 from mytorch.nn.linear import Linear
+from mytorch.nn.sequential import Sequential
 from mytorch.tensor import Tensor
 from test_trace import chain, example, network
 
@@ -97,11 +99,34 @@ def ladder():
     return tensors[-1]
 
 
+def residual():
+    """Two residual blocks on a batch that is no leaf, and the names of what is in them."""
+    x, layer = Tensor(np.ones((4, 3))), Sequential(Linear(3, 3), ReLU())
+    y = x + layer(x)
+    return y + layer(y), dict(x=x, layer=layer, y=y)
+
+
+def recurrent(steps):
+    """h = relu(wx(x) + wh(h)), so many times, and the names of what is in it."""
+    wx, wh, h = Linear(3, 5), Linear(5, 5), Tensor(np.zeros((4, 5)))
+    names = dict(wx=wx, wh=wh, h0=h)
+    for step in range(1, steps + 1):
+        names[f"x{step}"] = Tensor(np.ones((4, 3)))
+        names[f"h{step}"] = h = ReLU()(wx(names[f"x{step}"]) + wh(h))
+    return h.sum(), names
+
+
+def drawn(tensor, names):
+    return draw(tensor, **names)
+
+
 GRAPHS = {
-    "the example": lambda: draw(example()[0], **example()[1]),
+    "the example": lambda: drawn(*example()),
     "before and after": lambda: draw_before_and_after(example()[0]),
     "one operation": lambda: draw(leaf(1.0) + 1.0),
-    "Problem 3's network": lambda: draw(network()[0], **network()[1]),
+    "Problem 3's network": lambda: drawn(*network()),
+    "two residual blocks": lambda: drawn(*residual()),
+    "a recurrent network of 8 steps": lambda: drawn(*recurrent(8)),
     "a chain of 59 operations": lambda: draw(chain(59)),
     "50 operations with many arrows": lambda: draw(ladder()),
 }
@@ -278,6 +303,29 @@ def test_problem_3s_network_fits_a_slide(picture_of):
     assert width < 14 and height < 8  # so that 9 point text can be read
 
 
+def test_a_recurrent_network_is_a_chain_of_steps_with_its_weights_at_each(picture_of):
+    picture = picture_of("a recurrent network of 8 steps")
+    leaves = picture.texts(LEAF)
+    for name, shape in (("wx.weight", "(5, 3)"), ("wh.bias", "(5,)")):
+        assert leaves.count(f"{name}, again") == 7 and f"{name} {shape}\ngrad = None" in leaves
+    assert picture.texts(CONSTANT) == ["h0 (4, 5)"] + [
+        f"x{step} (4, 3)" for step in range(1, 9)]
+    # The long lines are those of h, from column to column; all others end in the next row.
+    up = [line for line in picture.lines if line[:, 1].max() > line[0][1] + 1]
+    assert len(up) in (1, 2)
+    height = max(box["extent"].height for box in picture.boxes)
+    for line in picture.lines:
+        assert line[0][1] - line[:, 1].min() < 2 * height or any(line is other for other in up)
+    width, height = picture.axes.figure.get_size_inches()
+    assert width < 24 and height < 10 and width > height
+
+
+def test_a_skip_connection_stays_an_arrow_of_its_own(picture_of):
+    picture = picture_of("two residual blocks")
+    ends = [source["text"] for source, target in picture.arrows if target["text"] == "Add"]
+    assert sorted(ends) == ["(4, 3)", "(4, 3)", "x (4, 3)", "y (4, 3)"]
+
+
 def test_a_graph_that_can_be_drawn_without_crossings_is():
     tensors = [leaf(float(i)) for i in range(8)]
     while len(tensors) > 1:  # a tree whose inputs come shuffled
@@ -307,6 +355,42 @@ def test_a_constant_is_outside_any_graph_and_what_is_no_tensor_is_refused():
         draw(leaf(1.0) * 2.0, a=1)
 
 
+# Texts that are not plain
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name, shown", [
+    ("$x$", "$x$"), ("a$", "a$"), (r"\$", r"\$"), ("x_1^2", "x_1^2"), ("\u8f93\u5165", r"\u8f93\u5165"),
+    ("\N{GREEK SMALL LETTER BETA}", "\N{GREEK SMALL LETTER BETA}"),
+    ("a_very_long_name_of_a_leaf_that_goes_on_and_on", "a_very_long_nam ... _on_and_on"),
+    ("two\nlines", "two lines")])
+def test_any_name_is_drawn_as_it_stands(name, shown, tmp_path):
+    a = leaf([np.inf, np.nan])
+    figure = draw(a * 2.0, str(tmp_path / "graph.png"), **{name: a})
+    (box,) = [box for box in Picture(figure).boxes if box["kind"] == LEAF]
+    assert box["text"].replace(r"\$", "$") == f"{shown} = [inf, nan]\ngrad = None"
+
+
+@pytest.mark.filterwarnings("error")
+def test_large_and_infinite_gradients_are_drawn(tmp_path):
+    a, b = leaf(np.full((3, 3), 1e200)), leaf(np.full((3, 3), np.inf))
+    a.grad, b.grad = Tensor(np.full((3, 3), 1e300)), Tensor(np.full((3, 3), np.inf))
+    with np.errstate(all="ignore"):
+        product = a * b
+    assert Picture(draw(product, a=a, b=b)).texts(LEAF) == [
+        "a (3, 3)\ngrad of norm inf", "b (3, 3)\ngrad of norm inf"]
+
+
+def test_titles_of_narrow_pictures_do_not_meet():
+    a = leaf(2.0)
+    product = a * a
+    picture = Picture(draw_before_and_after(product, **{"a_name_of_some_length": product}))
+    left, right = [title.get_window_extent(picture.renderer) for title in picture.titles]
+    assert left.x1 + 20 < right.x0
+    for title, box in zip((left, right), sorted(
+            (box["extent"] for box in picture.boxes if box["kind"] == LEAF), key=lambda box: box.x0)):
+        assert title.x0 < box.x0 and box.x1 < title.x1
+
+
 # Where it goes
 
 @pytest.mark.parametrize("ending, start", [
@@ -327,6 +411,13 @@ def test_matplotlib_is_imported_only_when_drawing_and_never_to_open_a_window():
             "mytorch.show.draw(Tensor(1., requires_grad=True) * 2.)\n"
             "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules")
     subprocess.run([sys.executable, "-B", "-c", code], cwd=ROOT, check=True)
+
+
+def test_without_matplotlib_one_sentence_says_which_python_has_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    with pytest.raises(ImportError, match=r"needs matplotlib.*\.venv/bin/python") as raised:
+        draw(leaf(1.0) * 2.0)
+    assert "\n" not in str(raised.value)
 
 
 # A student's own engine
