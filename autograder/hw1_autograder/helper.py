@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 import limits
 from leftovers import (
-    end, end_children, remove_shared_memory, remove_tree, shared_memory, wait_for)
+    end, end_children, modes_above, remove_shared_memory, remove_tree, restore_modes, shared_memory,
+    wait_for)
 
 LAST_WORDS = 0.3  # seconds for a process to say where it was, before it is killed
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -72,6 +73,7 @@ class Helper:
         self.module = importlib.import_module(settings.inside)
         self.parent = os.getppid()
         self.shared_before = shared_memory()
+        self.modes_before = modes_above(settings.root, settings.scratch)
         signal.signal(signal.SIGIO, signal.SIG_IGN)  # see remove_shared_memory
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the keyboard: the parent decides
         limits.processes_of_this_user()  # counted here, once
@@ -165,6 +167,7 @@ class Helper:
             key, home = self.running.pop(pid)
             end(pid, group=True)
             self.end_all_but_tasks(patience=0.5)
+            restore_modes(self.modes_before)
             self.say(ended=key, status=status, seconds=used.ru_utime + used.ru_stime)
             remove_tree(home, patience=1.0)
             remove_shared_memory(self.shared_before)
@@ -186,7 +189,8 @@ class Helper:
             wait_for(pid, patience=1.0)
         self.running.clear()
         self.end_all_but_tasks(patience=3.0)
-        remove_tree(self.settings.scratch, patience=5.0)
+        restore_modes(self.modes_before)
+        remove_tree(self.settings.scratch)
         remove_shared_memory(self.shared_before)
 
 

@@ -317,7 +317,10 @@ class Crew:
 
     def _hear(self):
         """Take in what the helper says of its processes."""
-        data = self._control.recv(1 << 16)
+        try:
+            data = self._control.recv(1 << 16)
+        except ConnectionResetError:
+            data = b""
         if not data:
             raise HostFault("the helper process was killed")
         *lines, self._text = (self._text + data).split(b"\n")

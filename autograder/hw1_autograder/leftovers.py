@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import os
 import signal
-import tempfile
+import stat
 import time
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def wait_for(pid, patience):
         time.sleep(0.002)
 
 
-def remove_tree(top, patience=5.0):
+def remove_tree(top, patience=10.0):
     """Remove a folder that a student's code could fill; returns whether it is gone.
 
     Subfolders are moved up into ``top`` before they are emptied, so that no path gets longer than
@@ -93,9 +93,29 @@ def remove_tree(top, patience=5.0):
 def moved_up(folder, top):
     """Move a folder into ``top`` under a new short name; returns that path."""
     os.chmod(folder, 0o700)
-    place = tempfile.mkdtemp(dir=top)  # an empty folder can be replaced by another
-    os.replace(folder, place)
+    place = os.path.join(top, os.urandom(8).hex())
+    os.rename(folder, place)
     return place
+
+
+def modes_above(*folders):
+    """The modes of folders and of all that they lie in, as far as they belong to this user:
+    path → mode, the topmost first. A student's code can close them; see restore_modes."""
+    modes = {}
+    for folder in folders:
+        for path in [*reversed(Path(folder).parents), Path(folder)]:
+            with contextlib.suppress(OSError):
+                if path.stat().st_uid == os.getuid():
+                    modes[str(path)] = stat.S_IMODE(path.stat().st_mode)
+    return modes
+
+
+def restore_modes(modes):
+    """Give folders (path → mode) back the modes that they had."""
+    for path, mode in modes.items():
+        with contextlib.suppress(OSError):
+            if stat.S_IMODE(os.stat(path).st_mode) != mode:
+                os.chmod(path, mode)
 
 
 def shared_memory():

@@ -11,6 +11,8 @@ import stat
 import sys
 from pathlib import Path
 
+from calls import filter_calls
+
 MEMORY_LIMIT = 2 << 30  # bytes of address space
 PROCESS_LIMIT = 256  # more than the user has already
 FILE_SIZE_LIMIT = 64 << 20
@@ -69,7 +71,8 @@ def protect_child(home, processor_seconds, readable=()):
             active.append(name)
         except (AttributeError, ValueError, OSError):
             pass
-    return active + restrict_with_landlock(home, readable)
+    active += restrict_with_landlock(home, readable)
+    return active + ["calls (seccomp)"] * filter_calls()
 
 
 @functools.lru_cache(maxsize=None)

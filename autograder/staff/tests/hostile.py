@@ -21,7 +21,7 @@ SGD = ("Linear ReLU SGD Step", "Big Linear ReLU SGD Step")
 
 DIV_FORWARD = 'output = compute("Div", np.true_divide, a, b)'
 WRONG = "Tensor(a.data * b.data)"
-NO_SIGNALS = "signals (Landlock)"  # protections, as limits.py names them
+NO_SIGNALS = "calls (seccomp)"  # protections, as limits.py names them
 NO_WRITING = "writing (Landlock)"
 
 

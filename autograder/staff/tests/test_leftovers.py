@@ -1,0 +1,109 @@
+"""What a student's process leaves behind is ended and removed, whatever it is."""
+
+import os
+import subprocess
+from multiprocessing import shared_memory
+from pathlib import Path
+
+import pytest
+
+import leftovers
+
+
+def test_a_folder_is_removed_however_deep_long_named_or_closed(tmp_path):
+    top = tmp_path / "top"
+    top.mkdir()
+    os.symlink("loop", str(top / "loop"))
+    os.symlink(str(tmp_path), str(top / "out"))
+    (tmp_path / "kept").write_text("kept")
+    here = os.getcwd()
+    try:
+        os.chdir(str(top))
+        for _ in range(1200):
+            os.mkdir("d" * 200)
+            os.chdir("d" * 200)
+        Path("file").write_text("x")
+        os.chmod("file", 0)
+        for _ in range(1200):
+            os.chdir("..")
+            os.chmod("d" * 200, 0)
+    finally:
+        os.chdir(here)
+    assert leftovers.remove_tree(top, patience=60.0)
+    assert os.listdir(str(tmp_path)) == ["kept"]
+
+
+def test_removing_what_is_not_there_or_takes_too_long_raises_no_error(tmp_path):
+    assert leftovers.remove_tree(tmp_path / "nothing")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("x")
+    assert not leftovers.remove_tree(tmp_path / "folder", patience=-1.0)
+    assert leftovers.remove_tree(tmp_path / "folder")
+
+
+def test_only_shared_memory_that_is_new_and_unused_is_removed():
+    if not os.path.isdir(leftovers.SHARED_MEMORY):
+        pytest.skip("this system keeps its shared memory elsewhere")
+    before = shared_memory.SharedMemory(create=True, size=10)
+    known = leftovers.shared_memory()
+    used, unused = (shared_memory.SharedMemory(create=True, size=10) for _ in range(2))
+    try:
+        before.close()
+        unused.close()
+        leftovers.remove_shared_memory(known)
+        names = leftovers.shared_memory()
+        assert {before.name.lstrip("/"), used.name.lstrip("/")} <= names
+        assert unused.name.lstrip("/") not in names
+    finally:
+        used.close()
+        for memory in (before, used):
+            memory.unlink()
+        unused_is_gone(unused)
+
+
+def unused_is_gone(memory):
+    """Let Python's own tracker of shared memory know, which would complain at its exit."""
+    try:
+        memory.unlink()
+    except FileNotFoundError:
+        from multiprocessing import resource_tracker
+        resource_tracker.unregister(memory._name, "shared_memory")
+
+
+def test_folders_get_back_the_modes_they_had(tmp_path):
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    inner.chmod(0o750)
+    modes = leftovers.modes_above(inner)
+    inner.chmod(0)
+    inner.parent.chmod(0)
+    leftovers.restore_modes(modes)
+    assert inner.stat().st_mode & 0o777 == 0o750
+
+
+def test_children_end_but_for_those_that_are_kept():
+    kept, ended = (subprocess.Popen(["sleep", "1000"]) for _ in range(2))
+    try:
+        if kept.pid not in leftovers.children_of_this_process():
+            pytest.skip("this system does not list a process's children")
+        others = set(leftovers.children_of_this_process()) - {ended.pid}
+        leftovers.end_children(others, patience=5.0)
+        assert kept.poll() is None
+        assert ended.pid not in leftovers.children_of_this_process()
+        leftovers.end_children(others - {kept.pid}, patience=0.0)
+        assert kept.poll() is None
+        leftovers.end_children(others - {kept.pid}, patience=5.0, only=lambda pid: False)
+        assert kept.poll() is None
+    finally:
+        kept.kill()
+        kept.wait()
+        ended.returncode = 0  # it was reaped above
+
+
+def test_waiting_for_a_child_has_an_end():
+    child = subprocess.Popen(["sleep", "1000"])
+    assert not leftovers.wait_for(child.pid, patience=0.01)
+    child.kill()
+    assert leftovers.wait_for(child.pid, patience=60.0)
+    child.returncode = 0
+    assert leftovers.wait_for(child.pid, patience=0.0)
