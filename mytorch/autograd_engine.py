@@ -3,7 +3,7 @@ Start with hw1/README.md; then read this top to bottom: walk, recorder, the two 
 
 import weakref
 
-from mytorch.checks import check_gradients, check_output, check_saved, is_tensor, shape_of_gradient
+from mytorch.checks import check_gradients, check_leaf, check_output, check_saved
 from mytorch.deep_recursion import call_with_room_for
 
 
@@ -88,10 +88,8 @@ class Function:
 
     @staticmethod
     def forward(ctx, *args):
-        """Compute the operation on ``args``, Tensors and plain constants such as an axis.
-
-        Returns a Tensor, and keeps in ``ctx`` (ContextManager) what ``backward`` will need.
-        """
+        """Compute the operation on ``args``, Tensors and plain constants such as an axis. Returns
+        a Tensor, and keeps in ``ctx`` (ContextManager) what ``backward`` will need."""
         raise NotImplementedError("a Function must define forward(ctx, *args)")
 
     @staticmethod
@@ -194,22 +192,14 @@ class ContextManager:
     needs_input_grad = (True,) * 100  # for a ``forward`` called without ``apply``
 
     def save_for_backward(self, *tensors):
-        """Keep Tensors for ``backward``, which finds them in ``saved_tensors``; no copies.
+        """Keep the values that Tensors have now; ``backward`` finds them in ``saved_tensors``.
 
-        Raises TypeError for what is no Tensor.
+        Nothing is copied. If an optimizer makes a step before ``backward``, it gives its
+        parameters new arrays, and those kept here stay. Only writing into an array, such as
+        by ``fill_``, changes it here too. Raises TypeError for what is no Tensor.
         """
         check_saved(tensors)
-        self.saved_tensors = tensors
-
-
-def note_of(arg):
-    """What a node notes of an argument: a leaf, as its node does not hold it, and for pictures
-    a small constant; a weak reference to any other Tensor; None for what is no Tensor."""
-    if not is_tensor(arg):
-        return None
-    if arg.is_leaf and (arg.requires_grad or arg.data.size <= 6):
-        return arg
-    return weakref.ref(arg)
+        self.saved_tensors = [detached(tensor) for tensor in tensors]
 
 
 class BackwardFunction:
@@ -230,10 +220,22 @@ class BackwardFunction:
         return {**vars(self), "inputs": inputs}
 
     def record_inputs(self, args):
-        """Note of each input whether it needs a gradient, of which shape, and who it is."""
-        shapes = [shape_of_gradient(arg, self.function_name) for arg in args]
-        self.input_shapes, self.inputs = shapes, [note_of(arg) for arg in args]
-        self.ctx.needs_input_grad = tuple([shape is not None for shape in shapes])
+        """Note who needs a gradient, of which shape, and for pictures who the inputs are. Holds
+        leaves, as their nodes do not, and small constants; other Tensors may be freed."""
+        needed, shapes, inputs = [], [], []
+        for arg in args:
+            needs_grad = getattr(arg, "requires_grad", None)  # None for what is no Tensor
+            if needs_grad is not None and arg.is_leaf:
+                check_leaf(arg, self.function_name)
+            needed.append(bool(needs_grad))
+            shapes.append(arg.data.shape if needs_grad else None)
+            if needs_grad is None:
+                inputs.append(None)
+            else:
+                is_held = arg.is_leaf and (needs_grad or arg.data.size <= 6)
+                inputs.append(arg if is_held else weakref.ref(arg))
+        self.ctx.needs_input_grad = tuple(needed)
+        self.input_shapes, self.inputs = shapes, inputs
 
     def apply(self, grad_output):
         """Run the operation's ``backward`` on ``grad_output`` and check what it returned.

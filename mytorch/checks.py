@@ -15,24 +15,18 @@ def check_saved(values):
                             "keep a constant as an attribute, such as ctx.axis = axis")
 
 
-def shape_of_gradient(arg, operation):
-    """The shape that the gradient of an argument must have; None if it needs no gradient.
+def check_leaf(leaf, operation):
+    """Raise TypeError unless a leaf or constant holds an ndarray, of floats if it requires grad.
 
-    Raises:
-        TypeError: if the argument needs a gradient, but its data is no ndarray of floats. Its
-            constructor sees to that, but ``data`` and ``requires_grad`` can be assigned later.
+    Its constructor sees to that, but ``data`` and ``requires_grad`` can be assigned later.
     """
-    needs_grad = getattr(arg, "requires_grad", False)
-    if not needs_grad:
-        return None
-    if is_tensor(arg.data):
+    if is_tensor(leaf.data):
         raise TypeError(
             f"{operation}: the data of an input is a Tensor, expected an ndarray; to change a "
             "weight, use arrays only, as in w.data = w.data - lr * w.grad.data")
-    if arg.data.dtype.kind != "f":
+    if leaf.requires_grad and leaf.data.dtype.kind != "f":
         raise TypeError(f"{operation}: an input that requires grad must hold floats, it holds "
-                        f"{arg.data.dtype}; an integer cannot hold a gradient")
-    return arg.data.shape
+                        f"{leaf.data.dtype}; an integer cannot hold a gradient")
 
 
 def check_output(function, output):
@@ -56,8 +50,7 @@ def check_gradients(function, grads, shapes):
             input's (often a forgotten ``unbroadcast``).
         TypeError: for a gradient that is no Tensor.
     """
-    missing = shapes[len(grads):]
-    if len(grads) > len(shapes) or any(shape is not None for shape in missing):
+    if len(grads) > len(shapes) or set(shapes[len(grads):]) - {None}:
         complain(ValueError, function, f"expected {len(shapes)} gradients, one per argument of "
                                        f"forward, got {len(grads)}")
     for position, (grad, shape) in enumerate(zip(grads, shapes)):

@@ -58,7 +58,7 @@ class BatchNorm1d(Module):
         """``average <- (1 - momentum) average + momentum batch_value``, outside the graph; the
         batch's m rows have that mean and that biased variance."""
         for average, batch_value in ((self.running_mean, mean),
-                                     (self.running_var, variance * m / (m - 1))):
+                                     (self.running_var, m / (m - 1) * variance)):
             new = (1 - self.momentum) * average.data + self.momentum * batch_value
             average.data = np.asarray(new, average.data.dtype)
     # END SOLUTION 2.4

@@ -8,6 +8,7 @@ import mytorch.nn.functional as F
 from central_differences import function, leaf, uneven
 from mytorch import autograd_engine
 from mytorch.autograd_engine import AccumulateGrad, BackwardFunction, ContextManager
+from mytorch.optim.sgd import SGD
 from mytorch.tensor import Tensor
 
 
@@ -104,6 +105,38 @@ def test_save_for_backward_refuses_what_is_no_tensor(value):
 
 # A change of the inputs between forward and backward
 
+def operations_of_a_weight():
+    constant = Tensor(uneven(2, 2) + 4)
+    return {
+        "Mul": lambda w: w * w, "Mul by a constant": lambda w: w * constant, "Div": lambda w: constant / w,
+        "MatMul": lambda w: w @ w, "Log": lambda w: w.log(), "Sqrt": lambda w: w.sqrt(),
+        "ReLU": lambda w: F.ReLU.apply(w - 4.0) * w, "Linear": lambda w: F.Linear.apply(w, w, w.sum(axis=0)),
+        "BatchNorm": lambda w: F.BatchNorm.apply(w, w.sum(axis=0), w.sum(axis=1), 0.1),
+        "CrossEntropy": lambda w: F.cross_entropy(w, Tensor([1, 0]))}
+
+
+@pytest.mark.parametrize("operation", operations_of_a_weight())
+def test_a_step_between_forward_and_backward_does_not_change_the_gradient_of(operation):
+    gradients = []
+    for rate in (0, 0.5):
+        w = Tensor(uneven(2, 2) + 4, is_parameter=True)
+        w.grad = Tensor(np.ones((2, 2)))
+        loss = operations_of_a_weight()[operation](w)
+        SGD([w], lr=rate).step()
+        loss.backward()
+        gradients.append(w.grad.data)
+    np.testing.assert_array_equal(*gradients)
+
+
+def test_what_is_saved_keeps_array_shape_and_flags_and_is_in_no_graph():
+    a, ctx = leaf(uneven(2, 3)) * 2.0, ContextManager()
+    ctx.save_for_backward(a, Tensor([1.0]))
+    saved, constant = ctx.saved_tensors
+    assert type(saved) is Tensor and saved.data is a.data and saved.shape == (2, 3)
+    assert (saved.requires_grad, saved.is_leaf, saved.grad, saved.grad_fn) == (True, False, None, None)
+    assert (constant.requires_grad, constant.is_leaf) == (False, True)
+
+
 @pytest.mark.parametrize("use", [lambda t: t * 0.5, lambda t: t.sum(), lambda t: 1.0 - t])
 def test_an_integer_leaf_that_was_enabled_later_is_refused_at_its_use(use):
     t = Tensor([1, 2])
@@ -122,6 +155,10 @@ def test_data_replaced_by_a_tensor_is_refused_at_the_next_use_with_the_right_way
         with pytest.raises(TypeError, match=r"w\.grad\.data"):
             use()
     assert "w.grad.data" in repr(w)
+    constant = Tensor([1.0])
+    constant.data = constant * 2
+    with pytest.raises(TypeError, match="Add: the data of an input is a Tensor"):
+        constant + 1.0
 
 
 # The walk

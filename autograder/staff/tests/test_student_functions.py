@@ -1,8 +1,10 @@
 """Functions as students write them: the forms that work, and the mistakes that are named.
 What a wrong ``backward`` returns is reported where it happens, and never repaired."""
 
+import gc
 import inspect
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -80,6 +82,23 @@ def test_a_tensor_that_forward_did_not_make_keeps_its_flags(elsewhere):
         assert output is not elsewhere and output.data is elsewhere.data
         assert (output.requires_grad, output.is_parameter) == (a.requires_grad, False)
     assert vars(elsewhere) == before
+
+
+def test_a_function_that_saves_its_own_output_is_differentiated_and_leaves_no_ring():
+    def forward(ctx, a):
+        output = Tensor(np.exp(a.data))
+        ctx.save_for_backward(output)
+        return output
+
+    exp = function(forward, lambda ctx, g: g * ctx.saved_tensors[0]).apply
+    assert_gradients(lambda a: exp(exp(a)), leaf([0.5, -1.0]))
+    gc.collect()
+    gc.disable()
+    try:
+        node = weakref.ref(exp(leaf([1.0])).grad_fn)
+        assert node() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
