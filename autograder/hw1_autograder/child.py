@@ -6,13 +6,14 @@ import os
 import re
 import sys
 import traceback
+import warnings
 
 import numpy as np
 
 import test_autograd  # noqa: F401  (registers its tests in graded.CASES)
 import test_mlp  # noqa: F401
 import clues  # noqa: F401  (last: clues are looked for once all results are sent)
-from graded import CASES, WrongReturn, my
+from graded import CASES, Numbers, WrongReturn, my
 from places import student_place, without_paths
 from problems import BY_KEY
 
@@ -50,6 +51,7 @@ def run_task(prepared, root, send):
     """
     key, drawn = prepared
     for case, given in drawn:
+        reset_warnings()
         try:
             returned = case.function(given)
             send({"case": case.name, "results": plain_results(returned, case.key, root)})
@@ -90,16 +92,31 @@ def plain(value):
         return {"kind": "bool", "value": bool(value)}
     if type(value) is str:
         return {"kind": "str", "value": value[:300]}
-    if type(value).__name__ != "Tensor" or not hasattr(value, "data"):
+    if isinstance(value, Numbers):
+        kind = "Numbers"
+    elif hasattr(value, "data") and hasattr(value, "requires_grad"):
+        kind = "Tensor"  # or a class derived from it, whatever its name
+    else:
         return {"kind": type(value).__name__, "value": value if type(value) is int else None}
     array = value.data
-    if type(array) is not np.ndarray:
-        return {"kind": "Tensor", "type": type(array).__name__}
-    described = {"kind": "Tensor", "type": "ndarray", "dtype": str(array.dtype),
+    if not isinstance(array, (np.ndarray, np.generic)):
+        return {"kind": kind, "type": type(array).__name__}
+    array = np.asarray(array)  # a single number of NumPy's is as good as an array of shape ()
+    described = {"kind": kind, "type": "ndarray", "dtype": str(array.dtype),
                  "shape": list(array.shape)}
     if array.size <= ARRAY_LIMIT and array.dtype.kind in "fiub":
         described["values"] = array.astype(np.float64).ravel().tolist()
     return described
+
+
+def reset_warnings():
+    """Let warnings be shown and change nothing else, as when Python starts. A student's code may
+    have made errors of them, for itself: log(0) of a test is no fault of its own."""
+    np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
+    warnings.resetwarnings()
+    for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning,
+                     ResourceWarning):
+        warnings.simplefilter("ignore", category)
 
 
 def describe_error(error, root):

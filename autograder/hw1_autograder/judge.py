@@ -8,6 +8,9 @@ AFTERWARDS = ", afterwards"  # ends the label of an input, looked at again after
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9  # for entries that are 0, or should be but for rounding
 
+# Of the third solution of staff/tests, all in float32, no result is off by a twentieth of this.
+IN_FLOAT32 = dict(relative=1e-4, absolute=1e-5, of_largest=1e-5)
+
 
 def judge_case(expected, message):
     """Compare one test's results with its answers.
@@ -23,21 +26,28 @@ def judge_case(expected, message):
     results = message.get("results")
     if not isinstance(results, dict):
         return ["the test returned nothing"]
-    changed, complaints = [], []
+    tolerance, changed, complaints = tolerance_for(results), [], []
     for label, answer in expected.items():
         name, is_input, _ = label.partition(AFTERWARDS)
+        if is_left_out(label, answer, results):
+            continue
         if not isinstance(results.get(label), dict):
             complaints.append(f"{label}: nothing came back")
         elif is_input:
-            changed += compare_input(name, answer, results[label])
+            changed += compare_input(name, answer, results[label], **tolerance)
         else:
-            complaints += compare(label, answer, results[label])
+            complaints += compare(label, answer, results[label], **tolerance)
     return changed + complaints
 
 
-def compare_input(name, before, got):
+def is_left_out(label, answer, results):
+    """Whether there is no result, and there need not be one."""
+    return label not in results and isinstance(answer, dict) and bool(answer.get("optional"))
+
+
+def compare_input(name, before, got, **tolerance):
     """Complaints, as compare gives, about an input that should be after a call what it was before."""
-    complaints = compare(name, before, got)
+    complaints = compare(name, before, got, **tolerance)
     if not complaints:
         return []
     what = "backward changed the gradient it was given" if name == "upstream gradient" else (
@@ -45,6 +55,14 @@ def compare_input(name, before, got):
     what += ", in place: make a new array instead"
     likely = [line for line in complaints[1:] if line.split(": ", 1)[1] in recorded_mistakes(before)]
     return [what, *likely]
+
+
+def tolerance_for(results):
+    """The tolerance for one test's results: float32's for all where one came back in float32, as
+    what is float64 by then may have been computed from it."""
+    in_float32 = any(isinstance(got, dict) and got.get("dtype") == "float32"
+                     for got in results.values())
+    return IN_FLOAT32 if in_float32 else {}
 
 
 def compare(label, answer, got, **tolerance):
@@ -55,16 +73,19 @@ def compare(label, answer, got, **tolerance):
         if got.get("kind") == expected["kind"] and got.get("value") == expected.get("value"):
             return []
         return [f"{label}: expected {answer}, got {describe(got)}"]
-    if got.get("kind") != "Tensor":
+    if got.get("kind") not in ("Tensor", "Numbers"):
         return [f"{label}: expected a Tensor, got {describe(got)}"]
     if got.get("type") != "ndarray":
         return [f"{label}: expected a Tensor with an ndarray as data, got {describe(got)}"]
     right, shape = as_array(answer), tuple(answer["shape"])
+    mistakes = {name: as_array(made) for name, made in recorded_mistakes(answer).items() if made}
+    if got.get("kind") == "Numbers":  # in which the shape is no matter
+        right, shape = right.ravel(), (right.size,)
+        mistakes = {name: array.ravel() for name, array in mistakes.items()}
     try:
         values = as_array(got)
     except (TypeError, ValueError, KeyError, OverflowError):
         return [f"{label}: expected numbers of shape {shape}, got {describe(got)}"]
-    mistakes = {name: as_array(made) for name, made in recorded_mistakes(answer).items() if made}
     likely = likely_mistake(values, right, mistakes, **tolerance)
     likely = [f"looks like{' one of' * ('; ' in likely)}: {likely}"] if likely else []
     if values.shape != shape:
@@ -111,10 +132,19 @@ def as_array(plain):
     return np.array(values, dtype=np.float64).reshape(shape)
 
 
-def close(values, right, relative=RELATIVE, absolute=ABSOLUTE):
-    """Where two float64 arrays of one shape agree, as a bool array. NaN agrees with nothing."""
+def close(values, right, relative=RELATIVE, absolute=ABSOLUTE, of_largest=0.0):
+    """Where two float64 arrays of one shape agree, as a bool array. NaN agrees with nothing.
+
+    Args:
+        values, right (ndarray): what came, and what should have come.
+        relative (float): of each entry's size, may differ.
+        absolute (float): of any entry, may differ.
+        of_largest (float): of the size of the largest entry, may differ in each.
+    """
     with np.errstate(all="ignore"):
-        return np.abs(values - right) <= absolute + relative * np.abs(right)
+        sizes = np.abs(right)
+        largest = sizes.max() if sizes.size else 0.0
+        return np.abs(values - right) <= absolute + relative * sizes + of_largest * largest
 
 
 def mistakes_that_fit(tests):
@@ -141,12 +171,12 @@ def agrees(mistake, expected, results):
     it, it changes nothing."""
     for label, answer in expected.items():
         made = recorded_mistakes(answer).get(mistake, answer)
-        if made is None and answer is not None:
+        if made is None and answer is not None or is_left_out(label, answer, results):
             continue
         if isinstance(made, dict):
             made = {"shape": made["shape"], "values": made["values"]}
         got = results.get(label)
-        if not isinstance(got, dict) or compare(label, made, got):
+        if not isinstance(got, dict) or compare(label, made, got, **tolerance_for(results)):
             return False
     return True
 

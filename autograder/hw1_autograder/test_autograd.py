@@ -1,16 +1,20 @@
 """The graded tests of problems 1.1 and 1.2: operations of two tensors, and autograd.
 Each says what it draws and what it calls; ./grade.sh 1 compares what it returns."""
 
+import contextlib
 import operator
 
-from graded import WrongReturn, away_from_zero, constant, graded, leaf, my, positive, with_zeros
+import numpy as np
+
+from graded import (
+    WrongReturn, away_from_zero, constant, graded, leaf, my, small, truth, with_zeros)
 
 
 def run_operation(operation, a, b, upstream):
     """forward and backward of a Function, called directly as in problem 1.1."""
     ctx = my.ContextManager()
-    grad_output = constant(upstream)
-    output = operation.forward(ctx, leaf(a), leaf(b))
+    a, b, grad_output = leaf(a), leaf(b), constant(upstream)
+    output = operation.forward(ctx, a, b)
     gradients = operation.backward(ctx, grad_output)
     if not isinstance(gradients, (tuple, list)) or len(gradients) != 2:
         raise WrongReturn(f"{operation.__name__}.backward: expected 2 gradients, of a and of b, "
@@ -19,8 +23,22 @@ def run_operation(operation, a, b, upstream):
         "output of forward": output,
         "gradient of a": gradients[0],
         "gradient of b": gradients[1],
+        "a, afterwards": a,
+        "b, afterwards": b,
         "upstream gradient, afterwards": grad_output,
     }
+
+
+@contextlib.contextmanager
+def without_autograd():
+    """Context in which Function.apply runs forward and nothing else, so that the operators of
+    problem 1.1 can be tried whatever problem 1.2 makes of apply."""
+    apply = vars(my.Function)["apply"]
+    my.Function.apply = classmethod(lambda cls, *args: cls.forward(my.ContextManager(), *args))
+    try:
+        yield
+    finally:
+        my.Function.apply = apply
 
 
 @graded("addtest", a=(3, 4), b=(3, 4), upstream=(3, 4))
@@ -30,12 +48,14 @@ def test_addition(given):
 
 @graded("addtest", a=(2, 3), b=(2, 3))
 def test_operator_plus(given):
-    return {"a + b": constant(given.a) + constant(given.b)}
+    with without_autograd():
+        return {"a + b": constant(given.a) + constant(given.b)}
 
 
 @graded("subtest", a=(3, 4), b=(3, 4))
 def test_operator_minus(given):
-    return {"a - b": constant(given.a) - constant(given.b)}
+    with without_autograd():
+        return {"a - b": constant(given.a) - constant(given.b)}
 
 
 @graded("subtest", a=(3, 4), b=(3, 4), upstream=(3, 4))
@@ -50,7 +70,8 @@ def test_subtraction_of_three_axes(given):
 
 @graded("multest", a=(3, 4), b=(3, 4))
 def test_operator_times(given):
-    return {"a * b": constant(given.a) * constant(given.b)}
+    with without_autograd():
+        return {"a * b": constant(given.a) * constant(given.b)}
 
 
 @graded("multest", a=(3, 4), b=(3, 4), upstream=(3, 4))
@@ -70,11 +91,17 @@ def test_multiplication_by_zero(given):
 
 @graded("divtest", a=(3, 4), b=away_from_zero(3, 4))
 def test_operator_divided_by(given):
-    return {"a / b": constant(given.a) / constant(given.b)}
+    with without_autograd():
+        return {"a / b": constant(given.a) / constant(given.b)}
 
 
 @graded("divtest", a=(3, 4), b=away_from_zero(3, 4), upstream=(3, 4))
 def test_division(given):
+    return run_operation(my.F.Div, given.a, given.b, given.upstream)
+
+
+@graded("divtest", a=(2, 3), b=small(2, 3), upstream=(2, 3))
+def test_division_by_small_numbers(given):
     return run_operation(my.F.Div, given.a, given.b, given.upstream)
 
 
@@ -88,11 +115,12 @@ def test_a_result_requires_grad_when_an_operand_does(given):
     a, b = leaf(given.a), leaf(given.b)
     c, d = constant(given.a), constant(given.b)
     results = {"leaf + leaf": a + b, "leaf + constant": a + d, "constant + leaf": c + b,
-               "constant + constant": c + d, "result + constant": (a + b) + c}
+               "constant + constant": c + d, "result + constant": (a + b) + c,
+               "constant + result": c + (a + b)}
     flags = {}
     for name, result in results.items():
-        flags[f"({name}).requires_grad"] = result.requires_grad
-        flags[f"({name}).is_leaf"] = result.is_leaf
+        flags[f"({name}).requires_grad"] = truth(result.requires_grad)
+        flags[f"({name}).is_leaf"] = truth(result.is_leaf)
     return flags
 
 
@@ -114,7 +142,7 @@ def test_a_chain_of_operations(given):
 def test_the_example_of_the_handout(given):
     a, b, c = leaf(given.a), leaf(given.b), leaf(given.c)
     d = a + a * b
-    e = (d + c) + my.Tensor([3.0, 3.0, 3.0] * 2).reshape(2, 3)
+    e = (d + c) + constant(np.full((2, 3), 3.0))
     e.backward()
     return {"e": e, "gradient of a": a.grad, "gradient of b": b.grad, "gradient of c": c.grad}
 
@@ -173,15 +201,26 @@ def test_a_constant_as_the_first_operand(given):
     return {"gradient of a": a.grad}
 
 
-@graded("autogradtest", a=(2, 3), b=away_from_zero(2, 3))
+@graded("autogradtest", a=(2, 3), c=(2, 3), p=(2, 3), q=(2, 3))
+def test_constants_as_first_operands_of_a_chain(given):
+    a = leaf(given.a)
+    c, p, q = constant(given.c), constant(given.p), constant(given.q)
+    (p * (c + q * (a * a))).backward()
+    return {"gradient of a": a.grad}
+
+
+@graded("autogradtest", a=away_from_zero(2, 3), b=away_from_zero(2, 3))
 def test_every_operator_takes_part(given):
     """Whether gradients arrive at all: whether they are right is for problem 1.1 to say."""
     arrived = {}
-    for apply in (operator.sub, operator.truediv):
-        a, b = leaf(given.a), leaf(given.b)
-        apply(a, b).backward()
-        for name, operand in (("a", a), ("b", b)):
-            arrived[f"a gradient of {name} through {apply.__name__}"] = operand.grad is not None
+    for sign, apply in {"-": operator.sub, "*": operator.mul, "/": operator.truediv}.items():
+        for kinds in (leaf, leaf), (leaf, constant), (constant, leaf):
+            a, b = kinds[0](given.a), kinds[1](given.b)
+            apply(a, b).backward()
+            for name, operand, kind in (("a", a, kinds[0]), ("b", b, kinds[1])):
+                if kind is leaf:
+                    names = " {} ".format(sign).join(k.__name__ for k in kinds)
+                    arrived[f"{names}: a gradient of {name}"] = operand.grad is not None
     return arrived
 
 
@@ -213,11 +252,61 @@ def test_gradients_of_two_computations_add_up(given):
     return {"gradient of a": a.grad, "gradient of b": b.grad}
 
 
-@graded("autogradtest", a=positive(2, 3), weights=(3, 2))
-def test_operations_of_one_tensor(given):
-    a = leaf(given.a)
-    (a.log().T() * constant(given.weights)).reshape(6).backward()
-    return {"gradient of a": a.grad}
+def sum_and_products(a, b, p, q, sum_first):
+    """``(b * p + a * q) + (a + b)``. The Add of ``a + b`` may give a and b one and the same
+    gradient, and another is added to each."""
+    if sum_first:
+        return (a + b) + (b * p + a * q)
+    return (b * p + a * q) + (a + b)
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), p=(2, 3), q=(2, 3))
+def test_leaves_that_are_given_one_gradient(given):
+    p, q, gradients = constant(given.p), constant(given.q), {}
+    for order in "last", "first":
+        a, b = leaf(given.a), leaf(given.b)
+        sum_and_products(a, b, p, q, order == "first").backward()
+        gradients[f"gradient of a, with a + b {order}"] = a.grad
+        gradients[f"gradient of b, with a + b {order}"] = b.grad
+    return gradients
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), p=(2, 3), q=(2, 3), r=(2, 3))
+def test_results_that_are_given_one_gradient(given):
+    p, q, r, gradients = constant(given.p), constant(given.q), constant(given.r), {}
+    for order in "last", "first":
+        a, b = leaf(given.a), leaf(given.b)
+        sum_and_products(a * r, b * r, p, q, order == "first").backward()
+        gradients[f"gradient of a, with the sum {order}"] = a.grad
+        gradients[f"gradient of b, with the sum {order}"] = b.grad
+    return gradients
+
+
+def larger_computation(a, b, c, p, q, exchanged):
+    """Leaves, results and constants that are used several times, on either side."""
+    def plus(x, y):
+        return y + x if exchanged else x + y
+
+    def times(x, y):
+        return y * x if exchanged else x * y
+
+    d = times(a, b)
+    e = plus(d, c)
+    f = plus(times(p, e), d)
+    g = plus(times(e, d), times(f, q))
+    h = plus(plus(f, g), a)
+    return plus(times(h, f), plus(plus(c, d), times(a, h)))
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), c=(2, 3), p=(2, 3), q=(2, 3))
+def test_a_larger_computation(given):
+    gradients, constants = {}, (constant(given.p), constant(given.q))
+    for order, exchanged in {"": False, ", operands exchanged": True}.items():
+        a, b, c = leaf(given.a), leaf(given.b), leaf(given.c)
+        larger_computation(a, b, c, *constants, exchanged).backward()
+        gradients.update({f"gradient of a{order}": a.grad, f"gradient of b{order}": b.grad,
+                          f"gradient of c{order}": c.grad})
+    return gradients
 
 
 def remark_on_visits(results):
@@ -250,3 +339,20 @@ def test_visits(given):
         result = result + result
     result.backward()
     return {"visits": len(visits)}
+
+
+def remark_on_gradients_in_a_graph(results):
+    """What to say of a stored gradient that is itself a result of recorded operations."""
+    if (results.get("in a graph") or {}).get("value") is not True:
+        return ""
+    return ("no points lost, but a.grad is itself the result of a graph (it requires grad): each\n"
+            "backward() makes that graph longer. A gradient starts from ones without requires_grad")
+
+
+@graded("autogradtest", remark=remark_on_gradients_in_a_graph)
+def test_whether_a_gradient_is_in_a_graph(given):
+    a = leaf(np.ones((2, 3)))
+    shared = a * a
+    (shared + shared).backward()
+    (a + a).backward()
+    return {"in a graph": truth(a.grad.requires_grad) is True}

@@ -3,69 +3,19 @@ Each says what it draws and what it calls; ./grade.sh 1 compares what it returns
 
 import numpy as np
 
-from graded import constant, graded, labels, leaf, my, with_zeros
+from graded import Numbers, constant, graded, labels, leaf, my, positive, truth, with_zeros
+from student_layers import (
+    BATCHNORM, ONE_LAYER, THREE_LAYERS, TWO_BATCHNORMS, TWO_LAYERS, batchnorm, beside_another,
+    flags, gradients, linear, running_averages, three_linears, train, two_layers,
+    two_layers_with_batchnorm, values, with_values)
 
-ONE_LAYER = dict(weight=(3, 4), bias=(3,))
-TWO_LAYERS = dict(weight=(4, 5), bias=(4,), weight2=(3, 4), bias2=(3,))
-BATCHNORM = dict(gamma=(3,), beta=(3,))
-TWO_BATCHNORMS = dict(gamma=(4,), beta=(4,), gamma2=(3,), beta2=(3,))
-
-
-def linear(weight, bias):
-    """The student's Linear with these weights, so that nothing depends on how it starts."""
-    layer = my.Linear(weight.shape[1], weight.shape[0])
-    layer.weight.data = weight.copy()
-    layer.bias.data = bias.copy()
-    return layer
-
-
-def batchnorm(gamma, beta, **options):
-    """The student's BatchNorm1d with these parameters."""
-    layer = my.BatchNorm1d(len(gamma), **options)
-    layer.gamma.data = gamma.copy()
-    layer.beta.data = beta.copy()
-    return layer
-
-
-def two_layers(given):
-    """Sequential of Linear, ReLU, Linear, ReLU."""
-    return my.Sequential(linear(given.weight, given.bias), my.ReLU(),
-                         linear(given.weight2, given.bias2), my.ReLU())
-
-
-def two_layers_with_batchnorm(given):
-    """Sequential of Linear, BatchNorm1d, ReLU, Linear, BatchNorm1d, ReLU."""
-    return my.Sequential(
-        linear(given.weight, given.bias), batchnorm(given.gamma, given.beta), my.ReLU(),
-        linear(given.weight2, given.bias2), batchnorm(given.gamma2, given.beta2), my.ReLU())
-
-
-def gradients(**layers):
-    """The gradients of the parameters of layers, labelled for the report."""
-    return {f"gradient of {name}.{parameter}": getattr(layer, parameter).grad
-            for name, layer in layers.items()
-            for parameter in ("weight", "bias", "gamma", "beta") if hasattr(layer, parameter)}
-
-
-def values(**layers):
-    """The parameters and running averages of layers, labelled for the report."""
-    names = ("weight", "bias", "gamma", "beta", "running_mean", "running_var")
-    return {f"{layer_name}.{name}": getattr(layer, name)
-            for layer_name, layer in layers.items() for name in names if hasattr(layer, name)}
-
-
-def running_averages(**layers):
-    """The running averages of BatchNorm1d layers, labelled for the report."""
-    return {f"{name}.{average}": my.Tensor(getattr(layer, average).data.copy())
-            for name, layer in layers.items() for average in ("running_mean", "running_var")}
-
-
-# 2.1 Linear
+# 2.1 Linear, alone and in a Sequential
 
 
 @graded("Linear Forward", x=(5, 4), **ONE_LAYER)
 def test_linear_forward(given):
-    return {"output": linear(given.weight, given.bias)(constant(given.x))}
+    x = constant(given.x)
+    return {"output": linear(given.weight, given.bias)(x), "x, afterwards": x}
 
 
 @graded("Linear Forward", x=(1, 4), **ONE_LAYER)
@@ -77,8 +27,40 @@ def test_linear_forward_of_one_row(given):
 def test_linear_forward_after_its_weights_have_changed(given):
     layer = linear(given.weight, given.bias)
     layer(constant(given.x))
-    layer.weight.data = given.changed.copy()
+    with_values(layer, weight=given.changed)
     return {"output": layer(constant(given.x))}
+
+
+@graded("Linear Forward", x=(5, 4), **ONE_LAYER)
+def test_linear_forward_in_a_sequential(given):
+    return {"output": my.Sequential(linear(given.weight, given.bias))(constant(given.x))}
+
+
+@graded("Linear Forward", x=(5, 3), **THREE_LAYERS)
+def test_sequential_forward_of_three_linears(given):
+    return {"output": my.Sequential(*three_linears(given).values())(constant(given.x))}
+
+
+def given_operation(name, a, upstream, *arguments):
+    """Results of an operation of Tensor that is given to students, as a method or as a property.
+    Nothing is asked of one that is missing, takes other arguments or records no graph: a layer
+    that uses it so is tested itself."""
+    a = leaf(a)
+    result = getattr(a, name, None)
+    if callable(result):
+        try:
+            result = result(*arguments)
+        except TypeError:
+            return {}
+    if truth(getattr(result, "requires_grad", False)) is not True:
+        return {}
+    (result * constant(upstream)).backward()
+    return {f"a.{name}": result, f"gradient of a through a.{name}": a.grad}
+
+
+@graded("Linear Backward", a=(2, 3), upstream=(3, 2))
+def test_transpose(given):
+    return given_operation("T", given.a, given.upstream)
 
 
 @graded("Linear Backward", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
@@ -102,7 +84,26 @@ def test_linear_used_twice(given):
     return gradients(layer=layer)
 
 
-# 2.2 ReLU and Sequential
+@graded("Linear Backward", x=(5, 4), c=(5, 3), upstream=(5, 3), **ONE_LAYER)
+def test_linear_beside_another_operand(given):
+    return beside_another(linear(given.weight, given.bias), given.x, given.c, given.upstream)
+
+
+@graded("Linear Backward", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
+def test_linear_backward_in_a_sequential(given):
+    layer, x = linear(given.weight, given.bias), leaf(given.x)
+    (my.Sequential(layer)(x) * constant(given.upstream)).backward()
+    return {**gradients(layer=layer), "gradient of x": x.grad}
+
+
+@graded("Linear Backward", x=(5, 3), upstream=(5, 3), **THREE_LAYERS)
+def test_sequential_backward_of_three_linears(given):
+    layers, x = three_linears(given), leaf(given.x)
+    (my.Sequential(*layers.values())(x) * constant(given.upstream)).backward()
+    return {**gradients(**layers), "gradient of x": x.grad}
+
+
+# 2.2 ReLU
 
 
 @graded("Linear ReLU Forward", z=with_zeros(4, 3))
@@ -117,18 +118,23 @@ def test_linear_relu_forward(given):
     return {"output": model(constant(given.x))}
 
 
-@graded("Linear ReLU Backward", z=(4, 3), c=(4, 3), upstream=(4, 3))
-def test_relu_leaves_the_upstream_gradient_to_others(given):
-    c = leaf(given.c)
-    ((my.ReLU()(leaf(given.z)) + c) * constant(given.upstream)).backward()
-    return {"gradient of c": c.grad}
-
-
 @graded("Linear ReLU Backward", z=with_zeros(4, 3), upstream=(4, 3))
 def test_relu_backward_at_and_around_zero(given):
     z = leaf(given.z)
     (my.ReLU()(z) * constant(given.upstream)).backward()
     return {"gradient of z": z.grad}
+
+
+@graded("Linear ReLU Backward", z=(4, 3), c=(4, 3), upstream=(4, 3))
+def test_relu_beside_another_operand(given):
+    return beside_another(my.ReLU(), given.z, given.c, given.upstream)
+
+
+@graded("Linear ReLU Backward", z=(4, 3), z2=(4, 3), upstream=(4, 3))
+def test_relu_used_twice(given):
+    relu, z, z2 = my.ReLU(), leaf(given.z), leaf(given.z2)
+    (relu(z) * relu(z2) * constant(given.upstream)).backward()
+    return {"gradient of z": z.grad, "gradient of z2": z2.grad}
 
 
 @graded("Linear ReLU Backward", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
@@ -141,23 +147,18 @@ def test_linear_relu_backward(given):
 
 @graded("Big Linear ReLU Forward", x=(6, 5), **TWO_LAYERS)
 def test_two_layers_forward(given):
-    return {"output": two_layers(given)(constant(given.x))}
+    model, _ = two_layers(given)
+    return {"output": model(constant(given.x))}
 
 
 @graded("Big Linear ReLU Backward", x=(6, 5), upstream=(6, 3), **TWO_LAYERS)
 def test_two_layers_backward(given):
-    model, x = two_layers(given), leaf(given.x)
+    (model, layers), x = two_layers(given), leaf(given.x)
     (model(x) * constant(given.upstream)).backward()
-    return {**gradients(layer1=model[0], layer2=model[2]), "gradient of x": x.grad}
+    return {**gradients(**layers), "gradient of x": x.grad}
 
 
 # 2.3 SGD
-
-
-def flags(**parameters):
-    """What a parameter must stay, labelled for the report."""
-    return {f"{name}.{flag}": getattr(parameter, flag) for name, parameter in parameters.items()
-            for flag in ("is_leaf", "requires_grad", "is_parameter")}
 
 
 @graded("Linear ReLU SGD Step", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
@@ -174,24 +175,55 @@ def test_one_step(given):
 def test_zero_grad_between_steps(given):
     layer = linear(given.weight, given.bias)
     model = my.Sequential(layer, my.ReLU())
-    optimizer = my.SGD(model.parameters(), lr=0.3)
-    for x, upstream in zip(given.x, given.upstream):
-        optimizer.zero_grad()
-        (model(constant(x)) * constant(upstream)).backward()
-        optimizer.step()
+    train(model, my.SGD(model.parameters(), lr=0.3), given)
     return values(layer=layer)
 
 
 @graded("Big Linear ReLU SGD Step", x=(3, 6, 5), upstream=(3, 6, 3), **TWO_LAYERS)
 def test_steps_of_two_layers(given):
-    model = two_layers(given)
-    optimizer = my.SGD(model.parameters(), lr=0.1)
-    for x, upstream in zip(given.x, given.upstream):
+    model, layers = two_layers(given)
+    train(model, my.SGD(model.parameters(), lr=0.1), given)
+    return {**values(**layers), **flags(
+        weight1=layers["layer1"].weight, weight2=layers["layer2"].weight)}
+
+
+@graded("Big Linear ReLU SGD Step", x=(5, 5), upstream=(5, 3), **TWO_LAYERS)
+def test_two_optimizers_of_two_layers(given):
+    model, layers = two_layers(given)
+    first = my.SGD(layers["layer1"].parameters(), lr=0.1)
+    second = my.SGD(layers["layer2"].parameters(), lr=0.3)
+    (model(constant(given.x)) * constant(given.upstream)).backward()
+    first.step()
+    found = {f"after the step of the first, {name}": Numbers(value)
+             for name, value in values(**layers).items()}
+    second.step()
+    return {**found, **values(**layers)}
+
+
+def remark_on_stored_gradients(results):
+    """What to say of a step that writes into the gradient it is given, which is 1."""
+    (after,) = (results.get("stored gradient") or {}).get("values") or [1]
+    if abs(after - 1) < 1e-6:
+        return ""
+    return (f"no points lost, but step() changes param.grad itself: from 1 to {after:g}.\n"
+            "Whoever steps twice on one gradient, or looks at it after the step, gets wrong numbers.\n"
+            "Compute with new arrays: lr * param.grad.data, not param.grad.data *= lr")
+
+
+def gradient_after_steps(count, **options):
+    """What a gradient of 1 is after the last of some steps."""
+    layer = linear(np.ones((1, 1)), np.ones(1))
+    optimizer = my.SGD(layer.parameters(), **options)
+    for _ in range(count):
         optimizer.zero_grad()
-        (model(constant(x)) * constant(upstream)).backward()
+        layer(constant(np.ones((1, 1)))).backward()
         optimizer.step()
-    return {**values(layer1=model[0], layer2=model[2]),
-            **flags(weight1=model[0].weight, weight2=model[2].weight)}
+    return {"stored gradient": Numbers(layer.weight.grad)}
+
+
+@graded("Linear ReLU SGD Step", remark=remark_on_stored_gradients)
+def test_what_a_step_does_to_a_gradient(given):
+    return gradient_after_steps(1, lr=0.25)
 
 
 # 2.4 BatchNorm
@@ -227,6 +259,19 @@ def test_batchnorm_backward(given):
     layer, x = batchnorm(given.gamma, given.beta), leaf(given.x)
     (layer(x) * constant(given.upstream)).backward()
     return {**gradients(layer=layer), "gradient of x": x.grad}
+
+
+@graded("Linear Batchnorm ReLU Backward (Train)", x=(5, 3), c=(5, 3), upstream=(5, 3), **BATCHNORM)
+def test_batchnorm_beside_another_operand(given):
+    return beside_another(batchnorm(given.gamma, given.beta), given.x, given.c, given.upstream)
+
+
+@graded("Linear Batchnorm ReLU Backward (Train)", x=(5, 3), x2=(5, 3), upstream=(5, 3),
+        **BATCHNORM)
+def test_batchnorm_used_twice(given):
+    layer, x, x2 = batchnorm(given.gamma, given.beta), leaf(given.x), leaf(given.x2)
+    (layer(x) * layer(x2) * constant(given.upstream)).backward()
+    return {**gradients(layer=layer), "gradient of x": x.grad, "gradient of x2": x2.grad}
 
 
 @graded("Linear Batchnorm ReLU Backward (Train)", x=(5, 4), upstream=(5, 3), **ONE_LAYER,
@@ -265,17 +310,22 @@ def test_evaluation_uses_the_running_averages_and_keeps_them(given):
     return {**outputs, **running_averages(layer=layer)}
 
 
+@graded("Linear Batchnorm ReLU Train/Eval", x=(6, 3), other=(4, 3), **BATCHNORM)
+def test_one_layer_in_evaluation_and_another_in_training(given):
+    layer, evaluated = (batchnorm(given.gamma, given.beta, eps=0.5) for _ in range(2))
+    evaluated.eval()
+    outputs = {"output in training": layer(constant(given.x)),
+               "output in evaluation, never trained": evaluated(constant(given.other))}
+    return {**outputs, **running_averages(trained=layer, evaluated=evaluated)}
+
+
 @graded("Linear Batchnorm ReLU Train/Eval", x=(3, 5, 4), upstream=(3, 5, 3), other=(4, 4),
         **ONE_LAYER, **BATCHNORM)
 def test_linear_batchnorm_relu_trained_and_evaluated(given):
     layer, norm = linear(given.weight, given.bias), batchnorm(given.gamma, given.beta)
     model = my.Sequential(layer, norm, my.ReLU())
-    optimizer = my.SGD(model.parameters(), lr=0.1)
     model.train()
-    for x, upstream in zip(given.x, given.upstream):
-        optimizer.zero_grad()
-        (model(constant(x)) * constant(upstream)).backward()
-        optimizer.step()
+    train(model, my.SGD(model.parameters(), lr=0.1), given)
     model.eval()
     evaluated = model(constant(given.other))
     model.train()
@@ -287,7 +337,7 @@ def test_linear_batchnorm_relu_trained_and_evaluated(given):
 @graded("Big Linear Batchnorm ReLU Train/Eval", x=(3, 6, 5), upstream=(3, 6, 3), other=(4, 5),
         row=(1, 5), **TWO_LAYERS, **TWO_BATCHNORMS)
 def test_two_layers_with_batchnorm_trained_and_evaluated(given):
-    model = two_layers_with_batchnorm(given)
+    model, layers = two_layers_with_batchnorm(given)
     optimizer = my.SGD(model.parameters(), lr=0.05)
     for x, upstream in zip(given.x, given.upstream):
         model.train()
@@ -296,43 +346,113 @@ def test_two_layers_with_batchnorm_trained_and_evaluated(given):
         optimizer.step()
         model.eval()
         evaluated, one_row = model(constant(given.other)), model(constant(given.row))
-    return {**values(linear1=model[0], batchnorm1=model[1], linear2=model[3],
-                     batchnorm2=model[4]),
+    return {**values(**layers),
             "output in evaluation": evaluated, "output in evaluation, one row": one_row}
+
+
+def remark_on_running_averages(results):
+    """What to say of running averages that keep the graphs of all batches."""
+    one, three = ((results.get(f"nodes after {count}") or {}).get("value") for count in (1, 3))
+    if not (isinstance(one, int) and isinstance(three, int)) or three <= one:
+        return ""
+    return ("no points lost, but the running averages are results in a graph that grows with each\n"
+            f"batch: {one} nodes after one batch, {three} after three. It fills the memory and slows\n"
+            "down every batch. Compute the averages from .data, outside the graph")
+
+
+def nodes_below(node):
+    """How many nodes a graph has, from ``node`` on."""
+    found, unexplored = set(), [node]
+    while unexplored:
+        node = unexplored.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            unexplored.extend(node.next_functions)
+    return len(found)
+
+
+@graded("Linear Batchnorm ReLU Train/Eval", remark=remark_on_running_averages, x=(3, 6, 3),
+        **BATCHNORM)
+def test_what_running_averages_keep(given):
+    layer, nodes = batchnorm(given.gamma, given.beta), {}
+    for count, x in enumerate(given.x, start=1):
+        layer(leaf(x))
+        nodes[f"nodes after {count}"] = sum(
+            nodes_below(getattr(average, "grad_fn", None))
+            for average in (layer.running_mean, layer.running_var))
+    return nodes
 
 
 # 2.5 Cross entropy
 
 
+def cross_entropy(logits, labels):
+    """The student's loss of these logits (Tensor) and labels (ndarray)."""
+    return my.CrossEntropyLoss()(logits, my.Tensor(labels.copy()))
+
+
+def rows_far_apart(rows, classes):
+    """Draws logits of which exp() can be taken of no row before something is taken off it, and
+    what is taken off must be the row's own; exact in float32 too."""
+    return lambda random: (np.round(16 * random.standard_normal((rows, classes))) / 16
+                           + np.resize([[0.0], [1000.0], [-1000.0]], (rows, 1)))
+
+
+def unlikely(logits, labels, by):
+    """The logits with those of the labels lowered by ``by``."""
+    return logits - by * np.eye(logits.shape[1])[labels]
+
+
 @graded("Linear XELoss Forward", x=(6, 4), labels=labels(6, 3), **ONE_LAYER)
 def test_cross_entropy_forward(given):
     logits = linear(given.weight, given.bias)(constant(given.x))
-    return {"loss": my.CrossEntropyLoss()(logits, my.Tensor(given.labels))}
+    return {"loss": cross_entropy(logits, given.labels)}
 
 
 @graded("Linear XELoss Forward", logits=(6, 3), labels=labels(6, 3))
+def test_cross_entropy_leaves_its_inputs_as_they_are(given):
+    logits, targets = constant(given.logits), my.Tensor(given.labels.copy())
+    loss = my.CrossEntropyLoss()(logits, targets)
+    return {"loss": loss, "logits, afterwards": logits, "labels, afterwards": targets}
+
+
+@graded("Linear XELoss Forward", logits=rows_far_apart(6, 3), labels=labels(6, 3))
 def test_cross_entropy_of_large_logits(given):
-    logits = constant(1000 * np.sign(given.logits) + given.logits)
-    return {"loss": my.F.cross_entropy(logits, my.Tensor(given.labels)),
-            "logits, afterwards": logits}
+    return {"loss": cross_entropy(constant(given.logits), given.labels)}
+
+
+@graded("Linear XELoss Forward", logits=(6, 3), labels=labels(6, 3))
+def test_cross_entropy_of_unlikely_labels(given):
+    return {f"loss of labels whose logits are lower by {by}": cross_entropy(
+        constant(unlikely(given.logits, given.labels, by)), given.labels) for by in (60, 1000)}
 
 
 @graded("Linear XELoss Forward", logits=(1, 5), labels=labels(1, 5))
 def test_cross_entropy_of_one_row(given):
-    return {"loss": my.F.cross_entropy(constant(given.logits), my.Tensor(given.labels))}
+    return {"loss": cross_entropy(constant(given.logits), given.labels)}
+
+
+@graded("Linear XELoss Backward", a=positive(2, 3), upstream=(2, 3))
+def test_log(given):
+    return given_operation("log", given.a, given.upstream)
+
+
+@graded("Linear XELoss Backward", a=(2, 3), upstream=(6,))
+def test_reshape(given):
+    return given_operation("reshape", given.a, given.upstream, 6)
 
 
 @graded("Linear XELoss Backward", logits=(6, 4), labels=labels(6, 4))
 def test_cross_entropy_backward(given):
     logits = leaf(given.logits)
-    my.CrossEntropyLoss()(logits, my.Tensor(given.labels)).backward()
+    cross_entropy(logits, given.labels).backward()
     return {"gradient of the logits": logits.grad}
 
 
 @graded("Linear XELoss Backward", logits=(6, 4), labels=labels(6, 4))
 def test_cross_entropy_backward_twice(given):
     logits = leaf(given.logits)
-    loss = my.CrossEntropyLoss()(logits, my.Tensor(given.labels))
+    loss = cross_entropy(logits, given.labels)
     loss.backward()
     loss.backward()
     return {"gradient of the logits": logits.grad}
@@ -341,28 +461,44 @@ def test_cross_entropy_backward_twice(given):
 @graded("Linear XELoss Backward", x=(6, 4), labels=labels(6, 3), **ONE_LAYER)
 def test_linear_cross_entropy_backward(given):
     layer, x = linear(given.weight, given.bias), leaf(given.x)
-    my.CrossEntropyLoss()(layer(x), my.Tensor(given.labels)).backward()
+    cross_entropy(layer(x), given.labels).backward()
     return {**gradients(layer=layer), "gradient of x": x.grad}
 
 
 @graded("Linear XELoss Backward", logits=(5, 3), labels=labels(5, 3), factor=())
 def test_cross_entropy_within_a_larger_computation(given):
+    found = {}
+    for product in "loss * factor", "factor * loss":
+        logits, factor = leaf(given.logits), constant(given.factor)
+        loss = cross_entropy(logits, given.labels)
+        (loss * factor if product.startswith("loss") else factor * loss).backward()
+        found[f"{product}: gradient of the logits"] = logits.grad
+    return found
+
+
+@graded("Linear XELoss Backward", logits=(5, 3), logits2=(4, 3), labels=labels(5, 3),
+        labels2=labels(4, 3))
+def test_the_sum_of_two_losses(given):
+    logits, logits2, criterion = leaf(given.logits), leaf(given.logits2), my.CrossEntropyLoss()
+    loss = criterion(logits, my.Tensor(given.labels.copy()))
+    (loss + criterion(logits2, my.Tensor(given.labels2.copy()))).backward()
+    return {"gradient of the first logits": logits.grad,
+            "gradient of the second logits": logits2.grad}
+
+
+@graded("Linear XELoss Backward", logits=rows_far_apart(6, 3), labels=labels(6, 3))
+def test_where_a_loss_is_finite_its_gradient_is(given):
+    """Whether the loss of such logits is finite is for the forward pass to answer for."""
     logits = leaf(given.logits)
-    loss = my.F.cross_entropy(logits, my.Tensor(given.labels))
-    (loss * my.Tensor(given.factor)).backward()
-    return {"gradient of the logits": logits.grad}
-
-
-@graded("Linear XELoss Backward", logits=(6, 3), labels=labels(6, 3))
-def test_cross_entropy_backward_of_large_logits(given):
-    logits = leaf(1000 * np.sign(given.logits) + given.logits)
-    my.F.cross_entropy(logits, my.Tensor(given.labels)).backward()
-    return {"gradient of the logits": logits.grad}
+    loss = cross_entropy(logits, given.labels)
+    loss.backward()
+    overflows = np.isfinite(loss.data).all() and not np.isfinite(logits.grad.data).all()
+    return {"finite gradient of large logits whose loss is finite": not overflows}
 
 
 def train_with_cross_entropy(given, **options):
     """Train the big network on batches of classes; what it has become, and its evaluation."""
-    model = two_layers_with_batchnorm(given)
+    model, layers = two_layers_with_batchnorm(given)
     criterion = my.CrossEntropyLoss()
     optimizer = my.SGD(model.parameters(), **options)
     results = {}
@@ -374,9 +510,7 @@ def train_with_cross_entropy(given, **options):
         optimizer.step()
         results[f"loss of batch {step}"] = loss
     model.eval()
-    return {**results, **values(linear1=model[0], batchnorm1=model[1], linear2=model[3],
-                                batchnorm2=model[4]),
-            "output in evaluation": model(constant(given.other))}
+    return {**results, **values(**layers), "output in evaluation": model(constant(given.other))}
 
 
 @graded("Big Linear BN Relu XELoss Train/Eval", x=(3, 6, 5), labels=labels(18, 3), other=(4, 5),
@@ -391,27 +525,34 @@ def test_big_network_trained_with_cross_entropy(given):
 @graded("Linear Momentum Step", x=(4, 5, 4), upstream=(4, 5, 3), **ONE_LAYER)
 def test_momentum_over_four_steps(given):
     layer = linear(given.weight, given.bias)
-    optimizer = my.SGD([layer.weight, layer.bias], lr=0.1, momentum=0.8)
-    for x, upstream in zip(given.x, given.upstream):
-        optimizer.zero_grad()
-        (layer(constant(x)) * constant(upstream)).backward()
-        optimizer.step()
+    train(layer, my.SGD([layer.weight, layer.bias], lr=0.1, momentum=0.8), given)
     return {**values(layer=layer), **flags(weight=layer.weight, bias=layer.bias)}
 
 
 @graded("Linear Momentum Step", x=(3, 5, 4), upstream=(3, 5, 4), weight=(4, 4), bias=(4,),
         weight2=(4, 4), bias2=(4,))
 def test_each_parameter_has_a_momentum_of_its_own(given):
-    model = my.Sequential(linear(given.weight, given.bias), linear(given.weight2, given.bias2))
-    optimizer = my.SGD(model.parameters(), lr=0.1, momentum=0.5)
-    for x, upstream in zip(given.x, given.upstream):
-        optimizer.zero_grad()
-        (model(constant(x)) * constant(upstream)).backward()
-        optimizer.step()
-    return values(layer1=model[0], layer2=model[1])
+    layers = {"layer1": linear(given.weight, given.bias),
+              "layer2": linear(given.weight2, given.bias2)}
+    model = my.Sequential(*layers.values())
+    train(model, my.SGD(model.parameters(), lr=0.1, momentum=0.5), given)
+    return values(**layers)
+
+
+@graded("Linear Momentum Step", x=(3, 5, 4), upstream=(3, 5, 3), **ONE_LAYER)
+def test_a_second_optimizer_starts_without_momentum(given):
+    for _ in range(2):
+        layer = linear(given.weight, given.bias)
+        train(layer, my.SGD(layer.parameters(), lr=0.1, momentum=0.5), given)
+    return values(layer=layer)
 
 
 @graded("Big Linear ReLU XELoss Momentum Train/Eval", x=(4, 6, 5), labels=labels(24, 3),
         other=(4, 5), **TWO_LAYERS, **TWO_BATCHNORMS)
 def test_big_network_trained_with_momentum(given):
     return train_with_cross_entropy(given, lr=0.1, momentum=0.7)
+
+
+@graded("Linear Momentum Step", remark=remark_on_stored_gradients)
+def test_what_a_step_with_momentum_does_to_a_gradient(given):
+    return gradient_after_steps(2, lr=0.25, momentum=0.5)

@@ -4,6 +4,7 @@ python3 autograder/staff/answers.py [--seed N] [FILE] writes it; --referee asks 
 import argparse
 import json
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def operation(g, f, by_a, by_b):
     overwritten = wrong("the gradient of a, written over the upstream gradient")
     return {"output of forward": f(g.a, g.b),
             **gradients(g, lambda: g.upstream * f(g.a, g.b), a=grad_a, b=grad_b),
+            "a, afterwards": g.a, "b, afterwards": g.b,
             "upstream gradient, afterwards": grad_a if overwritten else g.upstream}
 
 
@@ -87,6 +89,7 @@ OPERATIONS = {
     "test_operator_divided_by": lambda g: {
         "a / b": g.a * g.b if wrong("the operator / multiplies") else divided_by(g.a, g.b)},
     "test_division": division,
+    "test_division_by_small_numbers": division,
     "test_division_of_vectors": division,
 }
 
@@ -96,7 +99,8 @@ OPERATIONS = {
 
 def flags_of_results(g):
     requires = {"leaf + leaf": True, "leaf + constant": True, "constant + leaf": True,
-                "constant + constant": False, "result + constant": True}
+                "constant + constant": False, "result + constant": True,
+                "constant + result": True}
     return {f"({result}).{flag}": required == (flag == "requires_grad")
             for result, required in requires.items() for flag in ("requires_grad", "is_leaf")}
 
@@ -121,13 +125,37 @@ def used_early_and_late(g):
             for order in ("late", "early") for label, grad in found.items()}
 
 
-def one_tensor(g):
-    grad = g.weights.T
-    if wrong("the gradient not handed down: each operation starts from ones"):
-        grad = np.ones_like(g.a)
-    if wrong("the gradient of T() reshaped, not transposed"):
-        grad = g.weights.reshape(g.a.shape)
-    return gradients(g, lambda: np.log(g.a).T * g.weights, a=grad / g.a)
+def without_rounding(f, a):
+    """The derivative of ``f``, which works entry by entry, from one step along the imaginary axis:
+    no difference is taken, so that it may be as small as 1e-200."""
+    return f(a + 1e-200j).imag / 1e-200
+
+
+def given_one_gradient(g, scale, labels):
+    """Of ``(b * p + a * q) + (a + b)``, where a and b may be results of a multiplication."""
+    def f():
+        return g.b * scale * (g.p + 1) + g.a * scale * (g.q + 1)
+
+    return {f"{name}, with {label}": array for label in labels for name, array in gradients(
+        g, f, a=scale * (g.q + 1), b=scale * (g.p + 1)).items()}
+
+
+def larger_computation(g):
+    found = {}
+    for order, exchanged in {"": False, ", operands exchanged": True}.items():
+        arrays = {name: getattr(g, name) for name in "abcpq"}
+        for name in "abc":
+            def f(array, name=name):
+                return test_autograd.larger_computation(
+                    **{**arrays, name: array}, exchanged=exchanged)
+            found[f"gradient of {name}{order}"] = without_rounding(f, arrays[name])
+    return found
+
+
+def operators_that_take_part(g):
+    kinds = {"leaf {} leaf": "ab", "leaf {} constant": "a", "constant {} leaf": "b"}
+    return {f"{operands.format(sign)}: a gradient of {name}": True
+            for sign in "-*/" for operands, names in kinds.items() for name in names}
 
 
 AUTOGRAD = {
@@ -149,9 +177,9 @@ AUTOGRAD = {
     "test_a_constant_gets_no_gradient": lambda g: {
         **gradients(g, lambda: g.a * g.c + g.c, a=g.c), "gradient of the constant": None},
     "test_a_constant_as_the_first_operand": lambda g: gradients(g, lambda: g.c * g.a, a=g.c),
-    "test_every_operator_takes_part": lambda g: {
-        f"a gradient of {name} through {operator}": True
-        for operator in ("sub", "truediv") for name in "ab"},
+    "test_constants_as_first_operands_of_a_chain": lambda g: gradients(
+        g, lambda: g.p * (g.c + g.q * g.a**2), a=g.p * g.q * 2 * g.a),
+    "test_every_operator_takes_part": operators_that_take_part,
     "test_gradients_are_stored_on_leaves_only": lambda g: {
         **gradients(g, lambda: g.a * g.b * g.weights, a=g.weights * g.b),
         "(a * b).grad": None, "(a * b * weights).grad": None},
@@ -160,7 +188,11 @@ AUTOGRAD = {
         a=2 * (g.weights + 1) * g.b, b=2 * (g.weights + 1) * g.a),
     "test_gradients_of_two_computations_add_up": lambda g: gradients(
         g, lambda: (g.a + g.b) * g.p + g.a * g.q, a=g.p + g.q, b=g.p),
-    "test_operations_of_one_tensor": one_tensor,
+    "test_leaves_that_are_given_one_gradient": lambda g: given_one_gradient(
+        g, np.ones_like(g.a), ("a + b last", "a + b first")),
+    "test_results_that_are_given_one_gradient": lambda g: given_one_gradient(
+        g, g.r, ("the sum last", "the sum first")),
+    "test_a_larger_computation": larger_computation,
 }
 
 
@@ -188,6 +220,25 @@ def two_linears(g):
     return {"layer1": Linear(g.weight, g.bias), "layer2": Linear(g.weight2, g.bias2)}
 
 
+def three_linears(g):
+    return {**two_linears(g), "layer3": Linear(g.weight3, g.bias3)}
+
+
+def in_sequential(layers):
+    """What a Sequential makes of layers: itself, or what a mistake in its forward leaves."""
+    names = list(layers)
+    if wrong("Sequential: only the first layer called (return inside the loop?)"):
+        names = names[:1]
+    if wrong("Sequential: the last layer left out"):
+        names = names[:-1]
+    if wrong("Sequential: only the last layer called (each gets the input, not what the one before "
+             "it gave?)"):
+        names = names[-1:]
+    if wrong("Sequential: the layers in reversed order"):
+        names = names[::-1]
+    return {name: layers[name] for name in names}
+
+
 def two_layers(g):
     layer1, layer2 = two_linears(g).values()
     return {"layer1": layer1, "relu1": ReLU(), "layer2": layer2, "relu2": ReLU()}
@@ -200,9 +251,11 @@ def big_network(g):
 
 
 def values(network):
-    """Parameters and running averages, with the labels of the report."""
-    return {f"{name}.{value}": getattr(layer, value)
-            for name, layer in network.items() for value in layer.state}
+    """Parameters, then running averages, with the labels of the report."""
+    def labelled(kind):
+        return {f"{name}.{value}": getattr(layer, value)
+                for name, layer in network.items() for value in getattr(layer, kind)}
+    return {**labelled("parameters"), **labelled("averages")}
 
 
 def averages(network):
@@ -211,7 +264,7 @@ def averages(network):
 
 def flags(*parameters):
     return {f"{parameter}.{flag}": True for parameter in parameters
-            for flag in ("is_leaf", "requires_grad", "is_parameter")}
+            for flag in ("is_leaf", "requires_grad")}
 
 
 def weighed(network, g, **options):
@@ -229,6 +282,49 @@ def linear_used_twice(g):
         by_last[name] + by_first[name],
         lambda: last.forward(first.forward(g.x)) * g.upstream, getattr(first, name))
         for name in Linear.parameters}
+
+
+def with_x(g, x):
+    """The same drawn inputs, with ``x`` as the input of a layer."""
+    return types.SimpleNamespace(**vars(g), x=x)
+
+
+def beside_another(layer, g):
+    """Of ``layer(x) + c`` and ``c + layer(x)``."""
+    found = weighed({"layer": layer}, g)
+    by_x = found["gradient of x"]
+    written_into = wrong("the layer's backward writes into the gradient that c is given too")
+    results = {}
+    for sum_of in "layer(x) + c", "c + layer(x)":
+        results[f"{sum_of}: gradient of c"] = by_x if written_into and (
+            by_x.shape == g.c.shape) else g.upstream
+        results[f"{sum_of}: gradient of x"] = by_x
+    return results
+
+
+def used_twice(layer, again, g, x, x2, names):
+    """The gradients of ``layer(x) * layer(x2)``, where ``again`` is the same layer once more."""
+    def f():
+        return layer.forward(x) * again.forward(x2) * g.upstream
+
+    output, output2 = layer.forward(x), again.forward(x2)
+    if wrong("the input of the last call taken for both (kept on the layer, not in ctx?)"):
+        layer.forward(x2)
+    by, by_x = layer.backward(g.upstream * output2)
+    by2, by_x2 = again.backward(g.upstream * output)
+    found = {f"gradient of layer.{name}": gradient(grad + by2[name], f, getattr(layer, name))
+             for name, grad in by.items()}
+    return {**found, **{f"gradient of {name}": gradient(grad, f, array)
+                        for name, grad, array in zip(names, (by_x, by_x2), (x, x2))}}
+
+
+def relu_used_twice(g):
+    return used_twice(ReLU(), ReLU(), g, g.z, g.z2, ("z", "z2"))
+
+
+def batchnorm_used_twice(g):
+    layers = BatchNorm(g.gamma, g.beta), BatchNorm(g.gamma, g.beta)
+    return used_twice(*layers, g, g.x, g.x2, ("x", "x2"))
 
 
 def relu_backward(g):
@@ -275,6 +371,21 @@ def three_batches(g):
     return results
 
 
+def two_optimizers(g):
+    network = two_layers(g)
+    found = weighed(network, g, also_by_x=False)
+    results = {}
+    for name, lr in {"layer1": 0.1, "layer2": 0.3}.items():
+        layer = network[name]
+        for parameter in layer.parameters:
+            stepped = getattr(layer, parameter) - lr * found[f"gradient of {name}.{parameter}"]
+            setattr(layer, parameter, stepped)
+        if name == "layer1":
+            results = {f"after the step of the first, {label}": np.ravel(value)
+                       for label, value in values(network).items()}
+    return {**results, **values(network)}
+
+
 def another_momentum(g):
     network = batchnorm(g, momentum=0.4)
     train_forward(network, g.x)
@@ -286,6 +397,15 @@ def evaluation(g):
     train_forward(network, g.x)
     return {"output in evaluation": evaluate(network, g.other),
             "output in evaluation, one row": evaluate(network, g.row), **averages(network)}
+
+
+def one_in_evaluation(g):
+    network, evaluated = batchnorm(g, eps=0.5), batchnorm(g, eps=0.5)
+    outputs = {"output in training": train_forward(network, g.x),
+               "output in evaluation, never trained": evaluate(evaluated, g.other)}
+    labelled = {**averages({"trained": network["layer"]}),
+                **averages({"evaluated": evaluated["layer"]})}
+    return {**outputs, **labelled}
 
 
 def trained_and_evaluated(g):
@@ -306,25 +426,50 @@ def big_network_trained_and_evaluated(g):
     return {**values(network), **outputs}
 
 
+def given_operation(g, name, f, derivative):
+    """Of an operation of Tensor; not every solution has it as a method that takes part in graphs."""
+    results = {f"a.{name}": f(g.a), f"gradient of a through a.{name}": gradient(
+        derivative(g.upstream), lambda: f(g.a) * g.upstream, g.a)}
+    return {label: Optional(result) for label, result in results.items()}
+
+
+def transpose(g):
+    def derivative(upstream):
+        if wrong("the gradient of T() reshaped, not transposed"):
+            return upstream.reshape(g.a.shape)
+        return upstream.T
+    return given_operation(g, "T", np.transpose, derivative)
+
+
 LAYERS = {
-    "test_linear_forward": lambda g: {"output": forward(linear(g), g.x)},
+    "test_linear_forward":
+        lambda g: {"output": forward(linear(g), g.x), "x, afterwards": g.x},
     "test_linear_forward_of_one_row": lambda g: {"output": forward(linear(g), g.x)},
     "test_linear_forward_after_its_weights_have_changed":
         lambda g: {"output": Linear(g.changed, g.bias).forward(g.x)},
+    "test_linear_forward_in_a_sequential": lambda g: {"output": forward(linear(g), g.x)},
+    "test_sequential_forward_of_three_linears":
+        lambda g: {"output": forward(in_sequential(three_linears(g)), g.x)},
+    "test_transpose": transpose,
     "test_linear_backward": lambda g: weighed(linear(g), g),
     "test_linear_backward_of_one_row": lambda g: weighed(linear(g), g, also_by_x=False),
     "test_linear_used_twice": linear_used_twice,
+    "test_linear_beside_another_operand":
+        lambda g: beside_another(Linear(g.weight, g.bias), g),
+    "test_linear_backward_in_a_sequential": lambda g: weighed(linear(g), g),
+    "test_sequential_backward_of_three_linears": lambda g: weighed(three_linears(g), g),
     "test_relu_forward": lambda g: {"ReLU()(z)": ReLU().forward(g.z), "z, afterwards": g.z},
     "test_linear_relu_forward": lambda g: {"output": forward(linear_relu(g), g.x)},
-    "test_relu_leaves_the_upstream_gradient_to_others": lambda g: gradients(
-        g, lambda: (np.maximum(g.z, 0) + g.c) * g.upstream, c=g.upstream),
     "test_relu_backward_at_and_around_zero": relu_backward,
+    "test_relu_beside_another_operand": lambda g: beside_another(ReLU(), with_x(g, g.z)),
+    "test_relu_used_twice": relu_used_twice,
     "test_linear_relu_backward": lambda g: weighed(linear_relu(g), g),
     "test_two_layers_forward": lambda g: {"output": forward(two_layers(g), g.x)},
     "test_two_layers_backward": lambda g: weighed(two_layers(g), g),
     "test_one_step": one_step,
     "test_zero_grad_between_steps": zero_grad,
     "test_steps_of_two_layers": lambda g: trained(g, two_layers(g), "weight1", "weight2", lr=0.1),
+    "test_two_optimizers_of_two_layers": two_optimizers,
     "test_batchnorm_forward":
         lambda g: {"output": forward(batchnorm(g), g.x), "x, afterwards": g.x},
     "test_batchnorm_forward_with_another_eps":
@@ -332,16 +477,22 @@ LAYERS = {
     "test_linear_batchnorm_relu_forward":
         lambda g: {"output": forward(linear_batchnorm_relu(g), g.x)},
     "test_batchnorm_backward": lambda g: weighed(batchnorm(g), g),
+    "test_batchnorm_beside_another_operand":
+        lambda g: beside_another(BatchNorm(g.gamma, g.beta), g),
+    "test_batchnorm_used_twice": batchnorm_used_twice,
     "test_linear_batchnorm_relu_backward": lambda g: weighed(linear_batchnorm_relu(g), g),
     "test_running_averages_over_three_batches": three_batches,
     "test_running_averages_with_another_momentum": another_momentum,
     "test_evaluation_uses_the_running_averages_and_keeps_them": evaluation,
+    "test_one_layer_in_evaluation_and_another_in_training": one_in_evaluation,
     "test_linear_batchnorm_relu_trained_and_evaluated": trained_and_evaluated,
     "test_two_layers_with_batchnorm_trained_and_evaluated": big_network_trained_and_evaluated,
     "test_momentum_over_four_steps":
         lambda g: trained(g, linear(g), "weight", "bias", lr=0.1, momentum=0.8),
     "test_each_parameter_has_a_momentum_of_its_own":
         lambda g: trained(g, two_linears(g), lr=0.1, momentum=0.5),
+    "test_a_second_optimizer_starts_without_momentum":
+        lambda g: trained(g, linear(g), lr=0.1, momentum=0.5),
 }
 
 
@@ -353,8 +504,26 @@ def by_logits(logits, loss, times=1):
         times * loss.backward(logits), lambda: times * loss.forward(logits), logits)}
 
 
-def large(g):
-    return 1000 * np.sign(g.logits) + g.logits
+def of_unlikely_labels(g):
+    results = {}
+    for by in 60, 1000:
+        logits = g.logits - by * np.eye(g.logits.shape[1])[g.labels]
+        results[f"loss of labels whose logits are lower by {by}"] = (
+            CrossEntropy(g.labels).forward(logits))
+    return results
+
+
+def within_a_larger_computation(g):
+    by = by_logits(g.logits, CrossEntropy(g.labels, g.factor))["gradient of the logits"]
+    return {f"{product}: gradient of the logits": by
+            for product in ("loss * factor", "factor * loss")}
+
+
+def sum_of_two_losses(g):
+    losses = {"first": (g.logits, g.labels), "second": (g.logits2, g.labels2)}
+    return {f"gradient of the {name} logits":
+            by_logits(logits, CrossEntropy(labels))["gradient of the logits"]
+            for name, (logits, labels) in losses.items()}
 
 
 def trained_with_cross_entropy(g, **options):
@@ -370,20 +539,26 @@ def trained_with_cross_entropy(g, **options):
 CROSS_ENTROPY = {
     "test_cross_entropy_forward":
         lambda g: {"loss": CrossEntropy(g.labels).forward(forward(linear(g), g.x))},
+    "test_cross_entropy_leaves_its_inputs_as_they_are": lambda g: {
+        "loss": CrossEntropy(g.labels).forward(g.logits),
+        "logits, afterwards": g.logits, "labels, afterwards": g.labels},
     "test_cross_entropy_of_large_logits":
-        lambda g: {"loss": CrossEntropy(g.labels).forward(large(g)),
-                   "logits, afterwards": large(g)},
+        lambda g: {"loss": CrossEntropy(g.labels).forward(g.logits)},
+    "test_cross_entropy_of_unlikely_labels": of_unlikely_labels,
     "test_cross_entropy_of_one_row":
         lambda g: {"loss": CrossEntropy(g.labels).forward(g.logits)},
+    "test_log": lambda g: given_operation(g, "log", np.log, lambda upstream: upstream / g.a),
+    "test_reshape": lambda g: given_operation(
+        g, "reshape", np.ravel, lambda upstream: upstream.reshape(g.a.shape)),
     "test_cross_entropy_backward": lambda g: by_logits(g.logits, CrossEntropy(g.labels)),
     "test_cross_entropy_backward_twice":
         lambda g: by_logits(g.logits, CrossEntropy(g.labels), times=2),
     "test_linear_cross_entropy_backward":
         lambda g: differentiate(linear(g), g.x, CrossEntropy(g.labels)),
-    "test_cross_entropy_within_a_larger_computation":
-        lambda g: by_logits(g.logits, CrossEntropy(g.labels, g.factor)),
-    "test_cross_entropy_backward_of_large_logits":
-        lambda g: by_logits(large(g), CrossEntropy(g.labels)),
+    "test_cross_entropy_within_a_larger_computation": within_a_larger_computation,
+    "test_the_sum_of_two_losses": sum_of_two_losses,
+    "test_where_a_loss_is_finite_its_gradient_is":
+        lambda g: {"finite gradient of large logits whose loss is finite": True},
     "test_big_network_trained_with_cross_entropy":
         lambda g: trained_with_cross_entropy(g, lr=0.2),
     "test_big_network_trained_with_momentum":
@@ -396,12 +571,22 @@ CROSS_ENTROPY = {
 WORKED_OUT_BY = {**OPERATIONS, **AUTOGRAD, **LAYERS, **CROSS_ENTROPY}
 
 
+class Optional:
+    """A result that a test may leave out."""
+
+    def __init__(self, array):
+        self.array = array
+
+
 def recorded(result):
     """A result as it stands in the file: None, a flag, or shape and values of an array."""
     if result is None or isinstance(result, bool):
         return result
+    if isinstance(result, Optional):
+        return {"optional": True, **recorded(result.array)}
     array = np.asarray(result, dtype=np.float64)
-    return {"shape": list(array.shape), "values": array.ravel().tolist()}
+    digits = [float(f"{value:.12g}") for value in array.ravel()]  # far more than are compared
+    return {"shape": list(array.shape), "values": digits}
 
 
 def same(plain, other):
@@ -510,8 +695,6 @@ def referee(seed):
             lambda output: (output * tensor(g.upstream)).sum()),
         "test_linear_cross_entropy_backward": lambda g: differentiated(
             filled(nn.Linear(4, 3), g.weight, g.bias), g.x, cross_entropy(g.labels)),
-        "test_cross_entropy_backward_of_large_logits": lambda g: differentiated(
-            nn.Identity(), large(g), cross_entropy(g.labels)),
         "test_big_network_trained_with_cross_entropy": lambda g: trained(g, lr=0.2),
         "test_big_network_trained_with_momentum": lambda g: trained(g, lr=0.1, momentum=0.7),
     }

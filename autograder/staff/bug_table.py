@@ -1,58 +1,126 @@
-"""Prints which planted bugs (tests/planted_bugs.py) cost which problems, and what a student reads.
+"""Prints which planted bugs (tests/planted_bugs.py) cost which problems, and what a student reads,
+and the styles (tests/styles.py), which must cost none.
 python3 autograder/staff/bug_table.py [--report] [WORD ...]: all, or those of a number or word."""
 
 import argparse
 import compileall
+import contextlib
+import importlib
 import io
 import json
+import multiprocessing
+import signal
 import sys
 import tempfile
 import textwrap
+import warnings
 from pathlib import Path
+
+import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "tests"), str(HERE.parent / "hw1_autograder")]
 
+import child  # noqa: E402
 import grading  # noqa: E402
+import isolation  # noqa: E402
+import judge  # noqa: E402
+import messages  # noqa: E402
+import solutions  # noqa: E402
 from planted_bugs import BUGS  # noqa: E402
 from problems import BY_KEY, GRADED  # noqa: E402
 from report import Report  # noqa: E402
+from styles import STYLES  # noqa: E402
 
 NUMBERS = tuple(dict.fromkeys(problem.number for problem in GRADED))
 WIDTH = 110
+SECONDS = 5  # for a test
 LEGEND = f"""\
-Each bug, with a column for each problem: {'  '.join(NUMBERS)}
-X the problem fails, . it does not; below: what the report says first of the bug's own problem.
+Each style and bug, with a column for each problem: {'  '.join(NUMBERS)}
+X the problem fails, . it does not; below: what the report says first, of a bug's own problem.
 """
 
 
-def grade_bug(bug, numbers=NUMBERS):
-    """Grade a correct solution with one bug in it.
+def grade_change(change, until=NUMBERS[-1]):
+    """Grade a correct solution that was changed, all problems in this process, one after another:
+    twenty processes for each change would take ten times as long.
 
     Args:
-        bug (planted_bugs.Bug): the mistake.
-        numbers (sequence of str): the problems to run.
+        change (planted_bugs.Bug or styles.Style): how.
+        until (str): the number of the last problem to run.
 
     Returns:
-        dict: "failed", the keys of problems that failed; "first", the lines with which the
-        report starts on the bug's own problem; "report", the whole report.
+        dict: "failed", the keys of problems that failed; "failed in float32", those that would
+        if float32's tolerance held for all; "complaints", key → lines of the first test that
+        failed; "remarks", list of str; "report", the whole report.
     """
-    failed, first, stream = [], [], io.StringIO()
-    report = Report(stream)
+    report = Report(io.StringIO())
     report.unicode = True
-    problems = [problem for problem in GRADED if problem.number in numbers]
-    with tempfile.TemporaryDirectory(prefix="mytorch-bug-") as root:
-        bug.plant(root)
-        compileall.compile_dir(root, quiet=2)  # once, not in each problem's process
-        for verdict in grading.grade(problems, Path(root), grading.RecordedAnswers()):
+    found = {"failed": [], "failed in float32": [], "complaints": {}, "remarks": []}
+    answers = grading.RecordedAnswers()
+    seed = answers.load()
+    problems = [p for p in GRADED if p.number in NUMBERS[:NUMBERS.index(until) + 1]]
+    with tempfile.TemporaryDirectory(prefix="mytorch-change-") as root, importing_from(root):
+        solutions.write(root, change.solution, change.edits)
+        compileall.compile_dir(root, quiet=2)  # once, not for each problem
+        for problem in problems:
+            outcome = run_here(problem, root, seed)
+            verdict = grading.Verdict(problem, outcome, answers)
             report.show(verdict)
-            if not verdict.passed:
-                failed.append(verdict.problem.key)
-                if verdict.problem.number == bug.number and not first:
-                    first = [verdict.unfinished] if verdict.unfinished else [
-                        line for line in next(iter(verdict.complaints.values()))
-                        if not line.startswith("input: ")]
-    return {"failed": failed, "first": first, "report": stream.getvalue()}
+            if verdict.passed:
+                found["remarks"] += verdict.remarks
+                continue
+            found["failed"].append(problem.key)
+            found["complaints"][problem.key] = [verdict.unfinished] if verdict.unfinished else [
+                line for line in next(iter(verdict.complaints.values()))
+                if not line.startswith("input: ")]
+            with float32_tolerance():
+                if not grading.Verdict(problem, outcome, answers).passed:
+                    found["failed in float32"].append(problem.key)
+    return {**found, "report": report.stream.getvalue()}
+
+
+def run_here(problem, root, seed):
+    """What a problem's tests send, as isolation.Outcome; a test that goes on for seconds is
+    stopped, by an exception."""
+    outcome, lines = isolation.Outcome(root), []
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        child.run_task(child.prepare(problem.key, seed, Path(root)), Path(root),
+                       lambda message: lines.append(json.dumps(message).encode()))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    outcome.ending = "done"
+    outcome.cases = messages.read(lines, {case.name for case in grading.cases_of(problem)})
+    return outcome
+
+
+def stop(*_):
+    raise TimeoutError(f"still running after {SECONDS} s")
+
+
+@contextlib.contextmanager
+def importing_from(root):
+    """Context in which mytorch is imported from ``root``, and what it changes is put back."""
+    path, floating, limit = sys.path[:], np.geterr(), sys.getrecursionlimit()
+    sys.path.insert(0, root)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        np.seterr(**floating)
+        sys.setrecursionlimit(limit)
+
+
+@contextlib.contextmanager
+def float32_tolerance():
+    """Context in which results are judged as if all had come back in float32."""
+    by_dtype, judge.tolerance_for = judge.tolerance_for, lambda results: judge.IN_FLOAT32
+    try:
+        yield
+    finally:
+        judge.tolerance_for = by_dtype
 
 
 def is_caught(bug, failed):
@@ -73,43 +141,62 @@ def marks(failed):
         for number in NUMBERS)
 
 
-def show(bug, finding):
-    """Print the lines of one bug."""
+def show(number, change, finding, faults):
+    """Print the lines of one style or bug; ``faults`` says what of the grader is wrong."""
     columns = marks(finding["failed"])
-    name = f"{bug.number:6} {bug.name} "
+    name = f"{number:6} {change.name} "
     print(f"{name:.<{WIDTH - len(columns) - 1}} {columns}")
-    first = finding["first"] or ["NOT CAUGHT"]
-    if not is_caught(bug, finding["failed"]) and finding["first"]:
-        first = ["ALSO FAILS AN EARLIER PROBLEM", *first]
-    for line in first[:3]:
+    own = [lines for key, lines in finding["complaints"].items()
+           if number in (BY_KEY[key].number, "style")]
+    for line in [*faults, *(own[0] if own else [])][:3]:
         line = f"       {line}"
         print(line if len(line) <= WIDTH else line[:WIDTH - 4] + " ...")
 
 
+def faults_with_bug(bug, finding):
+    """What the grader gets wrong about a bug, in words."""
+    faults = []
+    if not is_caught(bug, finding["failed"]):
+        faults.append("ALSO FAILS AN EARLIER PROBLEM" if finding["failed"] else "NOT CAUGHT")
+    elif not is_caught(bug, finding["failed in float32"]):
+        faults.append("NOT CAUGHT WITH THE TOLERANCE OF FLOAT32")
+    return faults
+
+
+def chosen(changes, words):
+    return [change for change in changes if not words or any(
+        word == getattr(change, "number", "style") or word in change.name for word in words)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("words", nargs="*", metavar="WORD", help="only bugs with one of these")
+    parser.add_argument("words", nargs="*", metavar="WORD",
+                        help='only styles and bugs with one of these; "style" for all styles')
     parser.add_argument("--report", action="store_true", help="print the student's whole report")
-    parser.add_argument("--json", action="store_true",
-                        help="run each bug's own problem and those before it, print JSON by name")
+    parser.add_argument("--json", action="store_true", help="run each bug's own problem and those "
+                        "before it, and all of each style; print JSON by name")
     options = parser.parse_args()
-    bugs = [bug for bug in BUGS if not options.words
-            or any(word == bug.number or word in bug.name for word in options.words)]
+    styles, bugs = chosen(STYLES, options.words), chosen(BUGS, options.words)
+    tasks = [(style, NUMBERS[-1]) for style in styles] + [
+        (bug, bug.number if options.json else NUMBERS[-1]) for bug in bugs]
+    with multiprocessing.Pool(2) as pool:
+        findings = pool.starmap(grade_change, tasks, chunksize=1)
     if options.json:
-        until = {number: NUMBERS[:i] for i, number in enumerate(NUMBERS, 1)}
-        print(json.dumps({bug.name: grade_bug(bug, until[bug.number]) for bug in bugs}))
+        print(json.dumps({change.name: found for (change, _), found in zip(tasks, findings)}))
         return
     print(LEGEND)
-    missed = []
-    for bug in bugs:
-        finding = grade_bug(bug)
-        show(bug, finding)
+    wrong = []
+    for (change, _), finding in zip(tasks, findings):
+        number = getattr(change, "number", "style")
+        faults = ["LOSES POINTS"] if finding["failed"] else []
+        if number != "style":
+            faults = faults_with_bug(change, finding)
+        show(number, change, finding, faults)
         if options.report:
             print(textwrap.indent(finding["report"], "    "))
-        if not is_caught(bug, finding["failed"]):
-            missed.append(bug.name)
-    print(f"\n{len(bugs) - len(missed)} of {len(bugs)} bugs caught, each in its own problem"
-          + "".join(f"\nnot caught: {name}" for name in missed))
+        wrong += [f"{fault.lower()}: {change.name}" for fault in faults]
+    print(f"\n{len(styles)} styles, {len(bugs)} bugs; judged wrongly: {len(wrong)}")
+    print("\n".join(wrong))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def gradient(formula, f, by):
 class Linear:
     """y = x Wᵀ + b"""
 
-    parameters = state = ("weight", "bias")
+    parameters, averages = ("weight", "bias"), ()
 
     def __init__(self, weight, bias):
         self.weight, self.bias = weight, bias
@@ -80,7 +80,7 @@ class Linear:
 class ReLU:
     """z where z > 0, else 0"""
 
-    parameters = state = ()
+    parameters = averages = ()
 
     def forward(self, z, training=True):
         self.z = z
@@ -102,8 +102,7 @@ class ReLU:
 class BatchNorm:
     """γ (x - μ) / √(s² + ε) + β"""
 
-    parameters = ("gamma", "beta")
-    state = parameters + ("running_mean", "running_var")
+    parameters, averages = ("gamma", "beta"), ("running_mean", "running_var")
 
     def __init__(self, gamma, beta, eps=1e-5, momentum=0.1):
         self.gamma, self.beta, self.eps, self.momentum = gamma, beta, eps, momentum

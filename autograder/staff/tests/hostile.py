@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from planted_bugs import copy_reference
+import solutions
 
 GRADER = Path(__file__).resolve().parents[2] / "hw1_autograder"
 NUMBERS = ("1.1", "1.1.1", "1.1.2", "1.1.3", "2.1")  # of these, only 1.1.3 runs Div
@@ -54,7 +54,7 @@ class Hostile(NamedTuple):
 
     def write(self, root):
         """Make ``root`` a project with a copy of the grader and this solution."""
-        copy_reference(root)
+        solutions.write(root)
         copy_grader(root)
         library = Path(root) / "mytorch"
         (library / "hostile.py").write_text(self.code, encoding="utf-8")

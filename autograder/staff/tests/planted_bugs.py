@@ -1,13 +1,11 @@
 """Typical mistakes of students, each as a textual change of a correct solution.
 test_grader.py demands that the grader catches every one; bug_table.py shows how it does."""
 
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-HERE = Path(__file__).resolve().parent
-REFERENCE = HERE.parents[2] / "mytorch"
-SECOND = HERE / "second_solution"  # written as students write; it replaces files of the reference
+import solutions
+from solutions import REFERENCE, SECOND, THIRD
 
 
 class Bug(NamedTuple):
@@ -19,7 +17,7 @@ class Bug(NamedTuple):
         file: the file it is in, below mytorch/.
         old, new: a text that occurs once in it, and what stands there instead.
         also: further pairs of old and new for the same file.
-        solution: the correct solution that is changed, REFERENCE or SECOND.
+        solution: the correct solution that is changed: REFERENCE, SECOND or THIRD.
     """
 
     number: str
@@ -32,42 +30,22 @@ class Bug(NamedTuple):
 
     def plant(self, root):
         """Make ``root``/mytorch a copy of the correct solution with this mistake in it."""
-        copy_reference(root)
-        if self.solution == SECOND:
-            lay_second_solution_over(root)
-        (Path(root) / "mytorch" / self.file).write_text(self.patched(), encoding="utf-8")
+        solutions.write(root, self.solution, self.edits)
 
-    def patched(self):
-        """The text of the file with the mistake in it.
-
-        Raises:
-            ValueError: if the solution has changed so that ``old`` is no longer found.
-        """
-        text = (self.solution / self.file).read_text(encoding="utf-8")
-        for old, new in ((self.old, self.new), *self.also):
-            if text.count(old) != 1:
-                raise ValueError(f"planted bug {self.name!r}: expected once in {self.file}, "
-                                 f"found {text.count(old)} times:\n{old}")
-            text = text.replace(old, new)
-        return text
-
-
-def copy_reference(root):
-    """Copy the reference solution to ``root``/mytorch."""
-    shutil.copytree(str(REFERENCE), str(Path(root) / "mytorch"))
-
-
-def lay_second_solution_over(root):
-    """Copy the files of the second solution over those of ``root``/mytorch."""
-    for path in SECOND.rglob("*.py"):
-        replaced = Path(root) / "mytorch" / path.relative_to(SECOND)
-        assert replaced.is_file(), f"{path}: the reference has no such file"
-        shutil.copy(str(path), str(replaced))
+    @property
+    def edits(self):
+        """The changes, as solutions.edited takes them."""
+        return [(self.file, old, new) for old, new in ((self.old, self.new), *self.also)]
 
 
 def in_second(number, name, file, old, new, also=()):
     """A Bug of the second solution."""
     return Bug(number, name, file, old, new, also, SECOND)
+
+
+def in_third(number, name, file, old, new, also=()):
+    """A Bug of the third solution, which computes in float32."""
+    return Bug(number, name, file, old, new, also, THIRD)
 
 
 TENSOR, ENGINE, FUNCTIONAL = "tensor.py", "autograd_engine.py", "nn/functional.py"
@@ -362,9 +340,27 @@ if variable.grad is None:
               "MatMul.saved = a.copy(), b.copy()\n        return result(np.dot",
               also=((MATMUL_SAVED, MATMUL_SAVED.replace("ctx.saved_tensors", "MatMul.saved")),)),
 
+    # 2.1 Sequential.forward, which is asked for there
+    Bug("2.1", "Sequential: returns inside the loop, after the first layer", SEQUENTIAL,
+        SEQUENTIAL_LOOP, SEQUENTIAL_LOOP.replace("        return", "            return")),
+    Bug("2.1", "Sequential: every layer gets the input, the last one counts", SEQUENTIAL,
+        SEQUENTIAL_LOOP, """\
+        for layer in self.layers:
+            output = layer(x)
+        return output
+"""),
+    Bug("2.1", "Sequential: layers in reversed order", SEQUENTIAL,
+        "for layer in self.layers:", "for layer in reversed(self.layers):"),
+    Bug("2.1", "Sequential: first two layers only", SEQUENTIAL,
+        "for layer in self.layers:", "for layer in self.layers[:2]:"),
+    Bug("2.1", "Sequential: hands on the data without its graph", SEQUENTIAL,
+        "x = layer(x)", "x = layer(type(x)(x.data))"),
+
     # 2.2 ReLU
     Bug("2.2", "ReLU: derivative 1 at 0", FUNCTIONAL,
         RELU_BACKWARD, "return Tensor(grad_output.data * (z.data >= 0))"),
+    Bug("2.2", "ReLU: 1 where the input is above 0, not the input itself", FUNCTIONAL,
+        RELU_FORWARD, 'output = compute("ReLU", lambda data: 1.0 * (data > 0), z)'),
     Bug("2.2", "ReLU: mask from the sign of the upstream gradient", FUNCTIONAL,
         RELU_BACKWARD, "return Tensor(grad_output.data * (grad_output.data > 0))"),
     Bug("2.2", "ReLU: upstream gradient ignored", FUNCTIONAL,
@@ -379,22 +375,6 @@ if variable.grad is None:
                "z, grad = ReLU.z, grad_output.data\n        " + RELU_BACKWARD),)),
     Bug("2.2", "ReLU layer works on the data, outside the graph", ACTIVATIONS,
         "return F.ReLU.apply(x)", "return type(x)(x.data * (x.data > 0))"),
-
-    # 2.2 Sequential
-    Bug("2.2", "Sequential: returns inside the loop, after the first layer", SEQUENTIAL,
-        SEQUENTIAL_LOOP, SEQUENTIAL_LOOP.replace("        return", "            return")),
-    Bug("2.2", "Sequential: every layer gets the input, the last one counts", SEQUENTIAL,
-        SEQUENTIAL_LOOP, """\
-        for layer in self.layers:
-            output = layer(x)
-        return output
-"""),
-    Bug("2.2", "Sequential: layers in reversed order", SEQUENTIAL,
-        "for layer in self.layers:", "for layer in reversed(self.layers):"),
-    Bug("2.2", "Sequential: first two layers only", SEQUENTIAL,
-        "for layer in self.layers:", "for layer in self.layers[:2]:"),
-    Bug("2.2", "Sequential: hands on the data without its graph", SEQUENTIAL,
-        "x = layer(x)", "x = layer(type(x)(x.data))"),
 
     # 2.3 SGD
     Bug("2.3", "SGD: goes up instead of down", SGD,

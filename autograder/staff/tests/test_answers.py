@@ -174,6 +174,7 @@ def results(test, **inputs):
 def test_division_by_hand():
     assert results("test_division_of_vectors", a=[6.0], b=[2.0], upstream=[4.0]) == {
         "output of forward": [3], "gradient of a": [2], "gradient of b": [-6],
+        "a, afterwards": [6], "b, afterwards": [2],
         "upstream gradient, afterwards": [4]}
 
 

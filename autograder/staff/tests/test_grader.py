@@ -1,5 +1,5 @@
-"""Grades the grader: full marks for correct solutions, and for each planted bug (planted_bugs.py)
-none in its own problem and all before it. The table: python3 autograder/staff/bug_table.py."""
+"""Grades the grader: full marks for every style of a correct solution (styles.py), and for each
+planted bug (planted_bugs.py) none in its own problem and all before it. bug_table.py shows both."""
 
 import functools
 import json
@@ -9,16 +9,20 @@ from pathlib import Path
 
 import pytest
 
-import planted_bugs
+import solutions
 from hostile import copy_grader, run_grader
 from planted_bugs import BUGS, Bug
 from problems import FULL_SCORE, GRADED, PROBLEMS
+from styles import EACH_PATH, STYLES
 
 HERE = Path(__file__).resolve().parent
 BUG_TABLE = HERE.parent / "bug_table.py"
 FULL = {problem.key: 0 if problem.by_hand else problem.points for problem in PROBLEMS}
 
 QUICK = (
+    "the third solution: composed, float32, running averages (1, F), Parameter",
+    "cross entropy as a Function in loss.py, F.cross_entropy left a TODO",
+    "from mytorch.tensor import * in functional.py, which tensor.py imports first",
     "Sub: negates the upstream gradient in place",
     "Div: divisor not squared in the gradient of b",
     "a shared node runs before its later gradients have come (queue)",
@@ -29,73 +33,104 @@ QUICK = (
 )
 
 
+def each(changes):
+    """A parameter for each style or bug; most are slow."""
+    return pytest.mark.parametrize("change", [
+        pytest.param(change, id=change.name.replace(" ", "-"),
+                     marks=() if change.name in QUICK else pytest.mark.slow)
+        for change in changes])
+
+
 @functools.lru_cache(maxsize=None)
 def findings(quick):
-    """Bug name → what bug_table.grade_bug found, for the quick bugs or for all others.
+    """Name of a style or bug → what bug_table.grade_change found, for the quick ones or all others.
 
-    In a Python of their own: this one has imported mytorch, and processes made from it would
-    not read a patched copy.
+    In a Python of their own, as this one has imported mytorch.
     """
-    names = [bug.name for bug in BUGS if (bug.name in QUICK) == quick]
+    names = [change.name for change in (*STYLES, *BUGS) if (change.name in QUICK) == quick]
     ended = subprocess.run([sys.executable, str(BUG_TABLE), "--json", *names], check=True,
                            stdout=subprocess.PIPE, encoding="utf-8")
     return json.loads(ended.stdout)
 
 
-def scores_of(ended):
-    """The scores on the last line of a run of the grader, which must have ended well."""
+def numbers(keys):
+    """The numbers of the problems with these keys."""
+    return {problem.number for problem in GRADED if problem.key in keys}
+
+
+def graded_as_a_student_does(root, solution):
+    """The report of ./grade.sh 1 on a correct solution, which must score 100."""
+    solutions.write(root, solution)
+    copy_grader(root)
+    ended = run_grader(root)
     assert (ended.returncode, ended.stderr) == (0, "")
-    return json.loads(ended.stdout.splitlines()[-1])["scores"]
+    assert json.loads(ended.stdout.splitlines()[-1])["scores"] == FULL, ended.stdout
+    return ended.stdout
 
 
 def test_the_reference_scores_100(tmp_path):
-    planted_bugs.copy_reference(tmp_path)
-    copy_grader(tmp_path)
-    ended = run_grader(tmp_path)
-    assert scores_of(ended) == FULL, ended.stdout
     assert sum(FULL.values()) == FULL_SCORE
-    assert "no points lost" not in ended.stdout
+    assert "no points lost" not in graded_as_a_student_does(tmp_path, solutions.REFERENCE)
 
 
 def test_a_second_correct_solution_scores_100_with_a_remark_on_shared_nodes(tmp_path):
-    planted_bugs.copy_reference(tmp_path)
-    copy_grader(tmp_path)
-    planted_bugs.lay_second_solution_over(tmp_path)
-    ended = run_grader(tmp_path)
-    assert scores_of(ended) == FULL, ended.stdout
-    assert ended.stdout.count("no points lost") == 1
+    report = graded_as_a_student_does(tmp_path, solutions.SECOND)
+    assert report.count("no points lost") == 1 and EACH_PATH in report
 
 
-@pytest.mark.parametrize("bug", [
-    pytest.param(bug, id=f"{bug.number}-{bug.name}".replace(" ", "-"),
-                 marks=() if bug.name in QUICK else pytest.mark.slow) for bug in BUGS])
-def test_a_bug_costs_points_in_its_own_problem_and_in_none_before(bug):
-    finding = findings(bug.name in QUICK)[bug.name]
-    numbers = {problem.number for problem in GRADED if problem.key in finding["failed"]}
-    assert numbers == {bug.number}, finding["report"]
+def test_a_third_correct_solution_in_float32_scores_100(tmp_path):
+    assert "no points lost" not in graded_as_a_student_does(tmp_path, solutions.THIRD)
+
+
+@each(STYLES)
+def test_a_style_scores_100(change):
+    finding = findings(change.name in QUICK)[change.name]
+    assert finding["failed"] == [], finding["report"]
+
+
+@each(STYLES)
+def test_a_style_gets_the_remarks_it_should(change):
+    remarks = findings(change.name in QUICK)[change.name]["remarks"]
+    known = (EACH_PATH, change.remark or EACH_PATH)
+    assert all(any(part in remark for part in known) for remark in remarks)
+    assert any(change.remark in remark for remark in remarks) or not change.remark
+
+
+@each(BUGS)
+def test_a_bug_costs_points_in_its_own_problem_and_in_none_before(change):
+    finding = findings(change.name in QUICK)[change.name]
+    assert numbers(finding["failed"]) == {change.number}, finding["report"]
+
+
+@each(BUGS)
+def test_a_bug_is_caught_with_the_tolerance_of_float32_too(change):
+    finding = findings(change.name in QUICK)[change.name]
+    assert numbers(finding["failed in float32"]) == {change.number}, finding["report"]
 
 
 @pytest.mark.slow
 def test_every_problem_has_a_bug_that_fails_it():
-    failed = [set(finding["failed"]) for quick in (True, False)
-              for finding in findings(quick).values()]
-    assert set().union(*failed) == {problem.key for problem in GRADED}
+    failed = {key for quick in (True, False) for finding in findings(quick).values()
+              for key in finding["failed"]}
+    assert failed == {problem.key for problem in GRADED}
 
 
-def test_there_are_at_least_70_bugs_with_different_names_and_several_for_each_number():
-    names = [bug.name for bug in BUGS]
-    assert len(set(names)) == len(names) >= 70
+def test_there_are_many_styles_and_bugs_with_different_names_and_several_for_each_number():
+    names = [change.name for change in (*STYLES, *BUGS)]
+    assert len(set(names)) == len(names)
     assert set(QUICK) <= set(names)
+    assert len(STYLES) >= 60 and len(BUGS) >= 120
     for number in {problem.number for problem in GRADED}:
         assert sum(bug.number == number for bug in BUGS) >= 2
 
 
-def test_every_bug_still_fits_its_solution():
-    for bug in BUGS:
-        compile(bug.patched(), bug.file, "exec")
+def test_every_style_and_bug_still_fits_its_solution():
+    for change in (*STYLES, *BUGS):
+        for file, text in solutions.edited(change.solution, change.edits).items():
+            compile(text, file, "exec")
 
 
-def test_a_bug_that_no_longer_fits_says_which_it_is():
+def test_a_change_that_no_longer_fits_says_what_is_not_found(tmp_path):
     bug = Bug("1.1", "a mistake in code that is gone", "tensor.py", "no such text", "")
-    with pytest.raises(ValueError, match="'a mistake in code that is gone'.*tensor.py, found 0"):
-        bug.patched()
+    with pytest.raises(ValueError, match="tensor.py, found 0 times:\nno such text"):
+        bug.plant(tmp_path)

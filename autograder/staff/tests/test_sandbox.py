@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import planted_bugs
 import sandbox
+import solutions
 from mytorch.autograd_engine import AccumulateGrad, Function
 from mytorch.gradient_check import against_torch, check_gradients, compare, uneven
 from mytorch.nn import functional as F
@@ -46,8 +46,7 @@ def test_every_check_passes_on_the_reference_from_any_directory(tmp_path):
 
 
 def test_no_check_fails_on_a_second_correct_solution(tmp_path):
-    planted_bugs.copy_reference(tmp_path)
-    planted_bugs.lay_second_solution_over(tmp_path)
+    solutions.write(tmp_path, solutions.SECOND)
     shutil.copy(str(ROOT / "sandbox.py"), str(tmp_path))
     shutil.copytree(str(ROOT / "autograder/hw1_autograder"), str(tmp_path / "autograder/hw1_autograder"),
                     ignore=shutil.ignore_patterns("__pycache__", "data"))

@@ -1,0 +1,50 @@
+"""The correct solutions that styles and planted bugs are small textual changes of.
+The second and the third are written as students write; their files replace those of the reference."""
+
+import shutil
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REFERENCE = HERE.parents[2] / "mytorch"
+SECOND = HERE / "second_solution"
+THIRD = HERE / "third_solution"
+
+
+def write(root, solution=REFERENCE, edits=()):
+    """Make ``root``/mytorch a copy of a solution, changed.
+
+    Args:
+        root (Path): a folder without mytorch.
+        solution (Path): REFERENCE, SECOND or THIRD.
+        edits (sequence): triples (file below mytorch, old, new), as for ``edited``.
+    """
+    library = Path(root) / "mytorch"
+    shutil.copytree(str(REFERENCE), str(library))
+    if solution != REFERENCE:
+        for path in solution.rglob("*.py"):
+            replaced = library / path.relative_to(solution)
+            assert replaced.is_file(), f"{path}: the reference has no such file"
+            shutil.copy(str(path), str(replaced))
+    for file, text in edited(solution, edits).items():
+        (library / file).write_text(text, encoding="utf-8")
+
+
+def edited(solution, edits):
+    """The files of a solution that edits change, as a dict of file → text.
+
+    Each edit replaces ``old``, which must occur once in the file by then, by ``new``.
+
+    Raises:
+        ValueError: if the solution has changed so that ``old`` is not found once.
+    """
+    texts = {}
+    for file, old, new in edits:
+        if file not in texts:
+            path = solution / file
+            path = path if path.is_file() else REFERENCE / file
+            texts[file] = path.read_text(encoding="utf-8")
+        count = texts[file].count(old)
+        if count != 1:
+            raise ValueError(f"expected once in {file}, found {count} times:\n{old}")
+        texts[file] = texts[file].replace(old, new)
+    return texts

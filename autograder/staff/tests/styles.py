@@ -1,0 +1,584 @@
+"""Styles in which a correct solution may be written, each as a textual change of a correct one.
+Each must score 100: test_grader.py demands it, bug_table.py shows what loses points."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from solutions import REFERENCE, SECOND, THIRD
+
+
+class Style(NamedTuple):
+    """One style.
+
+    Attributes:
+        name: what is special about it, in plain words; unique.
+        edits: as solutions.edited takes them.
+        solution: the correct solution that is changed: REFERENCE, SECOND or THIRD.
+        remark: a part of the remark it gets; "" for none.
+    """
+
+    name: str
+    edits: tuple = ()
+    solution: Path = SECOND
+    remark: str = ""
+
+
+TENSOR, ENGINE, FUNCTIONAL = "tensor.py", "autograd_engine.py", "nn/functional.py"
+LINEAR, MODULE, SEQUENTIAL = "nn/linear.py", "nn/module.py", "nn/sequential.py"
+ACTIVATIONS, BATCHNORM, LOSS = "nn/activations.py", "nn/batchnorm.py", "nn/loss.py"
+OPTIMIZER, SGD = "optim/optimizer.py", "optim/sgd.py"
+
+EACH_PATH = "ran its backward again for each path"  # the remark on the engine of the second
+
+# Lines of the second solution that several styles replace.
+TENSOR_DATA = "self.data = np.array(data)\n"
+CROSS_ENTROPY = """\
+def cross_entropy(predicted, target):
+    batch_size, num_classes = predicted.shape
+    biggest = np.max(predicted.data, axis=1).reshape(batch_size, 1)
+    shifted = predicted + tensor.Tensor(-biggest)
+    log_sums = shifted.exp().sum(axis=1).log()
+    minus = tensor.Tensor(-np.ones(log_sums.shape))
+    log_probabilities = shifted + log_sums * minus
+    chosen = (log_probabilities * to_one_hot(target, num_classes)).sum()
+    return chosen * tensor.Tensor(-1.0 / batch_size)
+"""
+CROSS_ENTROPY_CLASS = """\
+class {name}(Function):
+    @staticmethod
+    def forward(ctx, logits, target):
+        ctx.labels = np.array(target.data, dtype=int)
+        ctx.n = len(ctx.labels)
+        z = logits.data - np.amax(logits.data, axis=1)[:, None]
+        log_softmax = z - np.log(np.sum(np.exp(z), axis=1))[:, None]
+        ctx.softmax = np.exp(log_softmax)
+        nll = -log_softmax[np.arange(ctx.n), ctx.labels].sum() / ctx.n
+        return Tensor(nll, requires_grad=logits.requires_grad, is_leaf=not logits.requires_grad)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        grad = ctx.softmax / ctx.n
+        for row in range(ctx.n):
+            grad[row, ctx.labels[row]] -= 1 / ctx.n
+        return Tensor(grad * grad_output.data)
+"""
+LOSS_IMPORT = "import mytorch.nn.functional as F\n"
+LOSS_CALL = "return F.cross_entropy(predicted, target)"
+CLASS_IN_LOSS = (
+    (LOSS, LOSS_IMPORT, "import numpy as np\n\nfrom mytorch.autograd_engine import Function\n"
+     "from mytorch.tensor import Tensor\n"),
+    (LOSS, "\n\nclass Loss(Module)", "\n\n" + CROSS_ENTROPY_CLASS.format(name="XELoss")
+     + "\n\nclass Loss(Module)"),
+    (LOSS, LOSS_CALL, "return XELoss.apply(predicted, target)"),
+)
+FOR_FLOAT_LABELS = (FUNCTIONAL, "one_hot[row, label] = 1", "one_hot[row, int(label)] = 1")
+BN_AVERAGES = """\
+        self.running_mean = Tensor.zeros(num_features)
+        self.running_var = Tensor.ones(num_features)
+"""
+BN_EVALUATION = "self.running_mean.data, self.running_var.data)"
+BN_UPDATE = """\
+        self.running_mean = Tensor(old * self.running_mean.data + self.momentum * mean)
+        self.running_var = Tensor(old * self.running_var.data + self.momentum * unbiased)
+"""
+FLAGS = """\
+    grad_needed = False
+    for i in inputs:
+        if i.requires_grad:
+            grad_needed = True
+"""
+SGD_BUFFERS = "self.momentums = [np.zeros(p.shape) for p in self.params]"
+SGD_STEP = """\
+        for p, v in zip(self.params, self.momentums):
+            v *= self.momentum
+            v += p.grad.data
+            p.data -= self.lr * v
+"""
+ACCUMULATE = """\
+        if self.variable.grad is None:
+            self.variable.grad = grad.copy()
+        else:
+            self.variable.grad.data += grad.data
+"""
+RECURSION = """\
+    if isinstance(grad_fn, AccumulateGrad):
+        grad_fn.apply(grad_of_outputs)
+        return
+    grads = grad_fn.apply(grad_of_outputs)
+    if not isinstance(grads, tuple):
+        grads = (grads,)
+    for i in range(len(grad_fn.next_functions)):
+        if grad_fn.next_functions[i] is not None:
+            backward(grad_fn.next_functions[i], grads[i])
+"""
+
+# And of the third.
+GOING_DOWN = "for node in sort(grad_fn):"
+SORT = """\
+    finished, seen, stack = [], set(), [(root, False)]
+    while stack:
+        node, is_done = stack.pop()
+        if is_done:
+            finished.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((parent, False) for parent in node.next_functions if parent is not None)
+    return reversed(finished)
+"""
+DATA_FLOAT32 = "self.data = np.array(data, dtype=np.float32)"
+
+STYLES = (
+    Style("the reference", (), REFERENCE),
+    Style("the second solution: one recursion per path, all in place, bare Exceptions"),
+    Style("the third solution: composed, float32, running averages (1, F), Parameter", (), THIRD),
+
+    # Cross entropy
+    Style("cross entropy as a Function in loss.py, F.cross_entropy left a TODO", (
+        *CLASS_IN_LOSS,
+        (FUNCTIONAL, CROSS_ENTROPY, "def cross_entropy(predicted, target):\n"
+         '    raise Exception("TODO: Implement XELoss for comp graph")\n'))),
+    Style("cross entropy as a Function in loss.py, F.cross_entropy missing", (
+        *CLASS_IN_LOSS, (FUNCTIONAL, CROSS_ENTROPY, ""))),
+    Style("F.cross_entropy is itself a Function, applied by the loss", (
+        (FUNCTIONAL, CROSS_ENTROPY, "Tensor = tensor.Tensor\n\n\n"
+         + CROSS_ENTROPY_CLASS.format(name="cross_entropy")),
+        (LOSS, LOSS_CALL, "return F.cross_entropy.apply(predicted, target)"))),
+    Style("cross entropy as max + log sum exp - logit, composed", (
+        (FUNCTIONAL, "    log_probabilities = shifted + log_sums * minus\n"
+         "    chosen = (log_probabilities * to_one_hot(target, num_classes)).sum()\n"
+         "    return chosen * tensor.Tensor(-1.0 / batch_size)\n",
+         "    one_hot = to_one_hot(target, num_classes)\n"
+         "    chosen = (predicted * one_hot).sum(axis=1)\n"
+         "    losses = log_sums + tensor.Tensor(biggest) + chosen * minus\n"
+         "    return losses.sum() / tensor.Tensor(float(batch_size))\n"),)),
+    Style("to_one_hot compares, and makes a Tensor that requires grad", (
+        (FUNCTIONAL, """\
+    one_hot = np.zeros((len(arr.data), num_classes))
+    for row, label in enumerate(arr.data):
+        one_hot[row, label] = 1
+    return tensor.Tensor(one_hot)
+""", """\
+    columns = np.arange(num_classes)[np.newaxis, :]
+    return tensor.Tensor(1.0 * (columns == arr.data[:, np.newaxis]), requires_grad=True)
+"""),)),
+    Style("the loss has a __call__ of its own and is no Module", (
+        (LOSS, "class Loss(Module):", "class Loss:\n    def __call__(self, predicted, target):\n"
+         "        return self.forward(predicted, target)\n"),
+        (LOSS, "from mytorch.nn.module import Module\n", ""))),
+
+    # BatchNorm
+    Style("running averages as ndarrays", (
+        (BATCHNORM, BN_AVERAGES, BN_AVERAGES.replace("Tensor.", "np.")),
+        (BATCHNORM, BN_EVALUATION, "self.running_mean, self.running_var)"),
+        (BATCHNORM, BN_UPDATE, BN_UPDATE.replace("Tensor(", "(").replace(".data", "")))),
+    Style("running averages as ndarrays of shape (1, F)", (
+        (BATCHNORM, BN_AVERAGES, BN_AVERAGES.replace("Tensor.", "np.").replace(
+            "(num_features)", "((1, num_features))")),
+        (BATCHNORM, BN_EVALUATION, "self.running_mean, self.running_var)"),
+        (BATCHNORM, BN_UPDATE, BN_UPDATE.replace("Tensor(", "(").replace(".data", "")))),
+    Style("running averages as Tensors, updated in place", (
+        (BATCHNORM, BN_UPDATE, """\
+        self.running_mean.data[:] = old * self.running_mean.data + self.momentum * mean
+        self.running_var.data *= old
+        self.running_var.data += self.momentum * unbiased
+"""),)),
+    Style("running averages in float32, updated in place", (
+        (BATCHNORM, BN_AVERAGES, """\
+        self.running_mean = Tensor(np.zeros(num_features, dtype=np.float32))
+        self.running_var = Tensor(np.ones(num_features, dtype=np.float32))
+"""),
+        (BATCHNORM, BN_UPDATE, """\
+        self.running_mean.data[:] = old * self.running_mean.data + self.momentum * mean
+        self.running_var.data[:] = old * self.running_var.data + self.momentum * unbiased
+"""))),
+    Style("running averages that start as None and take 0 and 1 when first used", (
+        (BATCHNORM, BN_AVERAGES, "        self.running_mean = self.running_var = None\n"),
+        (BATCHNORM, "        if not self.is_train:\n", """\
+        if self.running_mean is None:
+            self.running_mean = Tensor.zeros(self.num_features)
+            self.running_var = Tensor.ones(self.num_features)
+        if not self.is_train:
+"""))),
+    Style("running averages that require grad and keep the graph of all batches", (
+        (BATCHNORM, "            self.update(self.running_mean, mean.data)\n"
+         "            self.update(self.running_var, var.data * m / (m - 1))\n", """\
+            old, new = number(1 - self.momentum), number(self.momentum)
+            self.running_mean = self.running_mean * old + mean * new
+            self.running_var = self.running_var * old + var * number(m / (m - 1)) * new
+"""),), THIRD, remark="the running averages are results in a graph that grows"),
+    Style("evaluation mode by a flag of BatchNorm1d's own", (
+        (BATCHNORM, "        self.momentum = momentum\n",
+         "        self.momentum = momentum\n        self.uses_averages = False\n"),
+        (BATCHNORM, "    def forward(self, x):\n        if self.is_train:", """\
+    def train(self):
+        self.uses_averages = False
+
+    def eval(self):
+        self.uses_averages = True
+
+    def forward(self, x):
+        if not self.uses_averages:"""),), THIRD),
+    Style("the variance as E[x²] - E[x]²", (
+        (FUNCTIONAL, "var = np.var(x.data, axis=0)",
+         "var = np.mean(x.data**2, axis=0) - mean**2"),)),
+    Style("eps and momentum as Tensors of shape (1,)", (
+        (BATCHNORM, "self.eps = eps", "self.eps = Tensor(np.array([eps]))"),
+        (BATCHNORM, "self.momentum = momentum", "self.momentum = Tensor(np.array([momentum]))"),
+        (BATCHNORM, "self.beta, self.eps,\n", "self.beta, self.eps.data,\n"),
+        (BATCHNORM, "self.beta, self.eps)", "self.beta, self.eps.data)"),
+        (BATCHNORM, "old = 1 - self.momentum", "old = 1 - self.momentum.data"),
+        (BATCHNORM, BN_UPDATE, BN_UPDATE.replace("self.momentum", "(1 - old)")))),
+
+    # Precision and kinds of numbers
+    Style("all data cast to float32", (
+        (TENSOR, TENSOR_DATA, "self.data = np.array(data).astype(np.float32)\n"),
+        FOR_FLOAT_LABELS)),
+    Style("all data cast to float64", (
+        (TENSOR, TENSOR_DATA, "self.data = np.array(data, dtype=np.float64)\n"),
+        FOR_FLOAT_LABELS)),
+    Style("a cast to float32 in SGD.step", (
+        (SGD, "p.data -= self.lr * v", "p.data = (p.data - self.lr * v).astype(np.float32)"),)),
+    Style("weights start in float32", (
+        (LINEAR, "self.weight = Tensor(weight,", "self.weight = Tensor(weight.astype(np.float32),"),
+        (LINEAR, "np.zeros(out_features)", 'np.zeros(out_features, "float32")'))),
+    Style("float32 throughout, the variance as E[x²] - E[x]²", (
+        (BATCHNORM, "var = (deviation * deviation).mean()",
+         "var = (x * x).mean() - mean * mean"),), THIRD),
+    Style("float64 throughout, composed of small operations", (
+        (TENSOR, DATA_FLOAT32, "self.data = np.array(data, dtype=float)"),), THIRD),
+    Style("ReLU's mask in float32", (
+        (FUNCTIONAL, "ctx.positive = np.where(a.data > 0, 1.0, 0.0)",
+         "ctx.positive = (a.data > 0).astype(np.float32)"),)),
+    Style("requires_grad counted, 0, 1 or 2, instead of True and False", (
+        (FUNCTIONAL, FLAGS, "    grad_needed = sum(i.requires_grad for i in inputs)\n"),)),
+    Style("requires_grad from np.any", (
+        (FUNCTIONAL, FLAGS, "    grad_needed = np.any([i.requires_grad for i in inputs])\n"),)),
+    Style("the data of a scalar as a number of NumPy's", (
+        (ENGINE, "self.variable.grad.data += grad.data",
+         "self.variable.grad.data = self.variable.grad.data + grad.data"),
+        (TENSOR, TENSOR_DATA, "self.data = np.array(data)[()]\n"))),
+
+    # Tensor
+    Style("T as a property", (
+        (TENSOR, "    def T(self):", "    @property\n    def T(self):"),
+        (LINEAR, "self.weight.T()", "self.weight.T"))),
+    Style("T as a property that gives the bare data, for Functions of one's own", (
+        (TENSOR, "    def T(self):\n", "    @property\n    def T(self):\n"),
+        (TENSOR, "return F.Transpose.apply(self)", "return self.data.T")), REFERENCE),
+    Style("reshape takes a tuple", (
+        (TENSOR, "def reshape(self, *shape):", "def reshape(self, shape):"),)),
+    Style("reshape takes rows and columns", (
+        (TENSOR, "def reshape(self, *shape):\n        return F.Reshape.apply(self, shape)",
+         "def reshape(self, rows, columns):\n"
+         "        return F.Reshape.apply(self, (rows, columns))"),)),
+    Style("weights of a class Parameter in linear.py", (
+        (LINEAR, "\n\nclass Linear", """
+
+class Parameter(Tensor):
+    def __init__(self, data):
+        Tensor.__init__(self, data, True, True, True)
+
+
+class Linear"""),
+        (LINEAR, "Tensor(weight, requires_grad=True, is_parameter=True)", "Parameter(weight)"),
+        (LINEAR, "Tensor(np.zeros(out_features), requires_grad=True, is_parameter=True)",
+         "Parameter(np.zeros(out_features))"),
+        (ENGINE, 'if type(arg).__name__ != "Tensor":\n                continue',
+         'if not hasattr(arg, "requires_grad"):\n                continue'),
+        (ENGINE, 'if type(arg).__name__ != "Tensor":\n                raise',
+         'if not hasattr(arg, "requires_grad"):\n                raise'))),
+    Style("a leaf that requires grad starts with a gradient of zeros", (
+        (TENSOR, "        self.grad = None\n",
+         "        self.grad = Tensor.zeros(*self.shape) if requires_grad and is_leaf else None\n"),)),
+    Style("backward() that takes a gradient", (
+        (TENSOR, "def backward(self):", "def backward(self, gradient=None, retain_graph=True):"),
+        (TENSOR, "autograd_engine.backward(self.grad_fn, Tensor.ones(*self.shape))",
+         "autograd_engine.backward(\n            self.grad_fn, gradient or Tensor.ones(*self.shape))"))),
+    Style("data as a property that converts", (
+        (TENSOR, TENSOR_DATA, "self._data = np.array(data)\n"),
+        (TENSOR, "    @property\n    def shape(self):", """\
+    @property
+    def data(self):
+        return self._data
+
+    @data.setter
+    def data(self, value):
+        self._data = np.asarray(value)
+
+    @property
+    def shape(self):"""))),
+    Style("Tensors with ==, len() and indexing by entry", (
+        (TENSOR, "    def __add__(self, other):", """\
+    def __eq__(self, other):
+        return Tensor(self.data == other.data)
+
+    __hash__ = object.__hash__
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        return Tensor(self.data[index])
+
+    def __add__(self, other):"""),)),
+    Style("Tensors with __slots__", (
+        (TENSOR, "class Tensor:\n", "class Tensor:\n    __slots__ = "
+         '("data", "requires_grad", "is_leaf", "is_parameter", "grad_fn", "grad")\n\n'),)),
+
+    # Operations
+    Style("a - b as a + (-b), a / b as a * (1 / b), with Functions for -b and 1 / b", (
+        (FUNCTIONAL, "class Exp(Function):", """\
+class Neg(Function):
+    @staticmethod
+    def forward(ctx, a):
+        return result(-a.data, a)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return tensor.Tensor(-grad_output.data)
+
+
+class Inverse(Function):
+    @staticmethod
+    def forward(ctx, a):
+        ctx.inverse = 1.0 / a.data
+        return result(ctx.inverse, a)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return tensor.Tensor(-ctx.inverse * ctx.inverse * grad_output.data)
+
+
+class Exp(Function):"""),
+        (TENSOR, "return F.Sub.apply(self, other)", "return self + F.Neg.apply(other)"),
+        (TENSOR, "return F.Div.apply(self, other)", "return self * F.Inverse.apply(other)"))),
+    Style("Sub and Div that return lists, with gradients in one loop", (
+        (FUNCTIONAL, "return grad_output.copy(), tensor.Tensor(-grad_output.data)",
+         "return [tensor.Tensor(sign * grad_output.data) for sign in (1, -1)]"),
+        (FUNCTIONAL, "return tensor.Tensor(grad_a), tensor.Tensor(grad_b)",
+         "return [tensor.Tensor(grad) for grad in (grad_a, grad_b)]"),
+        (ENGINE, "if not isinstance(grads, tuple):", "if not isinstance(grads, (tuple, list)):"))),
+    Style("Sub hands on the gradient it was given", (
+        (FUNCTIONAL, "return grad_output.copy(), tensor.Tensor(-grad_output.data)",
+         "return grad_output, tensor.Tensor(-grad_output.data)"),)),
+    Style("ReLU's Function in activations.py", (
+        (ACTIVATIONS, "from mytorch.nn import functional\n", "import numpy as np\n\n"
+         "from mytorch.autograd_engine import Function\n"),
+        (ACTIVATIONS, "from mytorch.nn.module import Module\n", """\
+from mytorch.nn.module import Module
+from mytorch.tensor import Tensor
+
+
+class Rectify(Function):
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return Tensor(np.maximum(0, z.data), z.requires_grad, not z.requires_grad)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        z, = ctx.saved_tensors
+        return Tensor(grad_output.data * np.heaviside(z.data, 0))
+"""),
+        (ACTIVATIONS, "functional.ReLU.apply(x)", "Rectify.apply(x)"))),
+    Style("ReLU as a product with a constant mask", (
+        (ACTIVATIONS, "return functional.ReLU.apply(x)",
+         "return x * Tensor(1.0 * (x.data > 0))"),
+        (ACTIVATIONS, "from mytorch.nn import functional\n", "from mytorch.tensor import Tensor\n"))),
+    Style("Linear adds a bias of ones @ b, without broadcasting", (
+        (LINEAR, "return x @ self.weight.T() + self.bias",
+         "ones = Tensor.ones(x.shape[0], 1)\n        bias = self.bias.reshape(1, self.out_features)\n"
+         "        return x @ self.weight.T() + ones @ bias"),)),
+
+    # The engine
+    Style("node.visited = True on the given classes", (
+        (ENGINE, "    for parent, share in zip(node.next_functions, shares):\n",
+         "    node.visited = True\n    for parent, share in zip(node.next_functions, shares):\n"),),
+          REFERENCE),
+    Style("gradients kept on the nodes, which wait for all of them", (
+        (ENGINE, RECURSION, """\
+    waiting, unexplored = {}, [grad_fn]
+    while unexplored:
+        for parent in unexplored.pop().next_functions:
+            if parent is not None:
+                if parent not in waiting:
+                    parent.grad = 0
+                    unexplored.append(parent)
+                waiting[parent] = waiting.get(parent, 0) + 1
+    grad_fn.grad = grad_of_outputs.data
+    ready = [grad_fn]
+    while ready:
+        node = ready.pop(0)
+        grads = node.apply(grad_of_outputs.__class__(node.grad))
+        grads = grads if isinstance(grads, tuple) else (grads,)
+        for parent, grad in zip(node.next_functions, grads):
+            if parent is not None:
+                parent.grad = parent.grad + grad.data
+                waiting[parent] -= 1
+                if waiting[parent] == 0:
+                    ready.append(parent)
+"""),)),
+    Style("nodes numbered as they are made, the newest first (a heap)", (
+        (ENGINE, SORT, """\
+    heap, seen = [(-root.number, root)], {root}
+    while heap:
+        _, node = heapq.heappop(heap)
+        yield node
+        for parent in node.next_functions:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                heapq.heappush(heap, (-parent.number, parent))
+"""),
+        (ENGINE, "\n\ndef backward(", "\nimport heapq\nimport itertools\n\n"
+         "numbers = itertools.count(1)\n\n\ndef backward("),
+        (ENGINE, "        self.cls = cls\n", "        self.cls = cls\n        self.number = next(numbers)\n"),
+        (ENGINE, "        self.variable = tensor\n", "        self.variable = tensor\n"
+         "        self.number = -next(numbers)\n")), THIRD),
+    Style("a recursive sort of the graph", (
+        (ENGINE, SORT, """\
+    finished, seen = [], set()
+
+    def visit(node):
+        if node is None or node in seen:
+            return
+        seen.add(node)
+        for parent in node.next_functions:
+            visit(parent)
+        finished.insert(0, node)
+
+    visit(root)
+    return finished
+"""),), THIRD),
+    Style("sums in place, in copies", (
+        (ENGINE, "                grads[parent] = grads[parent] + share.data "
+         "if parent in grads else share.data\n", """\
+                if parent not in grads:
+                    grads[parent] = share.data.copy()
+                else:
+                    grads[parent] += share.data
+"""),), THIRD),
+    Style("sums in place, under an Add that gives each operand an array of its own", (
+        (ENGINE, "                grads[parent] = grads[parent] + share.data "
+         "if parent in grads else share.data\n", """\
+                if parent not in grads:
+                    grads[parent] = share.data
+                else:
+                    grads[parent] += share.data
+"""),), THIRD),
+    Style("the stored gradient is a view", (
+        (ENGINE, ACCUMULATE, """\
+        held = self.variable.grad
+        self.variable.grad = type(grad)(grad.data if held is None else held.data + grad.data)
+        self.variable.grad.data = self.variable.grad.data.T.T[...]
+"""),)),
+    Style("the stored gradient is a sum of Tensors", (
+        (ENGINE, "            self.variable.grad.data += grad.data\n",
+         "            self.variable.grad = self.variable.grad + grad\n"),)),
+    Style("a dict of parents by position in next_functions", (
+        (ENGINE, "node.next_functions.append(AccumulateGrad(arg))",
+         "parents.append(AccumulateGrad(arg))"),
+        (ENGINE, "node.next_functions.append(arg.grad_fn)", "parents.append(arg.grad_fn)"),
+        (ENGINE, "        for arg in args:\n            if type(arg).__name__ != \"Tensor\":\n"
+         "                continue",
+         "        parents = []\n        for arg in args:\n"
+         "            if type(arg).__name__ != \"Tensor\":\n                continue"),
+        (ENGINE, "        if output.requires_grad:\n",
+         "        node.next_functions = dict(enumerate(parents))\n        if output.requires_grad:\n"))),
+    Style("backward() starts from ones that require grad", (
+        (TENSOR, "autograd_engine.backward(self.grad_fn, Tensor.ones(*self.shape))",
+         "autograd_engine.backward(\n            self.grad_fn, Tensor(np.ones(self.shape), True))"),
+        (ENGINE, "            self.variable.grad = grad.copy()\n",
+         "            self.variable.grad = grad\n"),
+        (ENGINE, "            self.variable.grad.data += grad.data\n",
+         "            self.variable.grad = self.variable.grad + grad\n"),
+        (FUNCTIONAL, "        return (tensor.Tensor(unbroadcast(grad_output.data, ctx.a_shape)),\n"
+         "                tensor.Tensor(unbroadcast(grad_output.data, ctx.b_shape)))\n",
+         "        return grad_output, grad_output\n"),
+        (LINEAR, "return x @ self.weight.T() + self.bias",
+         "ones = Tensor.ones(x.shape[0], 1)\n        bias = self.bias.reshape(1, self.out_features)\n"
+         "        return x @ self.weight.T() + ones @ bias"),
+        (FUNCTIONAL, "shifted = predicted + tensor.Tensor(-biggest)",
+         "shifted = predicted + tensor.Tensor(-biggest * np.ones((1, num_classes)))"),
+        (FUNCTIONAL, "log_probabilities = shifted + log_sums * minus",
+         "spread = tensor.Tensor(np.ones((1, num_classes)))\n"
+         "    log_probabilities = shifted + (log_sums * minus) @ spread")),
+          remark="a.grad is itself the result of a graph"),
+
+    # Layers and modules
+    Style("Sequential keeps its layers in a dict", (
+        (SEQUENTIAL, "self.layers = list(layers)", "self.layers = dict(enumerate(layers))"),
+        (SEQUENTIAL, "for i, layer in enumerate(self.layers):", "for i, layer in self.layers.items():"),
+        (SEQUENTIAL, "yield from self.layers", "yield from self.layers.values()"))),
+    Style("Sequential calls itself for the rest of its layers", (
+        (SEQUENTIAL, "return functools.reduce(lambda output, layer: layer(output), self.layers, x)",
+         "return self.through(x, *self.layers)\n\n"
+         "    def through(self, x, first=None, *rest):\n"
+         "        return x if first is None else self.through(first(x), *rest)"),
+        (SEQUENTIAL, "import functools\n\n", "")), THIRD),
+    Style("layers with a __call__ of their own", (
+        (LINEAR, "    def forward(self, x):", "    def __call__(self, x):"),)),
+
+    # SGD
+    Style("SGD: plain steps where momentum is 0, else PyTorch's", (
+        (SGD, SGD_STEP, """\
+        for i in range(len(self.params)):
+            grad = self.params[i].grad.data
+            if self.momentum != 0:
+                self.momentums[i] = self.momentum * self.momentums[i] + grad
+                grad = self.momentums[i]
+            self.params[i].data = self.params[i].data - self.lr * grad
+"""),)),
+    Style("SGD: += of a negative step", (
+        (SGD, SGD_STEP, """\
+        for p, v in zip(self.params, self.momentums):
+            v[...] = self.momentum * v - self.lr * p.grad.data
+            p.data += v
+"""),)),
+    Style("SGD: momenta in a dict by id, made at the first step", (
+        (SGD, SGD_BUFFERS, "self.momentums = {}"),
+        (SGD, SGD_STEP, """\
+        for p in self.params:
+            step = -self.lr * p.grad.data
+            if id(p) in self.momentums:
+                step = step + self.momentum * self.momentums[id(p)]
+            self.momentums[id(p)] = step
+            p.data = p.data + step
+"""))),
+    Style("SGD: momenta as Tensors, steps as operations on constants", (
+        (SGD, SGD_BUFFERS, "self.momentums = [Tensor.zeros(*p.shape) for p in self.params]"),
+        (SGD, SGD_STEP, """\
+        for i, p in enumerate(self.params):
+            beta, lr = (Tensor(np.full(p.shape, x)) for x in (self.momentum, self.lr))
+            self.momentums[i] = self.momentums[i] * beta - p.grad * lr
+            p.data = (p.copy() + self.momentums[i]).data
+"""),
+        (SGD, "from mytorch.optim.optimizer", "from mytorch.tensor import Tensor\n"
+         "from mytorch.optim.optimizer"))),
+    Style("SGD: the stored gradient scaled in place", (
+        (SGD, SGD_STEP, """\
+        for p, v in zip(self.params, self.momentums):
+            v *= self.momentum
+            p.grad.data *= self.lr
+            v += p.grad.data
+            p.data -= v
+"""),), remark="step() changes param.grad itself: from 1 to 0.25"),
+    Style("zero_grad() writes zeros into the gradients", (
+        (SGD, "            p.grad = None\n", "            if p.grad is not None:\n"
+         "                p.grad.data[...] = 0\n"),)),
+
+    # How files import each other, and what they do then
+    Style("from mytorch.tensor import * in functional.py, which tensor.py imports first", (
+        (FUNCTIONAL, "from mytorch.tensor import Tensor\n", "from mytorch.tensor import *\n"),
+        (TENSOR, "from mytorch.autograd_engine import", "import mytorch.nn.functional as F\n"
+         "from mytorch.autograd_engine import"),
+        (TENSOR, "\n\nimport mytorch.nn.functional as F  # noqa: E402\n", "\n")), THIRD),
+    Style("warnings made errors at import", (
+        (TENSOR, "\n\nclass Tensor", "\nimport warnings\n\nwarnings.simplefilter(\"error\")\n"
+         'np.seterr(all="raise")\n\n\nclass Tensor'),)),
+    Style("a recursion limit of a million", (
+        (ENGINE, "\n\ndef backward(", "\nimport sys\n\nsys.setrecursionlimit(10**6)\n\n\ndef backward("),)),
+    Style("prints whatever it does", (
+        (ENGINE, "        node = BackwardFunction(cls)\n",
+         '        node = BackwardFunction(cls)\n        print("apply", cls.__name__, args)\n'),)),
+)
