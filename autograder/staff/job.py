@@ -35,6 +35,7 @@ except ImportError as problem:
 SECONDS = 120  # for all problems; Autolab itself stops the job after 180
 OVERDUE = 30  # seconds more, after which something is wrong that no deadline has caught
 DRAWS = 50  # of a seed, at most
+NO_SCORES = "No scores, for no fault of the submission: "
 
 
 class DrawnAnswers:
@@ -121,10 +122,10 @@ def conclude(verdicts, report, clean_up):
     mark given by hand above all. A tarball that holds no solution has no verdicts and scores 0.
     """
     points = {v.problem.key: v.points for v in verdicts if v.outcome.ending != "never"}
-    left_out = [v.problem.number for v in verdicts if v.problem.key not in points]
+    left_out = [v.problem.title for v in verdicts if v.problem.key not in points]
     if left_out:
-        report.line(f"The time of the job was over before {', '.join(left_out)} could run; their "
-                    "scores stay as they are. If your code is quick at home, hand in again.")
+        report.line(f"The time of the job was over before {'; '.join(left_out)} could run: "
+                    "these scores stay as they are. If your code is quick at home, hand in again.")
     if not verdicts:
         points = {problem.key: 0 for problem in GRADED}
     active = max((v.outcome.protections for v in verdicts), key=len, default=[])
@@ -153,7 +154,7 @@ def main(arguments=None):
     It is 0 with the score line last in the log, and another with a reason last, where no scores
     are to be written; autograde-Makefile then adds the line that says so to Autolab.
     """
-    leave_after(SECONDS + OVERDUE, 1, "No scores, for no fault of the submission: the job did not come to an end.\n")
+    leave_after(SECONDS + OVERDUE, 1, "the job did not come to an end")
     options = parse_arguments(arguments)
     report = Report(sys.stdout)
     try:
@@ -167,16 +168,17 @@ def main(arguments=None):
             grading_now.close()
         return 0
     except (grading.CannotGrade, OSError, MemoryError) as error:
-        return f"No scores, for no fault of the submission: {error}. See README, For staff."
+        return f"{NO_SCORES}{error}. See README, For staff."
     except Exception:
         traceback.print_exc(file=sys.stdout)
-        return "No scores, for no fault of the submission: the grader broke down, see above."
+        return f"{NO_SCORES}the grader broke down, see above."
 
 
 def leave_after(seconds, status, words=""):
     """End this process with that status, whatever it is doing then."""
     def leave(*_):
-        os.write(2, words.encode())
+        if words:
+            os.write(2, f"{NO_SCORES}{words}\n".encode())
         os._exit(status)
 
     signal.signal(signal.SIGALRM, leave)

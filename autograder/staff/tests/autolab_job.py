@@ -32,7 +32,7 @@ class Job:
     Attributes:
         scores (dict): what Autolab reads from the log's last line, by key.
         log (str): stdout and stderr of make.
-        files (set of str): names in the directory afterwards.
+        files (set of str): what is in the directory afterwards, and in autograder/ in it.
         left_running (list of int): processes that work in the directory or hold its mark.
     """
 
@@ -160,7 +160,10 @@ class Playing:
         self.log.seek(0)
         text = self.log.read().decode("utf-8", "replace")
         assert self.make.returncode == 0, f"make failed, so that its own line is last:\n{text}"
-        return Job(parse(text), text, set(os.listdir(self.folder)), left)
+        here = Path(self.folder)
+        files = {path.relative_to(here).as_posix()
+                 for path in (*here.glob("*"), *here.glob("autograder/*"))}
+        return Job(parse(text), text, files, left)
 
 
 def stand_in(stack, script):

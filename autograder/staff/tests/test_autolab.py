@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+import sys
 import tarfile
+import types
 from pathlib import Path
 
 import answers
@@ -15,9 +17,11 @@ import autolab_job
 import by_hand
 import handin
 import handout
+import isolation
 import job
 import pytest
 import grading
+import report
 from hostile import DIVISION, HOSTILE
 from problems import BY_KEY, GRADED, PROBLEMS
 
@@ -55,18 +59,6 @@ def tarball(*members):
 FULL = {problem.key: problem.points for problem in GRADED}
 
 
-def test_the_reference_scores_100_and_leaves_nothing_of_the_answers_nor_of_itself():
-    job = autolab_job.play(submission(**{"mytorch/tensor.py": SPYING}))
-    assert job.scores == FULL, job.log
-    assert job.files == {"Makefile", "handin.tar", "autograder"}
-    assert job.left_running == []
-    assert "FOUND" not in job.log, job.log
-    if autolab_job.user_for("/"):
-        assert "job.py" not in "".join(
-            line for line in job.log.splitlines() if "READABLE" in line)
-    assert "Limits: a process of its own" in job.log
-
-
 def test_the_mark_given_by_hand_is_not_in_the_score_line():
     assert "MNIST" in BY_KEY and "MNIST" not in FULL  # FULL is all that the test above expects
 
@@ -88,23 +80,55 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 """
 
 
+def cheating():
+    """A submission whose Linear returns, whatever is asked, what is right for the handout's inputs;
+    and whose subtraction adds."""
+    recorded = json.loads(grading.ANSWERS.read_text())["answers"]["test_linear_forward"]["output"]
+    linear = (ROOT / "mytorch/nn/linear.py").read_text(encoding="utf-8").replace(
+        "return F.Linear.apply(x, self.weight, self.bias)", "import numpy as np; return Tensor("
+        f"np.array({recorded['values']}).reshape({recorded['shape']}))")
+    functional = (ROOT / "mytorch/nn/functional.py").read_text(encoding="utf-8").replace(
+        "np.subtract, a, b", "np.add, a, b")
+    return submission(**{"mytorch/nn/linear.py": linear, "mytorch/nn/functional.py": functional})
+
+
+def untouched_handout():
+    return handin.tar_bytes({
+        name: text.encode() for name, text in handout.make(ROOT).items()
+        if name.startswith(handin.FOLDERS) and name.endswith(".py")})
+
+
+@pytest.fixture(scope="module")
+def played():
+    """Jobs by name, played together."""
+    handins = {"reference": submission(**{"mytorch/tensor.py": SPYING}), "cheat": cheating(),
+               "the cheat again": cheating(), "handout": untouched_handout()}
+    return dict(zip(handins, autolab_job.play_together(handins.values())))
+
+
+def test_the_reference_scores_100_and_leaves_nothing_of_the_answers_nor_of_itself(played):
+    job = played["reference"]
+    assert job.scores == FULL, job.log
+    assert job.files == {"Makefile", "handin.tar", "autograder", "autograder/hw1_autograder"}
+    assert job.left_running == []
+    assert "FOUND" not in job.log, job.log
+    if autolab_job.user_for("/"):
+        assert "job.py" not in "".join(
+            line for line in job.log.splitlines() if "READABLE" in line)
+    assert "Limits: a process of its own" in job.log
+
+
 def test_the_spy_would_find_the_formulas():
     assert b"minus(g.a, g.b)" in (autolab.STAFF / "answers.py").read_bytes()
 
 
-def test_the_untouched_handout_scores_0():
-    files = {name: text.encode() for name, text in handout.make(ROOT).items()
-             if name.startswith(handin.FOLDERS) and name.endswith(".py")}
-    job = autolab_job.play(handin.tar_bytes(files))
-    assert job.scores == dict.fromkeys(FULL, 0)
-    assert "Traceback" not in job.log
+def test_the_untouched_handout_scores_0(played):
+    assert played["handout"].scores == dict.fromkeys(FULL, 0)
+    assert "Traceback" not in played["handout"].log
 
 
-def test_the_line_before_the_score_shows_stages_and_hints_and_survives_autolabs_quoting():
-    broken = (ROOT / "mytorch/nn/functional.py").read_text(encoding="utf-8").replace(
-        "np.subtract, a, b", "np.add, a, b")
-    job = autolab_job.play(submission(**{"mytorch/nn/functional.py": broken}))
-    line = job.log.splitlines()[-2]
+def test_the_line_before_the_score_shows_stages_and_hints_and_survives_autolabs_quoting(played):
+    line = played["cheat"].log.splitlines()[-2]
     shown = json.loads(autolab_job.quote_words(line))
     assert shown["_presentation"] == "semantic" and "1.1.1" in shown["stages"]
     assert shown["1.1.1"]["Subtraction"]["passed"] is False
@@ -112,20 +136,17 @@ def test_the_line_before_the_score_shows_stages_and_hints_and_survives_autolabs_
     assert shown["1.1.2"] == {"Multiplication": {"passed": True}}
 
 
-def test_each_job_draws_its_own_inputs_so_that_memorised_answers_score_0():
-    # Whatever is asked, the layer returns what is right for the handout's inputs.
-    recorded = json.loads(grading.ANSWERS.read_text())["answers"]["test_linear_forward"]["output"]
-    cheat = (ROOT / "mytorch/nn/linear.py").read_text(encoding="utf-8").replace(
-        "return F.Linear.apply(x, self.weight, self.bias)", "import numpy as np; return Tensor("
-        f"np.array({recorded['values']}).reshape({recorded['shape']}))")
+def test_each_job_draws_its_own_inputs_so_that_memorised_answers_score_0(played):
     seeds = [{str(grading.RecordedAnswers().load())}]
-    for _ in range(2):
-        job = autolab_job.play(submission(**{"mytorch/nn/linear.py": cheat}))
-        assert job.scores["Linear Forward"] == 0 and job.scores["divtest"] == 5
-        seeds.append(set(re.findall(r"; seed (\d+)", job.log)))
+    for cheat in (played["cheat"], played["the cheat again"]):
+        assert cheat.scores["Linear Forward"] == 0 and cheat.scores["divtest"] == 5
+        seeds.append(set(re.findall(r"; seed (\d+)", cheat.log)))
     assert [len(of_one_job) for of_one_job in seeds] == [1, 1, 1]
     assert len(set().union(*seeds)) == 3
 
+
+HASTY = (autolab.STAFF / "job.py").read_text(encoding="utf-8").replace(
+    "SECONDS = 120 ", "SECONDS = 1 ").replace("OVERDUE = 30 ", "OVERDUE = 0 ").encode()
 
 # For no fault of the student's: no scores, and Autolab keeps those that it has.
 FAULTS = {
@@ -144,6 +165,11 @@ FAULTS = {
         "there are no answers for test_addition"),
     "a grader that breaks": (
         dict(package={"autograder/hw1_autograder/judge.py": b"raise KeyError(1)"}), "KeyError"),
+    "a job that does not come to an end": (
+        dict(package={"autograder/staff/by_hand.py": b"while True: pass",
+                      "autograder/staff/job.py": HASTY}), "the job did not come to an end"),
+    "no room for the files": (
+        dict(python='ulimit -f 16; exec {python} "$@"'), "cannot unpack handin.tar"),
     "no Landlock": (dict(landlock=False), 'lacks "writing (Landlock)"'),
     "no handin.tar": (dict(handin=None), "No such file or directory: 'handin.tar'"),
 }
@@ -157,6 +183,21 @@ def test_a_fault_of_the_host_or_of_the_grader_writes_no_scores_and_says_why(name
     assert says in job.log
     assert "5/5" not in job.log  # no student code ran before it was noticed
     assert job.left_running == []
+
+
+def test_a_problem_that_had_no_time_to_run_is_not_in_the_score_line(capsys):
+    def verdict(problem, ending):
+        outcome = isolation.Outcome(ROOT)
+        outcome.ending = ending
+        return types.SimpleNamespace(problem=problem, outcome=outcome, points=0, passed=False,
+                                     unfinished="", complaints={"test": ["why"]})
+
+    verdicts = [verdict(problem, "never" if problem.number == "2.6" else "processor")
+                for problem in GRADED]
+    job.conclude(verdicts, report.Report(sys.stdout), None)
+    printed = capsys.readouterr().out
+    assert autolab_job.parse(printed) == {p.key: 0 for p in GRADED if p.number != "2.6"}
+    assert "was over before Linear: momentum; " in printed and "stay as they are" in printed
 
 
 def test_inputs_that_hide_a_typical_mistake_are_drawn_again(monkeypatch):
@@ -191,8 +232,10 @@ def test_ten_jobs_at_once_under_one_limit_of_100_processes_all_get_100():
 
 def test_built_without_landlock_it_gives_scores_on_such_a_host_too():
     makefile = autolab.makefile(without_landlock=True)
-    job = autolab_job.play(submission(), makefile=makefile, landlock=False)
+    spying = submission(**{"mytorch/tensor.py": SPYING})
+    job = autolab_job.play(spying, makefile=makefile, landlock=False)
     assert job.scores == FULL, job.log
+    assert "FOUND" not in job.log, job.log
     limits = [line for line in job.log.splitlines() if line.startswith("Limits: ")]
     assert "memory" in limits[0] and "Landlock" not in limits[0]
 
@@ -244,7 +287,9 @@ def test_one_tarball_holds_all_that_autolabs_upload_takes(tmp_path, capsys):
     assert "WARNING" not in capsys.readouterr().out
 
 
-def test_missing_dates_and_scores_without_landlock_come_with_a_warning(tmp_path, capsys):
+def test_missing_dates_and_scores_without_landlock_come_with_a_warning(
+        tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(autolab, "handout_tar", lambda: b"")
     assert autolab.main([str(tmp_path), "--without-landlock"]) == 0
     printed = capsys.readouterr().out
     assert "opens and closes at the moment of the upload" in printed
@@ -312,7 +357,8 @@ def unreadable(name):
 
 def check_nothing_left(job):
     assert job.left_running == []
-    assert job.files <= {"Makefile", "handin.tar", "autograder", "autograde.tar"}
+    assert job.files <= {"Makefile", "handin.tar", "autograder", "autograder/hw1_autograder",
+                         "autograder/staff", "autograde.tar"}
     assert not Path("/tmp/escaped").exists()
     assert len(job.log) < 100_000
 
