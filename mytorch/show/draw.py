@@ -3,7 +3,7 @@ Here is decided what stands in which box; layout.py decides where it goes, and p
 
 import numpy as np
 
-from mytorch.show import graph, layout
+from mytorch.show import graph, layout, probe
 from mytorch.show.paint import paint
 from mytorch.show.words import name_of, name_of_tensor, norm, values
 from mytorch.tensor import Tensor
@@ -16,21 +16,23 @@ def draw(tensor, /, filename=None, **names):
 
     An operation stands on top of its result. A box tells the name, where given, and the values
     where they are few and known, else the shape; a leaf's also its ``.grad``. The values of a
-    result are known where it is named, or saved by an operation that uses it; those of a
-    constant where an operation saved exactly its arguments, as Mul does.
+    result are known where it is named, still alive, or saved by an operation that uses it. In a
+    high picture a leaf or constant that is used far below gets a box there too, "again".
 
     Args:
         tensor (Tensor): the last result, of any shape.
         filename (str): where to save; the ending says as what: ``.png``, ``.svg`` or ``.pdf``.
-        **names (Tensor): what to call leaves, results and (where known) constants.
+        **names (Tensor or Module): what to call Tensors; those of ``model=`` become
+            ``model.0.weight`` and so on.
 
     Returns:
         matplotlib.figure.Figure: the picture; at the end of a notebook's cell it shows itself.
 
     Raises:
         RuntimeError: if ``tensor`` is outside any graph.
-        TypeError: if ``tensor`` or a named value is no Tensor.
+        TypeError: if ``tensor`` is no Tensor, or a named value neither Tensor nor Module.
         ValueError: if the graph has more than 60 leaves and operations.
+        ImportError: if this Python has no matplotlib.
 
     >>> a, b = Tensor(1., requires_grad=True), Tensor(2.)
     >>> d = a + a * b
@@ -51,7 +53,10 @@ def draw_before_and_after(tensor, /, filename=None, **names):
 
 def nodes_of(tensor, names):
     """The graph as layout.Nodes, inputs before users; the parts of each are (kind, text)."""
-    root = graph.start_node(tensor)
+    try:
+        root = graph.start_node(tensor)
+    except RuntimeError as error:
+        raise RuntimeError(" ".join([*probe.find_faults(), str(error)])) from None
     nodes = graph.nodes_below(root)
     if len(nodes) > MAX_NODES:
         raise ValueError(

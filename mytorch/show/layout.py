@@ -133,7 +133,7 @@ def assign_rows(nodes):
 def reduce_crossings(rows):
     """Order each row by the means of its neighbours' places, swap neighbours, keep the best."""
     best = None
-    for sweep in range(16):
+    for sweep in range(8):
         down = sweep % 2 == 0
         for row in rows if down else rows[::-1]:
             if sweep:
