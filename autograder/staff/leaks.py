@@ -30,16 +30,14 @@ def numbered_lines(texts):
 # Lines of a solution.
 
 
-def surviving_lines(handout, solutions, allowed=()):
+def surviving_lines(handout, solutions):
     """Lines of the handout that are, or hold, a telling line of a solution.
 
     Args:
         handout (dict): path → text.
         solutions (dict): line of a solution → where it stands, as "file:line".
-        allowed (collection of str): lines that may stand anywhere.
     """
-    exempt = {squeezed(line) for line in allowed}
-    exempt |= {squeezed(line) for text in handout.values() for line in worked_examples(text)}
+    exempt = {squeezed(line) for text in handout.values() for line in worked_examples(text)}
     telling = {squeezed(line): (line, where) for line, where in solutions.items()
                if is_telling(line) and squeezed(line) not in exempt}
     long = [line for line in telling if len(line) >= 16]
@@ -219,15 +217,13 @@ def callees(piece, functions):
     own file, else what it has imported. Methods of other files' objects are not followed."""
     found = []
     for owner, name in piece.calls:
-        if owner and name in ("apply", "backward", "forward"):  # this is what is looked for
-            continue
         own = [one for one in functions.get(name, ()) if one.file == piece.file]
         module, original = piece.imported.get(owner or name, ("", ""))
         if owner:  # graph.visit, of "from mytorch.show import graph"
             module, original = original, name
         where = module.split(".")[-1]
         found += own or [one for one in functions.get(original, ())
-                         if where and where in Path(one.file).with_suffix("").parts]
+                         if where in Path(one.file).with_suffix("").parts]
     return found
 
 

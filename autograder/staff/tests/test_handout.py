@@ -173,6 +173,12 @@ def test_code_is_needed_at_the_end_of_a_block_in_a_function():
         before + indented(TODO + RAISE) + after)
 
 
+def test_code_is_needed_also_where_blank_lines_or_a_text_at_the_margin_come_before_the_end():
+    before = 'def f(x):\n    y = """\nat the margin\n"""\n'
+    region = REGION.replace("x = 2 * x\n", "x = 2 * x\n\n")
+    assert handout.hand_out("f.py", before + region) == before + TODO + RAISE
+
+
 def test_outside_functions_no_code_is_needed():
     text = "def f(x):\n    return x\n\n\n" + REGION.replace("    ", "") + "\n\ny = 1\n"
     assert handout.hand_out("f.py", text) == (
