@@ -176,10 +176,9 @@ def compare(name, got, right, mistakes=None):
     worst = np.unravel_index(np.argmax(np.where(wrong, difference, -1.0)), right.shape)
     place = str([int(i) for i in worst]) if worst else ""
     expected, found = right[worst], values[worst]
-    digits = next(d for d in (6, 9, 17) if f"{expected:.{d}g}" != f"{found:.{d}g}")
     many = f"; {wrong.sum()} of {wrong.size} differ" if wrong.size > 1 else ""
-    return float(difference[worst]), (f"{name}{place}: expected {expected:.{digits}g}, "
-                                      f"got {found:.{digits}g}{many}{likely}")
+    return float(difference[worst]), (f"{name}{place}: expected {expected:.6g}, "
+                                      f"got {found:.6g}{many}{likely}")
 
 
 def describe(value):

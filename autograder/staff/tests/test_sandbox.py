@@ -136,6 +136,15 @@ def half_the_momentum(step):
     return wrong
 
 
+def dampened(step):
+    def wrong(self):
+        before = [param.data.copy() for param in self.params]
+        step(self)
+        for param, held in zip(self.params, before):
+            param.data = held + (param.data - held) * (1 - self.momentum)
+    return wrong
+
+
 def biased_average(forward):
     def wrong(self, x):
         before = self.running_var.data
@@ -174,6 +183,77 @@ def overflowing(forward):
     return wrong
 
 
+def plus_one(forward):
+    def wrong(ctx, a, b):  # not for the engine, which adds gradients, and those are constants
+        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        return Tensor(forward(ctx, a, b).data + (1 if wanted else 0))
+    return staticmethod(wrong)
+
+
+def the_other_way_round(operator):
+    return lambda self, other: operator(other, self)
+
+
+def doubled(forward):
+    return lambda self, x: forward(self, x) * 2.0
+
+
+def doubled_in_training(forward):
+    return lambda self, x: forward(self, x) * (2.0 if self.is_train else 1.0)
+
+
+def from_twos(backward):
+    return lambda self: sandbox.run_backward(self, 2 * np.ones(self.shape))
+
+
+def constants_that_want_gradients(apply):
+    def wrong(cls, *args):
+        output = apply.__func__(cls, *args)
+        output.requires_grad = True
+        return output
+    return classmethod(wrong)
+
+
+def gradients_on_constants(apply):
+    def wrong(cls, *args):
+        for arg in args:
+            if isinstance(arg, Tensor) and not arg.requires_grad:
+                arg.grad = arg
+        return apply.__func__(cls, *args)
+    return classmethod(wrong)
+
+
+def of_ones_for_matrices(backward):
+    def wrong(ctx, grad):
+        return backward(ctx, grad if len(grad.shape) == 1 else Tensor(np.ones(grad.shape)))
+    return staticmethod(wrong)
+
+
+def outside_the_graph_in_evaluation(forward):
+    def wrong(self, x):
+        right = forward(self, x)
+        return right if self.is_train else x * 0.0 + Tensor(right.data)
+    return wrong
+
+
+def average_the_wrong_way_round(forward):
+    def wrong(self, x):
+        before = self.running_mean.data
+        output = forward(self, x)
+        if self.is_train:
+            self.running_mean.data = 0.1 * before + 0.9 * x.data.mean(axis=0)
+        return output
+    return wrong
+
+
+def twice(backward):
+    def wrong(ctx, grad):
+        grads = backward(ctx, grad)
+        first = grads[0] if isinstance(grads, tuple) else grads
+        return Tensor(2 * first.data), None
+    return staticmethod(wrong)
+
+
 USE_MUL = ["test_mul", "test2", "test3", "test4", "test8"]
 BUGS = {  # where, by what it is replaced, which checks must fail, words of the complaint
     "Add doubles": (F.Add, "backward", twice_the_first,
@@ -200,6 +280,8 @@ BUGS = {  # where, by what it is replaced, which checks must fail, words of the 
     "SGD makes new weights": (SGD, "step", a_new_tensor, ["test_sgd", "test_momentum"],
                               "the weight is another Tensor"),
     "half the momentum": (SGD, "step", half_the_momentum, ["test_momentum"], "0.9 of step 1"),
+    "momentum dampens the first step": (SGD, "step", dampened, ["test_momentum"],
+                                        "gradient used by step 1[0, 2]"),
     "the biased variance averaged": (
         BatchNorm1d, "forward", biased_average, ["test_batchnorm_train", "test_batchnorm_eval"],
         "looks like: the variance divided by m"),
@@ -209,6 +291,29 @@ BUGS = {  # where, by what it is replaced, which checks must fail, words of the 
                                 "output"),
     "the loss summed": (CrossEntropyLoss, "forward", summed, ["test_cross_entropy"],
                         "the sum over the batch"),
+    "Add adds one": (F.Add, "forward", plus_one,
+                     ["test_add", "test1", "test2", "test4", "test8", "testbroadcast"],
+                     "test_add FAILED output[0, 0]"),
+    "the operands of - swapped": (Tensor, "__sub__", the_other_way_round, ["test_sub"],
+                                  "result of the operator"),
+    "backward starts from twos": (Tensor, "backward", from_twos, ["test6"],
+                                  "gradient of a after backward()[0, 0]"),
+    "constants want gradients": (Function, "apply", constants_that_want_gradients, ["test5"],
+                                 "(c + c).requires_grad: expected False, got True"),
+    "constants get gradients": (Function, "apply", gradients_on_constants, ["test5", "test8"],
+                                "gradient of the constant b: expected None"),
+    "ReLU ignores the upstream gradient": (F.ReLU, "backward", of_ones_for_matrices, ["test_relu"],
+                                           "the upstream gradient ignored"),
+    "Linear doubles": (Linear, "forward", doubled, ["test_linear"], "test_linear FAILED output"),
+    "BatchNorm doubles in training": (
+        BatchNorm1d, "forward", doubled_in_training, ["test_batchnorm_train"], "FAILED output"),
+    "no gradient in evaluation": (BatchNorm1d, "forward", outside_the_graph_in_evaluation,
+                                  ["test_batchnorm_eval"], "gradient of input 0"),
+    "old and new swapped in an average": (
+        BatchNorm1d, "forward", average_the_wrong_way_round,
+        ["test_batchnorm_train", "test_batchnorm_eval"], "looks like: the weights of old and new"),
+    "cross entropy's gradient twice": (F.CrossEntropy, "backward", twice, ["test_cross_entropy"],
+                                       "twice the right answer"),
     "exp overflows": (CrossEntropyLoss, "forward", overflowing, ["test_cross_entropy"],
                       "loss of large logits: expected 500, got nan"),
 }
@@ -258,13 +363,15 @@ def test_an_apply_that_records_no_graph_is_said_to_be_unfinished(monkeypatch, ca
     output = capsys.readouterr().out
     assert "FAILED" not in output
     assert output.count("not started  no grad_fn on the result: Function.apply (1.2)") > 8
+    assert sandbox.main(["--trace"]) == 1
+    assert "--trace: not started  no grad_fn on the result" in capsys.readouterr().out
 
 
 def test_lines_are_wrapped_between_words_at_the_terminals_width(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    lines = sandbox.wrapped("FAILED  one two three four five six\nseven eight nine ten eleven twelve "
+    lines = sandbox.wrapped("FAILED  one tw-three-four five six\nseven eight nine ten eleven twelve "
                             "thirteen", 21).splitlines()
-    assert lines == ["FAILED  one two", "    three four five six",
+    assert lines == ["FAILED  one", "    tw-three-four five six",
                      "  seven eight nine ten eleven twelve", "    thirteen"]
 
 
@@ -349,6 +456,11 @@ def test_nan_and_inf_are_the_worst_there_is():
     assert compare("g", Tensor(right), np.full(3, np.inf))[0] == np.inf
 
 
+def test_the_worst_entry_is_one_that_is_wrong_not_a_large_one_within_its_tolerance():
+    right = np.array([1e6, 1.0])
+    assert "g[1]: expected 1, got 1.01; 1 of 2" in compare("g", Tensor(right + [50, 0.01]), right)[1]
+
+
 def test_check_gradients_accepts_what_is_right_and_changes_no_gradient(capsys):
     a, b = Tensor([[1.0, -2.0]], requires_grad=True), Tensor([[3.0], [4.0]], requires_grad=True)
     assert check_gradients(lambda a, b: a * b / (a - b), a, b) is True
@@ -365,10 +477,12 @@ def test_check_gradients_checks_those_that_require_grad_or_all(capsys):
 def test_check_gradients_of_a_module_checks_its_parameters_and_changes_nothing(monkeypatch, capsys):
     model = Sequential(Linear(2, 3), BatchNorm1d(3), Linear(3, 3)).float()
     before = [np.array(tensor.data) for tensor in model.parameters()] + [model[1].running_mean.data]
+    held = model[0].bias.grad = Tensor(np.ones(3))
     assert check_gradients(model, Tensor(uneven(4, 2))) is True
     assert "ok, 35 entries" in capsys.readouterr().out
     after = [tensor.data for tensor in model.parameters()] + [model[1].running_mean.data]
     assert all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(before, after))
+    assert model[0].bias.grad is held
     monkeypatch.setattr(F.Linear, "backward", zeros_for_the_last(F.Linear.backward))
     assert check_gradients(model, Tensor(uneven(4, 2))) is False
     assert "gradient of Linear.bias (2)[" in capsys.readouterr().out
