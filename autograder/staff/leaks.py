@@ -156,14 +156,15 @@ LOOPS = (ast.For, ast.While, ast.ListComp, ast.SetComp, ast.DictComp, ast.Genera
 
 def pieces_of(file, tree):
     """The Pieces of a file: what stands outside functions, and each function, however nested."""
-    aliases = {target.id for node in ast.walk(tree)
+    nodes = list(ast.walk(tree))
+    aliases = {target.id for node in nodes
                if isinstance(node, ast.Assign) and is_run_attribute(node.value)
                for target in node.targets if isinstance(target, ast.Name)}
     imported = {name.asname or name.name: (getattr(node, "module", None) or "", name.name)
-                for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))
+                for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))
                 for name in node.names}
     yield Piece(file, 1, "", tree.body, aliases, imported)
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, FUNCTIONS):
             yield Piece(file, node.lineno, node.name, node.body, aliases, imported)
 

@@ -25,7 +25,7 @@ def start_node(tensor):
     if tensor.requires_grad and tensor.is_leaf:
         return AccumulateGrad(tensor)
     raise RuntimeError("the tensor is outside any graph (grad_fn is None); "
-                       "none of the tensors it was computed from has requires_grad=True")
+                       "it was computed from constants only, where nothing has requires_grad=True")
 
 
 def nodes_below(root):
