@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import solutions
+from autolab_job import hide_landlock
 
 GRADER = Path(__file__).resolve().parents[2] / "hw1_autograder"
 NUMBERS = ("1.1", "1.1.1", "1.1.2", "1.1.3", "2.1")  # of these, only 1.1.3 runs Div
@@ -97,7 +98,7 @@ sys.exit(runner.main(sys.argv[3:]))
 """
 
 
-def run_grader(root, *arguments, time_limit=0.0):
+def run_grader(root, *arguments, time_limit=0.0, landlock=True):
     """Run the runner of the tree ``root`` as a student does, with a temporary folder of its own.
 
     Its processes can be told by the path of the tree, which stands in their command lines.
@@ -106,6 +107,7 @@ def run_grader(root, *arguments, time_limit=0.0):
         root (Path): what Hostile.write or copy_grader made.
         *arguments (str): of runner.py.
         time_limit (float): seconds for each problem; 0 for those of the table.
+        landlock (bool): False makes the kernel answer as one that has none.
 
     Returns:
         subprocess.CompletedProcess: with stdout and stderr as text.
@@ -119,6 +121,7 @@ def run_grader(root, *arguments, time_limit=0.0):
     return subprocess.run(
         command + list(arguments), cwd=str(root), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=120,
+        preexec_fn=None if landlock else hide_landlock,
         env=dict(os.environ, TMPDIR=str(temporary), PYTHONIOENCODING="utf-8"))
 
 

@@ -8,15 +8,21 @@ from pathlib import Path
 
 import pytest
 
+import leftovers
 from hostile import GRADER, HOSTILE, Hostile, run_grader
+from hostile_system import SYSTEM
 from problems import GRADED, PROBLEMS
 
 QUICK = ("an endless loop in one operation", "os._exit(0) in one operation",
          "a forged score line", "a process left running in a session of its own")
+QUICK_WITHOUT = ("a process that forks, moves on and exits, again and again", "kills everybody")
 
-CASES = [pytest.param(hostile, id=hostile.name.replace(" ", "-"),
+CASES = [pytest.param(hostile, True, id=hostile.name.replace(" ", "-"),
                       marks=() if hostile.name in QUICK else pytest.mark.slow)
-         for hostile in HOSTILE]
+         for hostile in HOSTILE + SYSTEM]
+CASES += [pytest.param(hostile, False, id=hostile.name.replace(" ", "-") + "-without-Landlock",
+                       marks=() if hostile.name in QUICK_WITHOUT else pytest.mark.slow)
+          for hostile in SYSTEM]
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +35,15 @@ def protections(tmp_path_factory):
     return line.split("limits: ")[1].split(", ")
 
 
-@pytest.mark.parametrize("hostile", CASES)
-def test_hostile_code_costs_its_own_points_and_nothing_else(hostile, tmp_path, request):
+@pytest.mark.parametrize("hostile, landlock", CASES)
+def test_hostile_code_costs_its_own_points_and_nothing_else(hostile, landlock, tmp_path, request):
     if hostile.needs and hostile.needs not in request.getfixturevalue("protections"):
         pytest.skip(f"would do damage: this system has no protection {hostile.needs!r}")
     hostile.write(tmp_path)
-    before = contents_of(tmp_path)
+    before, shared_before = contents_of(tmp_path), leftovers.shared_memory()
     try:
         ended = run_grader(tmp_path, "--json", "result.json", *hostile.numbers,
-                           time_limit=hostile.time_limit)
+                           time_limit=hostile.time_limit, landlock=landlock)
     finally:
         left_running = end_processes_of(tmp_path)
     report = ended.stdout
@@ -51,10 +57,12 @@ def test_hostile_code_costs_its_own_points_and_nothing_else(hostile, tmp_path, r
     assert json.loads(report.splitlines()[-1]) == {"scores": expected}
 
     assert hostile.says in report
+    assert "FOUND" not in report
     assert len(report) < 20_000
     assert [line for line in report.split("\n") if line.startswith("FORGED")] == []
     assert [character for character in report if character in "\x1b\r\a\b"] == []
     assert left_running == []
+    assert leftovers.shared_memory() <= shared_before
     assert os.listdir(str(tmp_path / "temporary")) == []
     (tmp_path / "result.json").unlink()
     assert contents_of(tmp_path) == before
@@ -80,9 +88,10 @@ def end_processes_of(root):
     return found
 
 
-def test_there_are_at_least_24_hostile_solutions_with_different_names():
-    assert len({hostile.name for hostile in HOSTILE}) == len(HOSTILE) >= 24
-    assert set(QUICK) <= {hostile.name for hostile in HOSTILE}
+def test_there_are_at_least_24_hostile_solutions_of_each_kind_with_different_names():
+    assert len({hostile.name for hostile in HOSTILE + SYSTEM}) == len(HOSTILE) + len(SYSTEM)
+    assert len(HOSTILE) >= 24 and len(SYSTEM) >= 24
+    assert {*QUICK, *QUICK_WITHOUT} <= {hostile.name for hostile in HOSTILE + SYSTEM}
 
 
 def test_the_graders_own_folder_is_not_touched_by_these_tests():

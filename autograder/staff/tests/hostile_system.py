@@ -1,0 +1,223 @@
+"""Hostile solutions that attack the machine, its files and the grader's own processes; as those of
+hostile.py. test_grader_hostile.py grades each with Landlock and on a kernel that has none."""
+
+from hostile import DIVISION, NO_SIGNALS, WRONG, Hostile
+
+RUNNER = """
+import os
+if os.fork() == 0:
+    while True:
+        try:
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+        except OSError:
+            pass
+"""
+
+EXECUTING_RUNNERS = r"""
+import os, sys
+code = ("import os, sys\nif os.fork() == 0:\n    os.setsid()\n    os.execv(sys.executable, "
+        "[sys.executable, '-S', '-E', '-c', sys.argv[1], sys.argv[1], sys.argv[2]])\nos._exit(0)")
+for _ in range(4):
+    if os.fork() == 0:
+        os.setsid()
+        os.execv(sys.executable, [sys.executable, "-S", "-E", "-c", code, code, __file__])
+"""
+
+PROCESS_THAT_STAYS = """
+import os, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        {doing}
+    os._exit(0)
+"""
+
+GRADERS = """
+import os, resource, signal
+stat = open(f"/proc/{os.getppid()}/stat").read()
+helper, grader = os.getppid(), int(stat.rpartition(")")[2].split()[1])
+
+def attempt(what, *args):
+    try:
+        what(*args)
+    except OSError as error:
+        print(error)
+"""
+
+READ_MEMORY = GRADERS + """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+for pid in (helper, grader):
+    if libc.ptrace(16, pid, 0, 0) == 0:
+        print("FOUND: traced")
+    for number in range(3, 30):
+        if libc.syscall(438, libc.syscall(434, pid, 0), number, 0) >= 0:
+            print("FOUND: a file")
+"""
+
+SEARCH_OWN_MEMORY = """
+import gc, sys
+for name in ("answers", "by_hand", "grading", "job"):
+    if hasattr(sys.modules.get(name), "__file__") and name != "grading":
+        print("FOUND: module", name)
+for thing in gc.get_objects():
+    if isinstance(thing, dict) and isinstance(thing.get("test_division"), dict):
+        print("FOUND: answers")
+"""
+
+ODD_JSON = r"""
+import os
+start = '{"case": "test_division", "results": {"output of forward": {"kind": "Tensor", '
+lines = [start + '"type": "ndarray", "shape": [3, 4], "values": [' + "9" * 5000 + "]}}}",
+         '{"case": "test_division", "results": ' + "[" * 60_000,
+         '{"case": "test_division", "results": {"a":' * 3000,
+         '{"case": "test_division", "results": [' + "{}," * 9000 + "{}]}", "[" + "{}," * 9000 + "{}]"]
+for fd in range(3, 64):
+    for line in lines:
+        try:
+            os.write(fd, line.encode() + b"\n")
+        except OSError:
+            break
+"""
+
+CALLS_UNDER_WAY = r"""
+import os
+for fd in range(3, 64):
+    try:
+        os.write(fd, b'  File "' * 450_000 + b"\n" + b'  File "x", line 1 in f\n' * 9000)
+    except OSError:
+        pass
+"""
+
+NESTED_FOLDERS = """
+import os
+os.symlink("loop", "loop")
+for _ in range(300):
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+open("file", "w").close()
+os.chmod("file", 0)
+for _ in range(300):
+    os.chdir("..")
+    os.chmod("d" * 200, 0)
+"""
+
+CLOSE_FOLDERS = """
+import os
+folder = os.getcwd()
+import mytorch
+for path in (os.path.dirname(mytorch.__file__), folder, os.path.dirname(folder),
+             os.path.dirname(os.path.dirname(folder))):
+    os.chmod(path, 0)
+"""
+
+SHARED_MEMORY = """
+import ctypes, os
+for number in range(50):
+    open(f"/dev/shm/left{os.getpid()}-{number}", "wb").write(bytes(10_000))
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmget(0, 1 << 20, 0o1600), libc.semget(0, 5, 0o1600), libc.msgget(0, 0o1600)
+"""
+
+FORGED_NEWS = r"""
+import os
+lines = ('{"ready": true}', '{"protections": ["x"], "refused": "no"}', '{"done": {}}',
+         '{"ended": "subtest", "status": 0, "seconds": 0}', '{"done": "' + "x" * 900 + '"}')
+for fd in range(3, 64):
+    for line in lines:
+        try:
+            os.write(fd, line.encode() + b"\n")
+        except OSError:
+            break
+"""
+
+WRITING_ON = r"""
+while True:
+            for fd in range(1, 64):
+                try:
+                    os.write(fd, b'{"case": "test_subtraction", "results": {}}\n{"done": ""}\n')
+                except OSError:
+                    pass
+"""
+
+OWN_LIMITS = """
+import resource
+for name in dir(resource):
+    if name.startswith("RLIMIT_"):
+        kind = getattr(resource, name)
+        for limit in ((resource.getrlimit(kind)[1],) * 2, (0, 0)):
+            try:
+                resource.setrlimit(kind, limit)
+            except (OSError, ValueError):
+                pass
+"""
+
+ZOMBIES = """
+import os, time
+end = time.time() + 1
+while time.time() < end:
+    try:
+        if os.fork() == 0:
+            os._exit(0)
+    except OSError:
+        break
+"""
+
+BURN = """
+import os, time
+for _ in range(20):
+    if os.fork() == 0:
+        while True:
+            pass
+time.sleep(1000)
+"""
+
+CODES = {
+    "a process that forks, moves on and exits, again and again": RUNNER,
+    "twenty such processes": RUNNER.replace("if os.fork() == 0:\n    while", (
+        "if any([os.fork() == 0 for _ in range(5)]):\n    while")),
+    "such processes that execute a new program each time": EXECUTING_RUNNERS,
+    "a process that goes on writing results": PROCESS_THAT_STAYS.format(doing=WRITING_ON.strip()),
+    "a process that the end of its parent does not end": "import ctypes\nctypes.CDLL(None).prctl"
+        "(1, 0, 0, 0, 0)\n" + PROCESS_THAT_STAYS.format(doing="os.execv('/bin/sleep', ['sleep', "
+                                                        "'1000', __file__])"),
+    "a second's worth of zombies": ZOMBIES,
+    "a thousand threads": "import threading, time\ntry:\n    for _ in range(1000):\n        "
+        "threading.Thread(target=time.sleep, args=(100,)).start()\nexcept RuntimeError:\n    pass",
+    "kills the helper": GRADERS + "attempt(os.kill, helper, 9)",
+    "stops helper and grader": GRADERS + "attempt(os.kill, helper, 19)\nattempt(os.kill, grader, 19)",
+    "kills everybody": "import os\ntry:\n    os.kill(-1, 9)\nexcept OSError:\n    pass",
+    "kills the grader's group": GRADERS + "attempt(os.killpg, os.getpgid(grader), 9)",
+    "no processor time for helper and grader": GRADERS + (
+        "for pid in (helper, grader):\n"
+        "    attempt(resource.prlimit, pid, resource.RLIMIT_CPU, (0, 0))"),
+    "no writing for the grader": GRADERS + (
+        "attempt(resource.prlimit, grader, resource.RLIMIT_FSIZE, (0, 0))"),
+    "no processes for the helper": GRADERS + (
+        "attempt(resource.prlimit, helper, resource.RLIMIT_NPROC, (0, 0))"),
+    "looks into helper and grader": READ_MEMORY,
+    "looks for answers in its own memory": SEARCH_OWN_MEMORY,
+    "a number of 5,000 digits, deep nesting, floods of empty objects": ODD_JSON,
+    "3.6 MB of calls under way": CALLS_UNDER_WAY,
+    "says that it is ready, done, refused": FORGED_NEWS,
+    "a link to itself and 300 nested folders, all closed": NESTED_FOLDERS,
+    "2,000 files": "for number in range(2000):\n    open(str(number), 'w').close()",
+    "closes its folders and those above": CLOSE_FOLDERS,
+    "shared memory of every kind": SHARED_MEMORY,
+    "raises and lowers its own limits": OWN_LIMITS,
+}
+UNTIL_STOPPED = {
+    "twenty processes that burn the processor, and sleep": BURN,
+    "executes another program": "import os\nos.execv('/bin/sleep', ['sleep', '1000'])",
+    "output without lines or an end":
+        "import os\nwhile True:\n    os.write(1, b'\\0\\xff' * 30_000)",
+}
+DANGEROUS = ("kills", "stops", "no ", "looks into")  # without the filter: to others, or to the job
+
+SYSTEM = tuple(
+    Hostile(name, code, returns=WRONG, fails=DIVISION,
+            time_limit=0.5 if name in UNTIL_STOPPED else 0.0,
+            needs=NO_SIGNALS if name.startswith(DANGEROUS) else "")
+    for name, code in {**CODES, **UNTIL_STOPPED}.items())
