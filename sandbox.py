@@ -37,7 +37,7 @@ try:
     from mytorch.nn.loss import CrossEntropyLoss
     from mytorch.nn.sequential import Sequential
     from mytorch.optim.sgd import SGD
-    from mytorch.show import draw, draw_before_and_after, trace  # noqa: F401
+    from mytorch.show import draw, draw_before_and_after, trace
 except (Exception, SystemExit) as error:
     print("mytorch cannot be imported: "
           + "\n  ".join(diagnosis.explain_error(describe_error(error, ROOT))))
@@ -406,6 +406,19 @@ def example():
     return e, {"a": a, "b": b, "c": c, "a*b": product, "d": d, "d+c": sum_of_both, "e": e}
 
 
+def draw_example(filename):
+    """Draw the example's graph before and after backward, or without if that is not written."""
+    e, names = example()
+    try:
+        draw_before_and_after(e, filename, **names)
+    except NotImplementedError as error:
+        draw(e, filename, **names)
+        print(wrapped(f"backward is not started: {error}"))
+        print(f"The graph of the example, as Function.apply recorded it: {filename}")
+    else:
+        print(f"The graph of the example, before and after backward: {filename}")
+
+
 def show(arguments):
     """Trace or draw the example; returns the exit status."""
     try:
@@ -414,10 +427,7 @@ def show(arguments):
             print("a, b, c = 1, 2, 3;  d = a + a*b;  e = (d + c) + 3;  a and c require grad\n")
             trace(e, **names)
         elif arguments[0] == "--draw" and len(arguments) < 3:
-            e, names = example()
-            filename = (arguments + ["graph.png"])[1]
-            draw_before_and_after(e, filename, **names)
-            print(f"The graph of the example, before and after backward: {filename}")
+            draw_example((arguments + ["graph.png"])[1])
         else:
             print(USAGE, file=sys.stderr)
             return 2

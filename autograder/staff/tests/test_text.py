@@ -14,6 +14,7 @@ import handout
 import pytest
 import runner
 import sandbox
+from mytorch import autograd_engine
 from problems import PROBLEMS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,7 +27,7 @@ POINTS = {number: sum(p.points for p in PROBLEMS if p.number == number)
 # Before a console block a comment may say in which tree it runs, and with which mistake.
 CONSOLE = re.compile(r"(?:<!-- run: (\w+)(?:, after: ([^>]+))? -->\n)?```console\n(.*?)^```",
                      re.DOTALL | re.MULTILINE)
-PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PYTHON = re.compile(r"(?:<!-- after: ([^>]+) -->\n)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 MISTAKES = {  # as the comment names it → file, what stands there, what stands there instead
     "the sign of Sub forgotten": (
         "mytorch/nn/functional.py", "unbroadcast(-grad_output.data, ctx", "unbroadcast(grad_output.data, ctx"),
@@ -95,16 +96,26 @@ def test_a_shown_command_prints_what_is_shown(tree, mistake, block, trees):
             assert re.fullmatch(pattern_of(shown), printed), f"$ {command}\n{printed}"
 
 
-BLOCKS = [(name, block) for name, text in FOR_STUDENTS.items() for block in PYTHON.findall(text)]
+def one_recursion_per_path(node, grad):
+    """An engine's backward that walks every path."""
+    for parent, share in zip(node.next_functions, node.apply(grad)):
+        if parent is not None and share is not None:
+            one_recursion_per_path(parent, share)
 
 
-@pytest.mark.parametrize("block", [block for _, block in BLOCKS],
-                         ids=[f"{name} {i}" for i, (name, _) in enumerate(BLOCKS)])
-def test_a_python_block_prints_what_its_comments_say(block, tmp_path, monkeypatch):
+BLOCKS = [(name, *found) for name, text in FOR_STUDENTS.items() for found in PYTHON.findall(text)]
+
+
+@pytest.mark.parametrize("after, block", [found[1:] for found in BLOCKS],
+                         ids=[f"{found[0]} {i}" for i, found in enumerate(BLOCKS)])
+def test_a_python_block_prints_what_its_comments_say(after, block, tmp_path, monkeypatch):
     # What a line prints stands behind it, after two blanks at least, or in lines of comment below.
     monkeypatch.chdir(tmp_path)
+    if after:
+        assert after == "one recursion per path"
+        monkeypatch.setattr(autograd_engine, "backward", one_recursion_per_path)
     shown = "".join(f"{found[0] or found[1]}\n" for found in re.findall(
-        r"^(?:print\(.*\) {2,}# (.*)|# (.*))$", block, re.MULTILINE))
+        r"^(?:print\(.*\) {2,}# (.*)|# ?(.*))$", block, re.MULTILINE))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(block, {})
@@ -186,4 +197,6 @@ def test_fenced_blocks_and_formulas_are_closed_and_no_line_is_too_long():
         outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
         for line in outside.splitlines():
             assert line.count("$$") in (0, 2), line
+            # Of a backslash before a sign, Markdown takes the backslash away.
+            assert "$$" not in line or not re.search(r"\\[^a-zA-Z]", line), line
             assert len(line) <= 110 or line.startswith(("|", "$$")), line
