@@ -23,7 +23,7 @@ def find_faults(judge, second):
     found = judge.start() + judge.wrong_kinds()
     if first.error or first.stopped:
         return found + judge.shapes()
-    found += judge.handing_over() + judge.storing()
+    found += judge.recording() + judge.handing_over() + judge.storing()
     if second is not None:
         again = Judge(second, words, "In a second backward() on the same graph, ")
         changed = differences(first, second, words)
@@ -81,16 +81,34 @@ class Judge:
         if is_result and tensor.requires_grad and tensor.is_leaf:
             return ("came out of an operation, but is_leaf is True there: Function.apply must set it "
                     "to False.")
-        if stored is None or not any(change.tensor is tensor for change in self.watch.changes()):
+        if stored is None or not self.changed_grad(tensor):
             return None
         if not tensor.requires_grad:
             return "got a .grad: constants (requires_grad is False) get none" + (
                 ", but Function.apply made an AccumulateGrad where None belongs." if has_node else ".")
         if is_result:
             return "got a .grad: results of operations store none, leaves alone do."
-        if isinstance(stored, (np.ndarray, np.generic)):
+        if not hasattr(stored, "requires_grad"):
             return f"got a .grad of type {type(stored).__name__}; it should be a Tensor."
         return None
+
+    def recording(self):
+        """Each input that requires grad must have its node in ``next_functions``."""
+        found = []
+        for node in self.watch.nodes:
+            inputs = graph.inputs_without_nodes(node)
+            got = [tensor for tensor in inputs if id(tensor) in self.watch.after
+                   and tensor.grad_fn is None and self.changed_grad(tensor)]
+            if inputs and not got:
+                found += self.say(
+                    f"Function.apply recorded {len(graph.inputs_of(node))} of the {len(inputs)} inputs "
+                    f"of {self.words.node(node)} that require grad: next_functions must hold a node "
+                    "for each.")
+        return found
+
+    def changed_grad(self, tensor):
+        """Whether the ``.grad`` of a Tensor was changed."""
+        return any(change.tensor is tensor for change in self.watch.changes())
 
     def handing_over(self):
         """What was passed to each node must arrive there, in one sum or in several parts."""
@@ -268,12 +286,16 @@ class Judge:
         for key, leaf in self.leaves.items():
             after = self.watch.after[id(leaf)]
             kept = after is not None and after.shape != leaf.data.shape
-            for share in self.shares.get(key, ()):
-                if share.array.shape != leaf.data.shape and (kept or self.watch.error):
-                    found += self.say(
-                        f"{self.words.call(share.call)} passed a gradient of shape "
-                        f"{share.array.shape} to {self.words.tensor(leaf)}, whose shape is "
-                        f"{leaf.data.shape}; what broadcasting repeated must be summed up.")
+            wrong = [share for share in self.shares.get(key, ())
+                     if share.array.shape != leaf.data.shape]
+            if kept and not wrong:
+                found += self.say(f"{self.words.grad(leaf)} has shape {after.shape}, but "
+                                  f"{self.words.tensor(leaf)} has shape {leaf.data.shape}.")
+            for share in wrong if kept or self.watch.error else ():
+                found += self.say(
+                    f"{self.words.call(share.call)} passed a gradient of shape {share.array.shape} to "
+                    f"{self.words.tensor(leaf)}, whose shape is {leaf.data.shape}; what broadcasting "
+                    "repeated must be summed up.")
         return found
 
 
@@ -303,6 +325,10 @@ def differences(first, second, words):
         where = f"{words.call(failed)} fails" if failed else "backward() fails"
         return [f"{again}{where}: {describe(second.error)}. What a node keeps must last: gradients "
                 "may be asked for again, and are then added."]
+    if len(second.calls) < len(first.calls):
+        return [f"{again}{len(second.calls)} visits are made instead of {len(first.calls)}: something "
+                "is kept from one backward() to the next. Gradients may be asked for again, and are "
+                "then added."]
     for one, two in zip(first.calls, second.calls):
         if one.key != two.key:
             return []

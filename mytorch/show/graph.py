@@ -92,6 +92,18 @@ def arguments(node):
             for argument, tensor in zip(found, saved if is_all else found)]
 
 
+def inputs_without_nodes(node):
+    """The inputs that require grad (None for one that is gone), where not each has its node in
+    ``next_functions``; else an empty list, as where the engine keeps no note of inputs."""
+    notes = getattr(node, "inputs", None)
+    if not isinstance(notes, list):
+        return []
+    needed = [note if isinstance(note, Tensor) else note()
+              for note, needs in zip(notes, node.ctx.needs_input_grad) if needs]
+    made = [parent for parent in inputs_of(node) if not is_of_constant(parent)]
+    return needed if len(made) < len(needed) else []
+
+
 def fits(argument):
     """Whether node and Tensor of an Argument can belong together."""
     node, tensor = argument.node, argument.tensor

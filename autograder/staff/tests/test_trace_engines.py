@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import solutions
-from planted_bugs import BUGS, ENGINE, TRAVERSAL, Bug
+from planted_bugs import ACCUMULATE, BUGS, ENGINE, TRAVERSAL, Bug
 
 PER_PATH = """\
     def recurse(node, grad):
@@ -136,6 +136,16 @@ WRONG = (
     engine("None is handed on", PER_PATH.replace("recurse(parent, grad)", "recurse(parent, None)")),
     engine("runs in circles", PER_PATH.replace("recurse(parent, grad)", "recurse(node, grad)")),
     engine("stops at the first node", "    grad_fn.apply(grad_of_output)\n"),
+    Bug("1.2", "apply does not fill next_functions", ENGINE, RECORD, "pass"),
+    Bug("1.2", "what is stored is a number", ENGINE, ACCUMULATE, "variable.grad = 3.0"),
+    Bug("1.2", "what is stored is a sum", ENGINE, ACCUMULATE,
+        "variable.grad = type(grad)(new.sum())"),
+    engine("nodes stay marked as visited", PER_PATH.replace(
+        "        for parent", """\
+        if getattr(node, "visited", False) and not isinstance(node, AccumulateGrad):
+            return
+        node.visited = True
+        for parent""")),
     engine("hands the first gradient to all", PER_PATH.replace(
         "zip(node.next_functions, node.apply(grad))",
         "zip(node.next_functions, [*node.apply(grad)[:1]] * 2)")),
@@ -227,6 +237,14 @@ SENTENCES = {
     "stops at the first node": (
         "example", "Of the gradients passed to Add, the 1 from step 1 (Add -> e) never arrived: Add "
         "was never visited."),
+    "apply does not fill next_functions": (
+        "example", "Function.apply recorded 0 of the 1 inputs of Add -> e that require grad: "
+        "next_functions must hold a node for each."),
+    "what is stored is a number": ("example", "a and c got a .grad of type float; it should be a"),
+    "what is stored is a sum": ("sum", "x.grad has shape (), but x has shape (2,)."),
+    "nodes stay marked as visited": (
+        "example", "In a second backward() on the same graph, 0 visits are made instead of 7: "
+        "something is kept from one backward() to the next."),
     "hands the first gradient to all": (
         "constants first", "The [2, 4] that step 2 (Mul) computed for the constant [5, 5] arrived at "
         "a: what apply returns at a place is for next_functions at that place."),
