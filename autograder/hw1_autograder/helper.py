@@ -255,8 +255,7 @@ def child_main(module, settings, request, home):
     except BaseException:
         traceback.print_exc()
     finally:
-        # The student's atexit functions and threads shall have no say any more.
-        leave(0)
+        leave(0)  # at once: the student's atexit functions and threads have no say
 
 
 def reason_to_refuse(active, settings):

@@ -174,8 +174,7 @@ class Child:
             for _ in range(64):  # what it left running could go on writing
                 if not self.read(stream):
                     break
-        while self.streams:
-            os.close(self.streams.pop())
+        self.close()
         outcome, limit = self.outcome, self.task.time_limit
         outcome.output = self._printed.decode("utf-8", "replace")
         outcome.ending = self.ending or how_it_ended(status, seconds, limit, outcome.ready)
@@ -184,6 +183,11 @@ class Child:
         if status is not None and not outcome.protections and not self.ending:
             raise HostFault(f"a process ended before it could run ({outcome.ending}): "
                             f"{outcome.output.strip()[-300:]}")
+
+    def close(self):
+        """Close its pipes."""
+        while self.streams:
+            os.close(self.streams.pop())
 
 
 def how_it_ended(status, seconds, limit, ready):
@@ -221,6 +225,7 @@ class Crew:
         self.scratch = os.path.realpath(tempfile.mkdtemp(prefix="mytorch-grading-"))
         self._settings = helper.Settings(inside, str(self.root), self.scratch, limit_reading,
                                          need_landlock, IMPORT_SECONDS)
+        self._pid = None
         self._children = []  # those that the helper was told to run and that have not ended
         self._text = b""
 
@@ -229,6 +234,9 @@ class Crew:
         self._control, other = socket.socketpair()
         try:
             self._pid = start_helper(other, self._settings)
+        except BaseException:
+            self.__exit__()
+            raise
         finally:
             other.close()
         return self
@@ -236,12 +244,11 @@ class Crew:
     def __exit__(self, *_):
         """Clean up, which never takes long nor raises an error."""
         self._control.close()  # which tells the helper to
-        if not wait_for(self._pid, CLEAN_UP):
+        if self._pid is not None and not wait_for(self._pid, CLEAN_UP):
             end(self._pid)
             wait_for(self._pid, 1.0)
         for child in self._children:
-            for stream in child.streams:
-                os.close(stream)
+            child.close()
         # Only if the helper was killed: what it could not end has come to this process.
         end_children((), 1.0, only=limits.carries_these_limits)
         if os.path.lexists(self.scratch):

@@ -54,6 +54,12 @@ def denied(what):
         return True
     return False
 
+def inheritable(fd):
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
+
 prctl = ctypes.CDLL(None).prctl
 dying = ctypes.c_int()
 prctl(2, ctypes.byref(dying), 0, 0, 0)
@@ -63,7 +69,7 @@ said.update(
     limits={name: resource.getrlimit(getattr(resource, name)) for name in (
         "RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_MSGQUEUE", "RLIMIT_NPROC")},
     dies_with_the_helper=dying.value == signal.SIGKILL, dumpable=prctl(3, 0, 0, 0, 0),
-    keyboard=sys.stdin.read(), argv=sys.argv, main=dir(sys.modules["__main__"]),
+    inherited=[fd for fd in range(3, 64) if inheritable(fd)], keyboard=sys.stdin.read(), argv=sys.argv, main=dir(sys.modules["__main__"]),
     path=sys.path[0] == str(root), grader=[path for path in sys.path if "hw1_autograder" in path],
     interrupt=signal.getsignal(signal.SIGINT) is signal.default_int_handler,
     files=[name for name in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + name)],
@@ -112,6 +118,7 @@ def test_a_process_shows_no_trace_of_the_grader(limited):
 @linux
 def test_a_process_holds_no_file_but_its_own_and_ends_with_the_helper(limited):
     assert len(limited[0]["files"]) == 4  # standard input, output, error and the results
+    assert limited[0]["inherited"] == []  # by programs that it executes
     assert limited[0]["dies_with_the_helper"]
 
 
@@ -309,14 +316,28 @@ def test_where_none_can_be_made_for_long_the_host_is_at_fault(monkeypatch):
         run("said.update(ran=True)")
 
 
+def test_where_not_even_the_helper_can_be_made_nothing_is_left(monkeypatch):
+    def failing():
+        raise BlockingIOError(errno.EAGAIN, "no process left")
+
+    monkeypatch.setattr(os, "fork", failing)
+    monkeypatch.setattr(isolation, "PATIENCE", 0.1)
+    crew = isolation.Crew("isolation_tasks", HERE)
+    with pytest.raises(isolation.HostFault, match="no process can be made"):
+        with crew:
+            pass
+    assert not os.path.exists(crew.scratch)
+
+
 def test_where_forks_are_unsafe_one_new_python_makes_all_processes(monkeypatch):
     monkeypatch.setattr(isolation, "CAN_FORK", False)
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     monkeypatch.setattr(os, "fork", None)
-    who = "import os, sys\nsaid.update(helper=os.getppid(), pytest='pytest' in sys.modules)"
+    who = ("import ctypes, os, sys\nsaid.update(helper=os.getppid(), pytest='pytest' in sys.modules,\n"
+           "readable=sys.platform == 'linux' and ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))")
     told = [said(outcome) for outcome in run(who, who + "\n")]
     assert told[0]["helper"] == told[1]["helper"] != os.getpid()
-    assert not any(one["pytest"] for one in told)
+    assert not any(one["pytest"] or one["readable"] for one in told)
 
 
 def test_a_helper_that_is_killed_is_the_hosts_fault_and_leaves_nothing():
@@ -350,8 +371,9 @@ def test_what_a_process_left_running_ends_and_what_others_started_does_not(
     mine = [subprocess.Popen(["sleep", "1000"]), subprocess.Popen(["sleep", "1000"],
                                                                  start_new_session=True)]
     try:
-        stray = said(run(STRAY)[0])["stray"]
-        assert not Path(f"/proc/{stray}").exists()
+        with isolation.Crew("isolation_tasks", HERE) as crew:
+            for _, outcome in crew.run([Task(STRAY)], seed=7):
+                assert not Path(f"/proc/{said(outcome)['stray']}").exists()  # not only at the end
         assert [process.poll() for process in mine] == [None, None]
     finally:
         for process in mine:
