@@ -66,6 +66,8 @@ def plain_results(returned, key, root):
     results = {}
     for label, value in returned.items():
         results[label] = plain(value)
+        if my.keeps_float32:  # what is float64 by now was computed from numbers that were not
+            results[label]["dtype"] = "float32"
         code = code_in_question(BY_KEY[key], label)
         if code:
             results[label]["at"] = definition_place(code, root)

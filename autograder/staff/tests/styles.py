@@ -237,6 +237,10 @@ STYLES = (
     Style("all data cast to float64", (
         (TENSOR, TENSOR_DATA, "self.data = np.array(data, dtype=np.float64)\n"),
         FOR_FLOAT_LABELS)),
+    Style("all Tensors cast to float32, parameters float64 after a step", (
+        (TENSOR, TENSOR_DATA, "self.data = np.array(data).astype(np.float32)\n"),
+        FOR_FLOAT_LABELS,
+        (SGD, "p.data -= self.lr * v", "p.data = p.data.astype(float) - self.lr * v"))),
     Style("a cast to float32 in SGD.step", (
         (SGD, "p.data -= self.lr * v", "p.data = (p.data - self.lr * v).astype(np.float32)"),)),
     Style("weights start in float32", (
