@@ -174,7 +174,7 @@ def test_each_problem_of_the_text_says_what_to_write_the_usual_mistake_and_how_t
     assert len(parts) == len(POINTS) - 1
     for part in parts:
         number = part.split()[0]
-        assert "*Write*" in part and "*Mistake most made:*" in part, number
+        assert "*Write*" in part and "*Common mistake:*" in part, number
         command = "./grade.sh m" if number == "3" else f"./grade.sh 1 {number}"
         assert f"*Check:* `{command}`" in part, number
 
