@@ -47,7 +47,7 @@ def inputs_of(node):
 
 def is_leaf_node(node):
     """Whether ``node`` is a leaf's AccumulateGrad, where a gradient is stored."""
-    return hasattr(node, "variable")
+    return hasattr(node, "variable") and not hasattr(node, "ctx")
 
 
 def leaf_of(node):

@@ -204,7 +204,7 @@ class Story:
         for call in self.watch.calls:
             visits.setdefault(id(call.node), []).append(call.node)
         results = [nodes for nodes in visits.values() if not graph.is_leaf_node(nodes[0])]
-        most = max(results, key=len)
+        most = max(results or visits.values(), key=len)
         if len(most) == 1:
             most = max(visits.values(), key=len)
         who, times = self.words.node(most[0]), f"{len(most)} times"
@@ -221,7 +221,8 @@ class Story:
         """Names of leaves that want a gradient but are not in the graph."""
         reached = [graph.leaf_of(node) for node in self.watch.nodes]
         return [name for name, tensor in self.words.names.items()
-                if tensor.requires_grad and tensor.is_leaf and tensor.grad_fn is None
+                if tensor.requires_grad and tensor.is_leaf
+                and (tensor.grad_fn is None or graph.is_leaf_node(tensor.grad_fn))
                 and not any(leaf is tensor for leaf in reached)]
 
 
