@@ -13,10 +13,11 @@ PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
 
 # Of each kind of processor: its number for the kernel, and those of the calls (asm/unistd.h).
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-DENIED = {  # ptrace, process_vm_readv and _writev, pidfd_getfd and _send_signal; then shmget,
-    # semget and msgget, whose memory would outlive the process
-    "x86_64": (101, 310, 311, 438, 424, 29, 64, 68),
-    "aarch64": (117, 270, 271, 438, 424, 194, 190, 186)}
+DENIED = {  # ptrace, process_vm_readv and _writev, pidfd_getfd and _send_signal; shmget, semget and
+    # msgget, whose memory would outlive the process; io_uring_setup, a way past this filter
+    "x86_64": (101, 310, 311, 438, 424, 29, 64, 68, 425),
+    "aarch64": (117, 270, 271, 438, 424, 194, 190, 186, 425)}
+SOCKET = {"x86_64": 41, "aarch64": 198}
 PRLIMIT = {"x86_64": 302, "aarch64": 261}
 SIGNALLING = {  # kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo
     "x86_64": (62, 200, 234, 129, 297), "aarch64": (129, 130, 131, 138, 240)}
@@ -52,15 +53,17 @@ class Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
 
 
-def filter_calls():
+def filter_calls(sockets=True):
     """Deny this process and all that it makes to trace or limit other processes, to signal those
-    that it stems from, and System V's shared memory; True if the kernel agreed."""
+    that it stems from, and System V's shared memory; without ``sockets`` also to open any, be it
+    to the network or to the desktop and the services of whoever runs this. True if the kernel
+    agreed."""
     machine = platform.machine()
     if platform.system() != "Linux" or machine not in AUDIT_ARCH:
         return False
     program = load(ARCHITECTURE) + unless_equal(AUDIT_ARCH[machine], answer(UNKNOWN))
     program += load(NUMBER) + if_at_least(0x40000000, answer(UNKNOWN))  # x86's other numbers
-    for call in DENIED[machine]:
+    for call in DENIED[machine] + (() if sockets else (SOCKET[machine],)):
         program += if_equal(call, answer(DENY))
     program += if_equal(PRLIMIT[machine], load(FIRST_ARGUMENT) + if_equal(0, answer(ALLOW))
                         + answer(DENY))

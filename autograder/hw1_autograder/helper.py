@@ -71,6 +71,9 @@ class Helper:
         self.running = {}  # process number → (key, folder)
         self.count = 0
         self.module = importlib.import_module(settings.inside)
+        if settings.limit_reading and sys.version_info >= (3, 14):
+            # Where no sockets are (limits.py), the default of these versions does not work.
+            importlib.import_module("multiprocessing").set_start_method("fork")
         self.parent = os.getppid()
         self.shared_before = shared_memory()
         self.modes_before = modes_above(settings.root, settings.scratch)

@@ -51,7 +51,8 @@ def protect_child(home, processor_seconds, readable=()):
     Args:
         home (str): the only folder it can write to, where the system can see to that.
         processor_seconds (float): the most it can ever use; limit_processor_time can ask for less.
-        readable (sequence of str): all that it can read besides; () for everything.
+        readable (sequence of str): all that it can read besides; () for everything. Where this is
+            limited, so are sockets: there are none.
     """
     active = ["a process of its own"]
     if prctl(PR_SET_PDEATHSIG, signal.SIGKILL):
@@ -72,7 +73,7 @@ def protect_child(home, processor_seconds, readable=()):
         except (AttributeError, ValueError, OSError):
             pass
     active += restrict_with_landlock(home, readable)
-    return active + ["calls (seccomp)"] * filter_calls()
+    return active + ["calls (seccomp)"] * filter_calls(sockets=not readable)
 
 
 @functools.lru_cache(maxsize=None)

@@ -136,26 +136,33 @@ def test_landlock_denies_writing_network_and_signals_but_no_reading_at_home(limi
 
 
 READ = """
-import os, ssl, numpy.polynomial
+import os, socket, ssl, numpy.polynomial
+def no_socket(kind):
+    try:
+        socket.socket(kind, socket.SOCK_DGRAM)
+    except PermissionError:
+        return True
 def denied(path):
     try:
         os.listdir(path)
     except PermissionError:
         return True
 said.update(submission=denied(root), python=denied(os.path.dirname(os.__file__)),
-            grader=denied({grader!r}), beside=denied(root.parent), temporary=denied("/tmp"))
+            grader=denied({grader!r}), beside=denied(root.parent), temporary=denied("/tmp"),
+            sockets=[no_socket(socket.AF_INET), no_socket(socket.AF_UNIX)])
 """
 
 
+@filtered
 @landlock
-def test_where_reading_is_limited_only_python_and_the_submission_can_be_read(tmp_path):
+def test_where_reading_is_limited_only_python_and_the_submission_can_be_read_and_no_socket_opened(tmp_path):
     (tmp_path / "submission").mkdir()
     (outcome,) = run(READ.format(grader=limits.HERE), root=tmp_path / "submission",
                      limit_reading=True, need_landlock=True)
     told = said(outcome)
     del told["case"]
     assert told == {"submission": None, "python": None, "grader": True, "beside": True,
-                    "temporary": True}
+                    "temporary": True, "sockets": [True, True]}
     assert "reading (Landlock)" in outcome.protections
 
 
@@ -178,7 +185,7 @@ said.update(
     pids=denied(lambda: os.kill(helper, 0)) and denied(lambda: os.kill(int(grader), 0)),
     groups=denied(lambda: os.killpg(os.getpgid(helper), 0)), all=denied(lambda: os.kill(-1, 0)),
     limits=denied(lambda: resource.prlimit(helper, resource.RLIMIT_CORE)),
-    tracing=libc.ptrace(16, helper, 0, 0), memory=libc.shmget(0, 4096, 0o1600),
+    rings=libc.syscall(425, 1, None), tracing=libc.ptrace(16, helper, 0, 0), memory=libc.shmget(0, 4096, 0o1600),
     semaphores=libc.semget(0, 1, 0o1600), messages=libc.msgget(0, 0o1600))
 """
 
@@ -190,7 +197,8 @@ def test_a_filter_denies_what_reaches_others_also_without_landlock(monkeypatch):
     told = said(outcome)
     assert (told["own"], told["own_limits"]) == (-signal.SIGKILL, [0, 0])
     assert told["pids"] and told["groups"] and told["all"] and told["limits"]
-    assert [told[name] for name in ("tracing", "memory", "semaphores", "messages")] == [-1] * 4
+    assert [told[name] for name in (
+        "tracing", "memory", "semaphores", "messages", "rings")] == [-1] * 5
     assert "calls (seccomp)" in outcome.protections
 
 
