@@ -67,7 +67,7 @@ said.update(
     seed=seed, session=os.getsid(0) == os.getpid(), folder=os.listdir("."),
     temporary=os.path.realpath(tempfile.gettempdir()) == os.getcwd(),
     limits={name: resource.getrlimit(getattr(resource, name)) for name in (
-        "RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_MSGQUEUE", "RLIMIT_NPROC")},
+        "RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_MSGQUEUE", "RLIMIT_NPROC")},
     dies_with_the_helper=dying.value == signal.SIGKILL, dumpable=prctl(3, 0, 0, 0, 0),
     inherited=[fd for fd in range(3, 64) if inheritable(fd)], keyboard=sys.stdin.read(), argv=sys.argv, main=dir(sys.modules["__main__"]),
     path=sys.path[0] == str(root), grader=[path for path in sys.path if "hw1_autograder" in path],
@@ -95,6 +95,11 @@ def limited():
     ("RLIMIT_MSGQUEUE", 0)])
 def test_memory_files_and_the_like_are_limited(name, most, limited):
     assert limited[0]["limits"][name] == [most, most]
+
+
+def test_processor_time_is_limited_to_that_of_the_task_and_what_was_used_before(limited):
+    soft, hard = limited[0]["limits"]["RLIMIT_CPU"]
+    assert 5 <= soft < 5 + isolation.IMPORT_SECONDS / 2 and hard == soft + 1
 
 
 @linux
