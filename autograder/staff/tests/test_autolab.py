@@ -131,15 +131,16 @@ def test_the_line_before_the_score_shows_stages_and_hints_and_survives_autolabs_
     line = played["cheat"].log.splitlines()[-2]
     shown = json.loads(autolab_job.quote_words(line))
     assert shown["_presentation"] == "semantic" and "1.1.1" in shown["stages"]
-    assert shown["1.1.1"]["Subtraction"]["passed"] is False
-    assert "expected" in shown["1.1.1"]["Subtraction"]["hint"]
-    assert shown["1.1.2"] == {"Multiplication": {"passed": True}}
+    subtraction, multiplication = BY_KEY["subtest"].title, BY_KEY["multest"].title
+    assert shown["1.1.1"][subtraction]["passed"] is False
+    assert "expected" in shown["1.1.1"][subtraction]["hint"]
+    assert shown["1.1.2"] == {multiplication: {"passed": True}}
 
 
 def test_each_job_draws_its_own_inputs_so_that_memorised_answers_score_0(played):
     seeds = [{str(grading.RecordedAnswers().load())}]
     for cheat in (played["cheat"], played["the cheat again"]):
-        assert cheat.scores["Linear Forward"] == 0 and cheat.scores["divtest"] == 5
+        assert cheat.scores["Linear Forward"] == 0 and cheat.scores["divtest"] > 0
         seeds.append(set(re.findall(r"; seed (\d+)", cheat.log)))
     assert [len(of_one_job) for of_one_job in seeds] == [1, 1, 1]
     assert len(set().union(*seeds)) == 3
@@ -181,7 +182,7 @@ def test_a_fault_of_the_host_or_of_the_grader_writes_no_scores_and_says_why(name
     job = autolab_job.play(**{"handin": submission(), **options})
     assert job.scores == {}
     assert says in job.log
-    assert "5/5" not in job.log  # no student code ran before it was noticed
+    assert f"{GRADED[0].number} " not in job.log  # no student code ran before it was noticed
     assert job.left_running == []
 
 
