@@ -2,6 +2,7 @@
 For graphs that trace and draw cannot show, as they were never recorded."""
 
 from mytorch.show import graph
+from mytorch.show.watch import unseen
 from mytorch.tensor import Tensor
 
 OPERATORS = {"-": lambda x, y: x - y, "*": lambda x, y: x * y, "/": lambda x, y: x / y}
@@ -9,6 +10,12 @@ OPERATORS = {"-": lambda x, y: x - y, "*": lambda x, y: x * y, "/": lambda x, y:
 
 def find_faults():
     """Sentences about what is wrong in how results are recorded; addition is tried first."""
+    with unseen():
+        return try_operators()
+
+
+def try_operators():
+    """See find_faults."""
     x, y = Tensor(2.0, requires_grad=True), Tensor(4.0, requires_grad=True)
     constant = Tensor(3.0)
     try:

@@ -75,10 +75,12 @@ def fits(array, parts):
     are not finite are not held against anybody."""
     if array is None or any(part is None or part.shape != array.shape for part in parts):
         return False
+    allowed = tolerance([array, *parts])
+    array, *parts = [np.asarray(part, float) for part in [array, *parts]]  # masks can't be added
     with np.errstate(all="ignore"):
         total = sum(parts[1:], parts[0]) if parts else np.zeros(array.shape)
         scale = sum(np.abs(part) for part in parts) + np.abs(array)
-        return not np.any(np.abs(array - total) > tolerance([array, *parts]) * scale)
+        return not np.any(np.abs(array - total) > allowed * scale)
 
 
 def tolerance(arrays):

@@ -1,13 +1,11 @@
 """The backward pass told step by step: trace runs the backward() that is there and says what it did.
 It is watched by watch.py and judged by faults.py; here it is told."""
 
-import contextlib
-import io
 import textwrap
 
 from mytorch.show import faults, graph, probe
 from mytorch.show.sources import fits
-from mytorch.show.watch import MAX_VISITS, Watch, grads_put_back, watched_tensors
+from mytorch.show.watch import MAX_VISITS, Watch, grads_put_back, unseen, watched_tensors
 from mytorch.show.words import Words, show
 
 MAX_NODES, MAX_TOLD, MAX_TOLD_OF_STOPPED, WIDTH = 200, 200, 20, 100
@@ -54,7 +52,7 @@ def trace(tensor, /, **names):
     with grads_put_back(tensors):
         first = Watch(tensor, tensors).run()
         if first.calls and not first.error and not first.stopped:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with unseen():
                 second = Watch(tensor, tensors).run()
     print("\n".join(Story(first, second, names).lines).strip("\n"))
 

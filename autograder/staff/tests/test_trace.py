@@ -1,6 +1,9 @@
 """The trace: its words against expectations written by hand, and that it changes nothing.
 What it says of right and wrong engines is in test_trace_engines.py."""
 
+import pdb
+import sys
+
 import numpy as np
 import pytest
 
@@ -304,6 +307,27 @@ def test_what_the_engine_prints_is_seen_once(capsys, monkeypatch):
         per_path(node, grad)
     monkeypatch.setattr(autograd_engine, "backward", prints)
     assert traced(capsys, leaf(1.0) * 2.0).count("debugging") == 1
+
+
+def test_a_breakpoint_stops_the_run_that_is_told_and_no_other(capsys, monkeypatch):
+    stops = []
+
+    def stopping(node, grad):
+        breakpoint()
+        pdb.set_trace()
+        per_path(node, grad)
+    monkeypatch.setattr(sys, "breakpointhook", lambda: stops.append("breakpoint"))
+    monkeypatch.setattr(pdb, "set_trace", lambda: stops.append("pdb"))
+    monkeypatch.setattr(autograd_engine, "backward", stopping)
+    assert traced(capsys, leaf(1.0) * 2.0).endswith(ENDING) and stops == ["breakpoint", "pdb"]
+    sys.breakpointhook()
+    assert len(stops) == 3
+
+
+def test_gradients_that_are_masks_are_told(capsys):
+    a = leaf([1.0, -2.0])
+    text = traced(capsys, operation(lambda ctx, grad: Tensor(grad.data > 0)).apply(a * 1.0), a=a)
+    assert "[ True, True]" in text and "What is wrong" not in text
 
 
 # Engines of another make, and engines that are not there yet
