@@ -283,6 +283,8 @@ def use_folder(home):
 def forget_the_grader(root):
     """Let Python import from ``root`` first and find no trace of how it was started."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGALRM, signal.SIGIO):
+        signal.signal(number, signal.SIG_DFL)
     sys.path[:] = [root] + [path for path in sys.path if path not in ("", HERE)]
     sys.argv = [""]
     sys.modules["__main__"] = types.ModuleType("__main__")  # multiprocessing would run it again

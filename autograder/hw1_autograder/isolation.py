@@ -42,8 +42,8 @@ class Outcome:
 
     Attributes:
         root (Path): the folder that the task was given.
-        lines (list of bytes): what it sent of its results, each checked by nobody.
-        cases (dict): for the caller, to keep what he reads in them.
+        lines (list of bytes): what it sent of its results; unchecked.
+        cases (dict): for the caller, to keep what is in them.
         output (str): the beginning of what the student's code printed.
         output_lines (int): how many lines it printed in all.
         ending (str): "done", "exit N", "signal N", "flood" (of results), "import" (too slow),
@@ -105,9 +105,10 @@ class Child:
             self._printed += data[:max(OUTPUT_LIMIT - len(self._printed), 0)]
         else:
             self._received += len(data)
-            *lines, self._text = (self._text + data).split(b"\n")
-            for line in lines if self._received <= RESULT_LIMIT else ():
-                self._take(line)
+            if self._received <= RESULT_LIMIT:
+                *lines, self._text = (self._text + data).split(b"\n")
+                for line in lines:
+                    self._take(line)
         return bool(data)
 
     def _take(self, line):
@@ -307,7 +308,9 @@ class Crew:
                 for stream in child.streams:
                     selector.register(stream, selectors.EVENT_READ, child)
             stops = [child.stop_at for child in self._children]
-            pause = min(stops + ([] if deadline is None else [deadline])) - time.monotonic()
+            if deadline is not None and any(c.state != "stopping" for c in self._children):
+                stops.append(deadline)
+            pause = min(stops) - time.monotonic()
             for key, _ in selector.select(max(pause, 0)):
                 if key.data is None:
                     self._hear()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import calls
+import helper
 import isolation
 import leftovers
 import limits
@@ -74,18 +75,24 @@ said.update(
     interrupt=signal.getsignal(signal.SIGINT) is signal.default_int_handler,
     files=[name for name in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + name)],
     denied={
-        "writing": denied(lambda: open("/tmp/escaped", "w")),
+        "writing": denied(lambda: open(outside, "w")),
         "network": denied(lambda: socket.create_connection(("127.0.0.1", 9))),
-        "signals": denied(lambda: os.kill(os.getppid(), 0)),
+        "signals": denied(lambda: os.kill(int(someone), 0)),
         "reading": denied(lambda: os.listdir("/tmp"))})
 open("file", "w").close()
 """
 
 
 @pytest.fixture(scope="module")
-def limited():
+def limited(tmp_path_factory):
     """What a process says of its limits, and the names of those that it has."""
-    (outcome,) = run(LIMITS)
+    outside = str(tmp_path_factory.mktemp("outside") / "file")
+    someone = subprocess.Popen(["sleep", "1000"])
+    try:
+        (outcome,) = run(f"someone, outside = {someone.pid}, {outside!r}\n" + LIMITS)
+    finally:
+        someone.kill()
+        someone.wait()
     return said(outcome), outcome.protections
 
 
@@ -136,7 +143,6 @@ def test_no_other_process_can_read_its_memory_or_the_helpers(limited):
 def test_landlock_denies_writing_network_and_signals_but_no_reading_at_home(limited):
     told, names = limited
     assert told["denied"] == {"writing": True, "network": True, "signals": True, "reading": False}
-    assert not Path("/tmp/escaped").exists()
     assert {"writing (Landlock)", "network (Landlock)", "signals (Landlock)"} < set(names)
 
 
@@ -207,11 +213,14 @@ def test_a_filter_denies_what_reaches_others_also_without_landlock(monkeypatch):
     assert "calls (seccomp)" in outcome.protections
 
 
-def test_where_landlock_is_demanded_nothing_runs_without(monkeypatch):
+def test_where_landlock_is_demanded_nothing_runs_without(monkeypatch, tmp_path):
     monkeypatch.setattr(limits, "landlock_version", lambda: 0)
+    code = f"open({str(tmp_path / 'ran')!r}, 'w').close()"
     with pytest.raises(isolation.HostFault, match='lacks "writing'):
-        run("said.update(ran=True)", need_landlock=True)
-    assert said(run("said.update(ran=True)")[0])["ran"]
+        run(code, need_landlock=True)
+    assert not (tmp_path / "ran").exists()
+    run(code)
+    assert (tmp_path / "ran").exists()
 
 
 def test_the_memory_of_the_one_who_knows_the_answers_is_closed_while_it_does():
@@ -392,6 +401,30 @@ def test_what_a_process_left_running_ends_and_what_others_started_does_not(
         for process in mine:
             process.kill()
             process.wait()
+
+
+def test_where_orphans_are_not_adopted_the_group_of_a_process_ends_with_it(monkeypatch):
+    monkeypatch.setattr(limits, "landlock_version", lambda: 0)  # as on macOS
+    for module in (helper, isolation):
+        monkeypatch.setattr(module, "end_children", lambda *_, **__: None)
+    stray = said(run(STRAY.replace("    os.setsid()\n", ""))[0])["stray"]
+    assert leftovers.wait_for(stray, patience=5.0)
+
+
+LEFT = """
+import os
+if os.path.isdir("/dev/shm"):
+    open(f"/dev/shm/left-{os.getpid()}", "w").close()
+os.chmod(os.path.dirname(os.getcwd()), 0o500)
+said.update(pid=os.getpid())
+"""
+
+
+def test_shared_memory_is_removed_and_closed_folders_are_opened_again():
+    with isolation.Crew("isolation_tasks", HERE) as crew:
+        for _, outcome in crew.run([Task(LEFT)], seed=7):
+            assert os.stat(crew.scratch).st_mode & 0o777 == 0o700
+    assert f"left-{said(outcome)['pid']}" not in leftovers.shared_memory()
 
 
 @linux

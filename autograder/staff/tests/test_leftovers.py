@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from multiprocessing import shared_memory
 from pathlib import Path
 
 import pytest
@@ -44,30 +43,18 @@ def test_removing_what_is_not_there_or_takes_too_long_raises_no_error(tmp_path):
 def test_only_shared_memory_that_is_new_and_unused_is_removed():
     if not os.path.isdir(leftovers.SHARED_MEMORY):
         pytest.skip("this system keeps its shared memory elsewhere")
-    before = shared_memory.SharedMemory(create=True, size=10)
-    known = leftovers.shared_memory()
-    used, unused = (shared_memory.SharedMemory(create=True, size=10) for _ in range(2))
+    before, used, unused = (
+        Path(leftovers.SHARED_MEMORY, f"{name}-{os.getpid()}") for name in ("before", "used", "new"))
     try:
-        before.close()
-        unused.close()
-        leftovers.remove_shared_memory(known)
-        names = leftovers.shared_memory()
-        assert {before.name.lstrip("/"), used.name.lstrip("/")} <= names
-        assert unused.name.lstrip("/") not in names
+        before.write_text("x")
+        known = leftovers.shared_memory()
+        unused.write_text("x")
+        with used.open("w"):
+            leftovers.remove_shared_memory(known)
+        assert [path.exists() for path in (before, used, unused)] == [True, True, False]
     finally:
-        used.close()
-        for memory in (before, used):
-            memory.unlink()
-        unused_is_gone(unused)
-
-
-def unused_is_gone(memory):
-    """Let Python's own tracker of shared memory know, which would complain at its exit."""
-    try:
-        memory.unlink()
-    except FileNotFoundError:
-        from multiprocessing import resource_tracker
-        resource_tracker.unregister(memory._name, "shared_memory")
+        before.unlink()
+        used.unlink()
 
 
 def test_folders_get_back_the_modes_they_had(tmp_path):
