@@ -297,6 +297,23 @@ while True:
     pass
 """
 
+AT_IMPORT = """
+import multiprocessing, tempfile
+folder = tempfile.TemporaryDirectory()
+file = tempfile.NamedTemporaryFile("w")
+file.write("x")
+lock, queue = multiprocessing.Lock(), multiprocessing.Queue()
+pool = multiprocessing.get_context("fork").Pool(2)
+with lock:
+    assert pool.map(abs, [-1, -2]) == [1, 2]
+"""
+
+BUSY = """
+import time
+while time.process_time() < 1.5:
+    pass
+"""
+
 IMPOSTORS = "raise SystemExit('this file has nothing to do with the one of that name')\n"
 
 HOSTILE = (
@@ -356,6 +373,10 @@ HOSTILE = (
     Hostile("np.seterr(all='raise')", "import numpy\nnumpy.seterr(all='raise')", at_import=True),
     Hostile("warnings as errors", "import warnings\nwarnings.simplefilter('error')",
             at_import=True),
+    Hostile("temporary files, locks and a pool of processes at import", AT_IMPORT, at_import=True,
+            numbers=("1.1.1", "2.1")),
+    Hostile("an import that takes longer than a problem may", BUSY, at_import=True,
+            numbers=("1.1.1",), time_limit=1),
     Hostile("another working directory", "import os\nos.chdir('/')", at_import=True),
     Hostile("its working directory removed",
             "import os, shutil\nshutil.rmtree(os.getcwd(), ignore_errors=True)", at_import=True),
