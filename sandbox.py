@@ -4,6 +4,7 @@
 import operator
 import os
 import shutil
+import signal
 import sys
 import textwrap
 from importlib.util import find_spec
@@ -454,4 +455,5 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads, such as | head, may stop
     sys.exit(main(sys.argv[1:]))

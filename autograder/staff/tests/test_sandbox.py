@@ -1,8 +1,10 @@
 """The sandbox: every check on the reference, on the handout, and on planted bugs.
 As a process where it matters how a student runs it, else in this one."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +45,15 @@ def outcomes(output):
 def test_every_check_passes_on_the_reference_from_any_directory(tmp_path):
     status, output = run(ROOT, cwd=tmp_path)
     assert outcomes(output) == dict.fromkeys(CHECKS, "ok") and status == 0
+
+
+def test_it_ends_without_a_word_where_nobody_reads_on():
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run([sys.executable, str(ROOT / "sandbox.py"), "test_add"], stdout=writer,
+                         stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (ran.stderr, ran.returncode) == (b"", -signal.SIGPIPE)
 
 
 def test_no_check_fails_on_a_second_correct_solution(tmp_path):
