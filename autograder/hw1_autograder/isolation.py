@@ -276,10 +276,11 @@ class Crew:
                     self._start(waiting.pop(0), seed)
                 self._wait_for_news(deadline)
                 late = deadline is not None and time.monotonic() >= deadline
-                if late or any(c.outcome.ending == "import" for c in children):
-                    # An import that is too slow once is too slow for all.
+                slow = [c.outcome for c in children if c.outcome.ending == "import"]
+                if late or slow:  # an import that is too slow once is too slow for all
                     for other in waiting:
-                        other.ending = "never" if late else "import"
+                        other.ending = "import" if slow else "never"
+                        other.outcome.stuck_at = slow[0].stuck_at if slow else []
                         other.finish()
                     waiting = []
             yield child.task, child.outcome

@@ -92,7 +92,8 @@ class Report:
         others = len(verdict.complaints) - 1
         if others and not self.verbose:
             self._indented(f"{others} more test{'s' * (others > 1)} of this problem failed")
-        if not (verdict.errors.get(name) or verdict.clues or verdict.recognised):
+        ran = name in verdict.outcome.cases  # else its process ended before, as was said
+        if ran and not (verdict.errors.get(name) or verdict.clues or verdict.recognised):
             self._indented(f"hint: {diagnosis.hint(problem, lines)}")
         self._indented(f"run again: ./grade.sh 1 {problem.number}")
 

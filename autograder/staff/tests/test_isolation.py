@@ -272,7 +272,7 @@ def test_slow_imports_have_a_limit_of_their_own_and_cost_its_time_only_once(monk
     looping = LOOP.replace("# ready", "") + "\n# ready"
     outcomes = run(looping, "said.update()", "said.update(a=1)")
     assert [(o.ending, o.limit, o.ready) for o in outcomes] == [("import", 0.5, False)] * 3
-    assert outcomes[0].stuck_at and not outcomes[1].protections
+    assert outcomes[0].stuck_at == outcomes[1].stuck_at != [] and not outcomes[1].protections
 
 
 def test_a_slow_import_leaves_the_problem_all_of_its_own_time():

@@ -48,6 +48,13 @@ def test_one_verdict_that_breaks_costs_its_own_problem_alone(monkeypatch, capsys
     assert "what came back cannot be judged" in report
 
 
+def test_what_a_process_sent_is_dropped_once_it_is_judged():
+    problems = runner.select(["1.1.1"])
+    for verdict in grading.grade(problems, runner.ROOT, grading.RecordedAnswers()):
+        assert verdict.passed and verdict.outcome.lines == []
+        assert set(verdict.outcome.cases.values()) == {None}
+
+
 def test_a_report_that_breaks_costs_nothing(monkeypatch, capsys):
     def breaking(report, verdict):
         raise UnicodeError("something nobody foresaw")
