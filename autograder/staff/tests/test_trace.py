@@ -330,6 +330,16 @@ def test_gradients_that_are_masks_are_told(capsys):
     assert "[ True, True]" in text and "What is wrong" not in text
 
 
+def test_what_a_node_notes_of_its_inputs_keeps_neither_results_nor_large_constants_alive():
+    forget = function(lambda ctx, a, b, axis: Tensor(a.data + b.data), lambda ctx, grad: (grad, grad))
+    result, large, small = leaf(1.0) * 2.0, Tensor(np.ones(7)), Tensor(np.ones(6))
+    node = forget.apply(result, large, 0).grad_fn
+    assert node.inputs[0]() is result and node.inputs[1]() is large and node.inputs[2] is None
+    del result, large
+    assert node.inputs[0]() is None and node.inputs[1]() is None
+    assert forget.apply(leaf(1.0), small, None).grad_fn.inputs[1] is small
+
+
 # Engines of another make, and engines that are not there yet
 
 def test_an_engine_that_keeps_no_note_of_inputs_and_a_node_for_each_use_is_told(monkeypatch, capsys):

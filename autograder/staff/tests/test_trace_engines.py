@@ -138,6 +138,9 @@ WRONG = (
     engine("stops at the first node", "    grad_fn.apply(grad_of_output)\n"),
     Bug("1.2", "apply does not fill next_functions", ENGINE, RECORD, "pass"),
     Bug("1.2", "what is stored is a number", ENGINE, ACCUMULATE, "variable.grad = 3.0"),
+    Bug("1.2", "nothing is stored", ENGINE, ACCUMULATE, "pass"),
+    engine("halves what it hands on", PER_PATH.replace(
+        "recurse(parent, grad)", "recurse(parent, type(grad)(grad.data / 2))")),
     Bug("1.2", "what is stored is a sum", ENGINE, ACCUMULATE,
         "variable.grad = type(grad)(new.sum())"),
     engine("nodes stay marked as visited", PER_PATH.replace(
@@ -241,6 +244,8 @@ SENTENCES = {
         "example", "Function.apply recorded 0 of the 1 inputs of Add -> e that require grad: "
         "next_functions must hold a node for each."),
     "what is stored is a number": ("example", "a and c got a .grad of type float; it should be a"),
+    "nothing is stored": ("example", "a.grad stayed None, though 3 arrived."),
+    "halves what it hands on": ("example", "1 was passed to Add in all, but 0.5 arrived."),
     "what is stored is a sum": ("sum", "x.grad has shape (), but x has shape (2,)."),
     "nodes stay marked as visited": (
         "example", "In a second backward() on the same graph, 0 visits are made instead of 7: "
