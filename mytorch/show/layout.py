@@ -72,6 +72,19 @@ def lay_out(nodes):
         both x and y change, an S; then the width and the height of everything.
     """
     assign_rows(nodes)
+    rows, arrows = arrange(nodes)
+    starts = fold(rows)
+    if len(starts) > 1:
+        starts = keep_with_users(nodes, starts)
+        rows, arrows = arrange(nodes)
+    width, height = place_columns(rows, starts)
+    return route(arrows), width, height
+
+
+def arrange(nodes):
+    """Link nodes that have their rows, and place them in these; returns the rows and the Arrows."""
+    for node in nodes:
+        node.uppers, node.lowers = [], []
     arrows = [Arrow(source, node, index)
               for node in nodes for index, source in enumerate(node.inputs)]
     rows = [[] for _ in range(1 + max(node.row for node in nodes))]
@@ -79,8 +92,31 @@ def lay_out(nodes):
         rows[node.row].append(node)
     reduce_crossings(rows)
     place_in_rows(rows)
-    width, height = place_columns(rows, fold(rows))
-    return route(arrows), width, height
+    return rows, arrows
+
+
+def keep_with_users(nodes, starts):
+    """Move leaves and constants at the end of a column, whose users are in the next, there too.
+
+    They get a row of their own at its top. Returns the new numbers of the rows in ``starts``.
+    """
+    users = {node: [] for node in nodes}
+    for node in nodes:
+        for given in node.inputs:
+            users[given].append(node)
+    moved, grown = [starts[0]], 0
+    for start in starts[1:]:
+        start += grown
+        leaving = [node for node in nodes if node.row == start - 1 and not node.inputs
+                   and users[node] and all(user.row >= start for user in users[node])]
+        if leaving:
+            grown += 1
+            for node in nodes:
+                node.row += node.row >= start
+            for node in leaving:
+                node.row = start
+        moved.append(start)
+    return moved
 
 
 def repeat_sources(nodes, again):

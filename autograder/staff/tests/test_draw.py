@@ -317,7 +317,7 @@ def test_a_recurrent_network_is_a_chain_of_steps_with_its_weights_at_each(pictur
     for line in picture.lines:
         assert line[0][1] - line[:, 1].min() < 2 * height or any(line is other for other in up)
     width, height = picture.axes.figure.get_size_inches()
-    assert width < 24 and height < 10 and width > height
+    assert width < 25 and height < 10 and width > height
 
 
 def test_a_skip_connection_stays_an_arrow_of_its_own(picture_of):

@@ -164,6 +164,18 @@ def test_a_column_ends_where_few_arrows_are_cut():
                and arrow[-1][0] - arrow[0][0] > 0.5 for arrow in arrows) == 1
 
 
+def test_a_source_at_the_end_of_a_column_goes_to_its_user_in_the_next():
+    operations, sources = spine(24)
+    arrows, _, _ = lay_out([*sources, *operations])
+    columns = sorted({node.column_right for node in operations})
+    assert len(columns) == 3
+    for user, given in zip(operations[1:], sources[2:]):
+        assert given.column_right == user.column_right and given.row == user.row - 1
+    assert sum(len(arrow) > 6 for arrow in arrows) == 2  # from column to column, the results alone
+    heights = [sum(node.column_right == right for node in operations) for right in columns]
+    assert max(heights) - min(heights) <= 2
+
+
 @pytest.mark.parametrize("rows_between, users_of_a_box", [(2, [2, 2, 2]), (3, [1] * 6), (4, [1] * 6)])
 def test_in_high_pictures_a_source_used_three_rows_below_gets_a_box_there_again(
         rows_between, users_of_a_box):
