@@ -1,6 +1,7 @@
 """The processes of student code: what limits each of them, what they may say, how they end, and
 that all is cleaned up. Their tasks here are a few lines of Python (isolation_tasks.py)."""
 
+import ctypes
 import errno
 import json
 import os
@@ -146,6 +147,32 @@ def test_landlock_denies_writing_network_and_signals_but_no_reading_at_home(limi
     assert {"writing (Landlock)", "network (Landlock)", "signals (Landlock)"} < set(names)
 
 
+WRITE = """
+try:
+    open({outside!r}, "w")
+except PermissionError:
+    said.update(denied=True)
+os = __import__("os")
+os.mkdir("a"), os.mkdir("b")
+open("a/file", "w").close()
+os.rename("a/file", "a/other")
+said.update(own=os.listdir("a"))
+"""
+
+
+@landlock
+@pytest.mark.parametrize("version, more", [
+    (1, []), (2, []), (3, []), (4, ["network"]), (5, ["network"]), (6, ["network", "signals"])])
+def test_older_versions_of_landlock_are_used_as_far_as_they_go(
+        version, more, monkeypatch, tmp_path):
+    monkeypatch.setattr(limits, "landlock_version", lambda: version)
+    (outcome,) = run(WRITE.format(outside=str(tmp_path / "file")), need_landlock=True)
+    told = said(outcome)
+    assert told["denied"] and told["own"] == ["other"]
+    assert [name for name in outcome.protections if "Landlock" in name] == [
+        f"{name} (Landlock)" for name in ["writing", *more]]
+
+
 READ = """
 import os, socket, ssl, numpy.polynomial
 def no_socket(kind):
@@ -219,18 +246,40 @@ def test_where_landlock_is_demanded_nothing_runs_without(monkeypatch, tmp_path):
     with pytest.raises(isolation.HostFault, match='lacks "writing'):
         run(code, need_landlock=True)
     assert not (tmp_path / "ran").exists()
+    take = isolation.Child._take_news  # the process refuses by itself, were it not stopped
+    monkeypatch.setattr(isolation.Child, "_take_news",
+                        lambda child, message: take(child, {**message, "refused": ""}))
+    assert run(code, need_landlock=True)[0].ending == "exit 0"
+    assert not (tmp_path / "ran").exists()
     run(code)
     assert (tmp_path / "ran").exists()
 
 
+@linux
 def test_the_memory_of_the_one_who_knows_the_answers_is_closed_while_it_does():
-    def dumpable():
-        return limits.LIBC.prctl(limits.PR_GET_DUMPABLE, 0, 0, 0, 0)
+    def state():
+        orphans = ctypes.c_int()
+        limits.LIBC.prctl(limits.PR_GET_CHILD_SUBREAPER, ctypes.byref(orphans), 0, 0, 0)
+        return limits.LIBC.prctl(limits.PR_GET_DUMPABLE, 0, 0, 0, 0), orphans.value
 
-    before = dumpable()
+    limits.prctl(limits.PR_SET_DUMPABLE, 1)
+    limits.prctl(limits.PR_SET_CHILD_SUBREAPER, 0)
     with isolation.Crew("isolation_tasks", HERE):
-        assert dumpable() == 0
-    assert dumpable() == before
+        assert state() == (0, 1)
+    assert state() == (1, 0)
+
+
+@landlock
+def test_landlock_protects_the_helper_also_without_the_filter(monkeypatch):
+    monkeypatch.setattr(limits, "filter_calls", lambda **_: False)
+    (outcome,) = run("""
+import os
+try:
+    os.kill(os.getppid(), 0)
+except PermissionError:
+    said.update(denied=True)
+""")
+    assert said(outcome)["denied"]
 
 
 LOCKS = """
@@ -403,12 +452,16 @@ def test_what_a_process_left_running_ends_and_what_others_started_does_not(
             process.wait()
 
 
-def test_where_orphans_are_not_adopted_the_group_of_a_process_ends_with_it(monkeypatch):
+@pytest.mark.parametrize("ends_by_itself", [True, False])
+def test_where_orphans_are_not_adopted_the_group_of_a_process_ends_with_it(
+        ends_by_itself, monkeypatch):
     monkeypatch.setattr(limits, "landlock_version", lambda: 0)  # as on macOS
     for module in (helper, isolation):
         monkeypatch.setattr(module, "end_children", lambda *_, **__: None)
-    stray = said(run(STRAY.replace("    os.setsid()\n", ""))[0])["stray"]
-    assert leftovers.wait_for(stray, patience=5.0)
+    code = STRAY.replace("    os.setsid()\n", "") + "print(said['stray'], flush=True)\n"
+    (outcome,) = run(code + "os._exit(0)" * ends_by_itself)
+    assert outcome.ending == ("exit 0" if ends_by_itself else "done")
+    assert leftovers.wait_for(int(outcome.output), patience=5.0)
 
 
 LEFT = """
@@ -428,19 +481,21 @@ def test_shared_memory_is_removed_and_closed_folders_are_opened_again():
 
 
 @linux
-def test_the_strays_of_a_helper_that_was_killed_end_too(monkeypatch):
-    # Where a process may signal all others of its user.
+def test_the_strays_of_a_helper_that_was_killed_end_too(monkeypatch, tmp_path):
+    # Where a process may signal all others of its user, and write anywhere.
     monkeypatch.setattr(limits, "restrict_with_landlock", lambda *_: [])
-    monkeypatch.setattr(limits, "filter_calls", lambda: False)
+    monkeypatch.setattr(limits, "filter_calls", lambda **_: False)
     mine = subprocess.Popen(["sleep", "1000"])
-    kill = "\nprint(said, flush=True)\nimport signal\nos.kill(os.getppid(), signal.SIGKILL)\n"
+    kill = (f"with open({str(tmp_path / 'stray')!r}, 'w') as file:\n"
+            "    file.write(str(said['stray']))\n"
+            "import signal\nos.kill(os.getppid(), signal.SIGKILL)\n")
     try:
         with pytest.raises(isolation.HostFault):
             with isolation.Crew("isolation_tasks", HERE) as crew:
                 list(crew.run([Task(STRAY + kill)], seed=7))
         assert mine.poll() is None
-        own = [pid for pid in leftovers.children_of_this_process() if pid != mine.pid]
-        assert [pid for pid in own if limits.carries_these_limits(pid)] == []
+        stray = int((tmp_path / "stray").read_text())
+        assert not Path(f"/proc/{stray}").exists(), leftovers.end(stray)
     finally:
         mine.kill()
         mine.wait()
