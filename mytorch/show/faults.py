@@ -84,10 +84,10 @@ class Judge:
         if stored is None or not self.changed_grad(tensor):
             return None
         if not tensor.requires_grad:
-            return "got a .grad: constants (requires_grad is False) get none" + (
-                ", but Function.apply made an AccumulateGrad where None belongs." if has_node else ".")
+            return "got a .grad, but constants (requires_grad is False) get no gradient" + (
+                "; Function.apply made an AccumulateGrad where None belongs." if has_node else ".")
         if is_result:
-            return "got a .grad: results of operations store none, leaves alone do."
+            return "got a .grad, but results of operations store no gradient; only leaves do."
         if not hasattr(stored, "requires_grad"):
             return f"got a .grad of type {type(stored).__name__}; it should be a Tensor."
         return None

@@ -191,9 +191,10 @@ class Story:
             self.lines += ["", "What is wrong:", *wrapped("  * ", self.faults)]
         unreached = self.unreached()
         if unreached:
+            it, its = ("them", "their") if len(unreached) > 1 else ("it", "its")
             self.lines += wrapped("", [
-                f"No way leads to {' and '.join(unreached)}, though gradients are wanted there: what "
-                "was traced was computed without, or from .data, outside the graph."])
+                f"The recorded graph does not lead to {faults.in_a_row(unreached)}: the result was "
+                f"computed without {it}, or from {its} .data, which is outside the graph."])
         self.lines.append("Every .grad is as it was before the trace.")
 
     def visits(self):

@@ -167,8 +167,8 @@ SENTENCES = {
     "results stay leaves": (
         "diamond", "c and b came out of an operation, but is_leaf is True there"),
     "constants get an AccumulateGrad too": (
-        "example", "b and the constant 3 got a .grad: constants (requires_grad is False) get none, "
-        "but Function.apply made an AccumulateGrad where None belongs."),
+        "example", "b and the constant 3 got a .grad, but constants (requires_grad is False) get no "
+        "gradient; Function.apply made an AccumulateGrad where None belongs."),
     "constants left out of next_functions, gradients meet wrong parents": (
         "constants first", "The gradients of step 2 (Mul) were paired with the wrong inputs: its "
         "next_functions has 1 of 2 entries, so the gradient for the constant [5, 5] met a. "
@@ -226,9 +226,9 @@ SENTENCES = {
     "the stored gradient is an ndarray": (
         "sum", "x and y got a .grad of type ndarray; it should be a Tensor."),
     "the tensor that backward() was called on gets a gradient": (
-        "example", "e got a .grad: results of operations store none, leaves alone do."),
+        "example", "e got a .grad, but results of operations store no gradient; only leaves do."),
     "intermediate results keep their gradients": (
-        "example", "e, d and an unnamed result got a .grad: results of operations store none"),
+        "example", "e, d and an unnamed result got a .grad, but results of operations store"),
     "goes on into None": (
         "example", "The run ended there: backward() went on into None (AttributeError: 'NoneType' "
         "object has no attribute 'next_functions', at autograd_engine.py:"),
@@ -298,7 +298,7 @@ def assert_no_fault(stories):
     for name, story in stories.items():
         assert "That is what backward() did: each gradient that was passed on" in story, name + story
         assert story.rstrip().endswith("Every .grad is as it was before the trace."), name + story
-        for bad in ("What is wrong", "No way leads", "never arrives", "CHANGED", "RAISED"):
+        for bad in ("What is wrong", "does not lead to", "never arrives", "CHANGED", "RAISED"):
             assert bad not in story, name + story
 
 
