@@ -102,7 +102,7 @@ def untouched_handout():
 def played():
     """Jobs by name, played together."""
     handins = {"reference": submission(**{"mytorch/tensor.py": SPYING}), "cheat": cheating(),
-               "the cheat again": cheating(), "handout": untouched_handout()}
+               "the cheat again": cheating(), "handout": untouched_handout(), "text": b"homework"}
     return dict(zip(handins, autolab_job.play_together(handins.values())))
 
 
@@ -115,7 +115,9 @@ def test_the_reference_scores_100_and_leaves_nothing_of_the_answers_nor_of_itsel
     if autolab_job.user_for("/"):
         assert "job.py" not in "".join(
             line for line in job.log.splitlines() if "READABLE" in line)
-    assert "Limits: a process of its own" in job.log
+    (limits,) = [line for line in job.log.splitlines() if line.startswith("Limits: ")]
+    assert "a process of its own" in limits
+    assert ("writing (Landlock)" in limits) == ("reading (Landlock)" in limits)
 
 
 def test_the_spy_would_find_the_formulas():
@@ -125,6 +127,11 @@ def test_the_spy_would_find_the_formulas():
 def test_the_untouched_handout_scores_0(played):
     assert played["handout"].scores == dict.fromkeys(FULL, 0)
     assert "Traceback" not in played["handout"].log
+
+
+def test_what_is_no_tarball_scores_0(played):
+    assert played["text"].scores == dict.fromkeys(FULL, 0)
+    assert "Nothing was graded: handin.tar is no whole tar file" in played["text"].log
 
 
 def test_the_line_before_the_score_shows_stages_and_hints_and_survives_autolabs_quoting(played):
