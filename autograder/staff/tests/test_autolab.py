@@ -308,6 +308,7 @@ def test_missing_dates_and_scores_without_landlock_come_with_a_warning(
 @pytest.mark.parametrize("dates, says", [
     (["--start", "2026-09-14"], "--start and --due belong together"),
     (["--start", "2026-09-14", "--due", "2026-09-13"], "not in the order start, due, end"),
+    (["--start", "2026-09-14", "--due", "2026-09-14"], "not in the order start, due, end"),
     (["--start", "2026-09-14", "--due", "2026-09-20", "--end", "2026-09-19"], "not in the order"),
     (["--start", "2026-09-14", "--due", "2026-09-20 00:00+00:00"], "all dates with a zone, or none"),
     (["--start", "tomorrow"], "invalid fromisoformat value: 'tomorrow'"),

@@ -125,6 +125,14 @@ def test_a_grading_without_scores_has_none_says_why_and_is_tried_again(folder, j
     assert "no score" in (folder / "plots.html").read_text(encoding="utf-8")
 
 
+def test_a_grading_that_does_not_end_is_ended(folder, job, monkeypatch):
+    collect.JOB.write_text("while True: pass")
+    monkeypatch.setattr(collect, "JOB_SECONDS", 0)
+    (folder / "a_1_handin.tar").write_bytes(solution())
+    assert collect.main([str(folder)]) == 0
+    assert looks(folder)["a"] == "the grading ended with status -9"
+
+
 def test_scores_without_landlock_only_where_staff_asks_for_it(folder, job):
     (folder / "a_1_handin.tar").write_bytes(solution())
     assert collect.main([str(folder), "--without-landlock"]) == 0
@@ -171,6 +179,7 @@ def test_the_page_shows_each_plot_and_a_hostile_name_or_file_is_only_text(folder
     (b"GIF89a", "plot is no PNG file"),
     (b"\x89PNG\r\n\x1a\n", "plot is no PNG file"),
     (b"\x89PNG\r\n\x1a\n0000IHDR", "plot is no PNG file"),
+    (b"\x89PNG\r\n\x1a\n" + bytes(40), "plot is no PNG file"),
     (png(width=100_000), "plot too large: 100000 x 480 pixels"),
     (png(text=bytes(2 << 20)), "plot too large: 2,097,"),
 ])
@@ -226,6 +235,10 @@ def test_the_same_plot_of_two_students_is_named(folder, job):
         (folder / f"{name}_1_handin.tar").write_bytes(solution())
     assert collect.main([str(folder)]) == 0
     assert looks(folder) == {"a": "same as b: the plot", "b": "same as a: the plot"}
+    for name in "cdefg":
+        (folder / f"{name}_1_handin.tar").write_bytes(solution())
+    assert collect.main([str(folder)]) == 0
+    assert looks(folder)["a"] == "same as b, c, d, e, f and 1 more: the plot"
 
 
 def test_words_leave_out_white_space_comments_and_docstrings():
