@@ -14,6 +14,7 @@ import pytest
 
 import mytorch.nn.functional as F
 from central_differences import function, leaf
+from mytorch import deep_recursion
 from mytorch.nn.activations import ReLU
 from mytorch.nn.batchnorm import BatchNorm1d
 from mytorch.nn.linear import Linear
@@ -146,6 +147,21 @@ def test_after_an_exception_inside_a_deep_graph_the_next_one_works():
         chain(Fail.apply(a), 5_000).backward()
     chain(a, 5_000).backward()
     assert a.grad.data.tolist() == [1]
+
+
+def test_where_calls_take_c_stack_deep_ones_get_a_thread_with_room(limits_before, monkeypatch):
+    monkeypatch.setattr(deep_recursion, "CALLS_TAKE_C_STACK", True)  # as on 3.10 and older
+    sizes = []
+    monkeypatch.setattr(threading, "stack_size", lambda size=0, ask=threading.stack_size: (
+        sizes.append(size), ask(size))[1])
+    here, call = threading.get_ident(), deep_recursion.call_with_room_for
+    assert call(400, threading.get_ident) == here and not sizes
+    assert call(100_000, threading.get_ident) != here and sizes[0] >= 100_000 * 500
+    assert call(1000, divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        call(1000, divmod, 7, 0)
+    monkeypatch.undo()
+    assert limits() == limits_before
 
 
 @pytest.mark.parametrize("room", [700, 40])

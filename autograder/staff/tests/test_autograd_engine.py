@@ -56,6 +56,11 @@ def test_a_leaf_made_inside_an_expression_lives_as_long_as_the_graph():
     assert node.variable is None
 
 
+def test_an_accumulate_grad_whose_leaf_is_gone_stores_nothing():
+    node = AccumulateGrad(leaf([2.0]))
+    assert node.apply(Tensor([5.0])) == () and node.variable is None
+
+
 def test_an_accumulate_grad_made_by_hand_stores_what_is_applied():
     a = leaf([2.0])
     node = AccumulateGrad(a)
@@ -88,6 +93,17 @@ def test_nodes_show_what_they_are():
     assert (repr(node), repr(node.next_functions)) == ("<Mul>", "[<AccumulateGrad of (3, 4)>, None]")
     node = AccumulateGrad(leaf([1.0]))  # nobody else holds the leaf
     assert repr(node) == "<AccumulateGrad of a leaf that is gone>"
+
+
+def test_a_node_notes_its_inputs_and_holds_only_leaves_and_small_constants():
+    a, small, large = leaf([1.0]), Tensor(np.ones(6)), Tensor(np.ones(7))
+    result = a * 2.0
+    take = function(lambda ctx, *args: Tensor(args[0].data), lambda ctx, g: g)
+    notes = take.apply(a, small, large, result, "axis").grad_fn.inputs
+    assert notes[0] is a and notes[1] is small and notes[4] is None
+    assert notes[2]() is large and notes[3]() is result
+    del large, result
+    assert notes[2]() is None and notes[3]() is None
 
 
 def test_a_node_takes_any_attribute():
