@@ -12,9 +12,9 @@ class Optimizer:
         params (list of Tensor): the same objects.
 
     Raises:
-        ValueError: if there are no parameters.
-        ValueError: if one of them is the result of an operation: only leaves have gradients.
-        TypeError: if one of them is no Tensor, or ``params`` is no list or iterator of Tensors.
+        ValueError: if there are no parameters, or one of them is the result of an operation,
+            as only leaves have gradients.
+        TypeError: if one of them is no Tensor, or ``params`` cannot be iterated over.
     """
 
     def __init__(self, params):
