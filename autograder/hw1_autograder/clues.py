@@ -25,8 +25,7 @@ def look(*searches):
         raise TimeIsUp
 
     lines, nowhere = [], io.StringIO()  # what the code prints was shown by the tests
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    before = signal.signal(signal.SIGALRM, stop), signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
             for search in searches:
@@ -35,7 +34,8 @@ def look(*searches):
     except TimeIsUp:
         pass
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, *before[1])
+        signal.signal(signal.SIGALRM, before[0])
     return {str(number): line for number, line in enumerate(lines)}
 
 
@@ -64,7 +64,7 @@ def where_it_starts(given):
             return [f"BackwardFunction.apply of {call.name} was given {got}; it needs a Tensor of "
                     f"shape {a.data.shape}, as its result has",
                     f"called at {call.outer if number == 0 else call.inner}"]
-        if number == 0 and not np.all(array == 1):
+        if number == 0 and not np.all(call.before == 1):
             return ["backward() starts from other numbers than 1", f"called at {call.outer}"]
     return []
 
@@ -83,8 +83,8 @@ def what_leaves_store(given):
     if np.array_equal(stored, given.first):
         return ["AccumulateGrad.apply: only the first gradient is kept; a second must be added"]
     if not np.array_equal(first.data, given.first):
-        return ["AccumulateGrad.apply keeps the first gradient's own array and adds to it in place; "
-                "others may hold that array"]
+        return ["AccumulateGrad.apply keeps the first gradient's own array and adds to it in "
+                "place; others may hold that array"]
     return []
 
 
@@ -113,10 +113,11 @@ def what_changes_in_place(given):
     a, b, c = leaf(given.a), leaf(given.b), leaf(given.c)
     with Watch() as watch:
         ((a + a * b) + c).backward()
-    changed = [call for call in watch.backward_calls + watch.leaf_calls
-               if not np.array_equal(call.before, array_of(call.grad))]
-    return ["a gradient was added to in place after it had been handed to a node: others hold that "
-            "array too; make a new one"] if changed else []
+    calls = watch.backward_calls + watch.leaf_calls
+    if in_place([watch]) or all(np.array_equal(call.before, array_of(call.grad)) for call in calls):
+        return in_place([watch])
+    return ["a gradient was changed in place after it had been handed to a node: others hold that "
+            "array too; make a new one"]
 
 
 # 2.1 to 2.5: the graph that layers build, and the operations in it.
@@ -202,16 +203,18 @@ def wrong_operations(watches):
             fault = disagreement(operation, args)
             if fault:
                 wrong = operation.backward
-                if len({arg.data.shape for arg in args}) > 1 and unbroadcast_is_wrong():
-                    wrong, fault = my.F.unbroadcast, "it must sum over the axes that were repeated"
+                shapes = {arg.data.shape for arg in args if needs_grad(arg)}
+                if len(shapes) > 1 and unbroadcast_is_wrong():
+                    wrong = my.F.unbroadcast
+                    fault = "is wrong: it must sum over the axes that were repeated"
                 code = wrong.__code__
                 place = watch.place_of(code.co_filename, code.co_firstlineno)
-                return [f"{wrong.__qualname__}, at {place}, is wrong: {fault}"]
+                return [f"{wrong.__qualname__}, at {place}, {fault}"]
     return []
 
 
 def unbroadcast_is_wrong():
-    """Whether unbroadcast, asked for the shape of a row, gives one that is not the sum of the rows."""
+    """Whether unbroadcast, asked for a row's shape, gives one that is not the sum of the rows."""
     rows = np.arange(12.0).reshape(4, 3)**2
     try:
         row = my.F.unbroadcast(rows.copy(), (3,))
@@ -265,7 +268,8 @@ def disagreement(operation, args):
                 fault = compare(grads[position], arrays, position, value, upstream,
                                 lambda moved: forward(moved)[1].data)
                 if fault:
-                    return f"the gradient of argument {position + 1}{fault}"
+                    return ("does not fit its forward: the gradient of argument "
+                            f"{position + 1}{fault}")
     except Exception:
         pass
     return ""

@@ -127,7 +127,8 @@ def what_a_test_got(kind, message):
         got = next(name for name in unfit.groups()[1:] if name != "Tensor")
         return f"the code returned {got.replace('NoneType', 'None')} where the test needs a Tensor"
     meaning = what_it_means(kind, message, {})
-    if "has no attribute" in message and meaning:
+    importing = kind.endswith(("ImportError", "NotFoundError"))
+    if meaning and (importing or "has no attribute" in message):
         return meaning.replace("this line", "the test")
     return f"the test cannot go on with what the code returned ({kind}: {message})"
 
@@ -187,8 +188,8 @@ def hint(problem, complaints):
     """The hint for a problem whose first failing test got these complaints."""
     label = complaints[0].split(":")[0]
     if problem.number == "1.2" and label.endswith((".requires_grad", ".is_leaf")):
-        return ("Function.apply sets both: a result requires grad if one of its inputs does, and is "
-                "then no leaf")
+        return ("Function.apply sets both: a result requires grad if one of its inputs does, and "
+                "is then no leaf")
     return problem.hint
 
 
@@ -200,7 +201,8 @@ FORWARD = re.compile(r"(output|loss|ReLU\(\)\(z\))(\[|:)")  # results of a forwa
 
 
 def cause_of(verdict, judged, uses):
-    """The earlier problem whose failure explains the first complaint; None if none surely does.
+    """The number of the earlier problem whose failure explains the first complaint; "" if there is
+    none, or any doubt.
 
     Args:
         verdict (grading.Verdict): of a problem that failed.
@@ -212,20 +214,24 @@ def cause_of(verdict, judged, uses):
     candidates = [other for other in judged if not other.passed and other.problem.number in needs]
     if name in verdict.errors:
         here = signature(verdict.errors[name])
-        return next((other for other in candidates if here[1] and here in
-                     [signature(error) for error in other.errors.values()]), None)
+        return next((other.problem.number for other in candidates if here[1] and here in
+                     [signature(error) for error in other.errors.values()]), "")
     if verdict.recognised or verdict.clues or name not in verdict.outcome.cases or (
             "running_" in lines[0] and "expected shape" in lines[0]):
-        return None
+        return ""
     numbers = {number for used, number in USES.items() if used in uses}
-    if FORWARD.match(lines[0]):
+    forward = FORWARD.match(lines[0])
+    if forward:
         numbers -= set(OF_BACKWARD)
         candidates = [other for other in candidates if other.errors or any(
             FORWARD.match(line) for lines in other.complaints.values() for line in lines)]
     for other in judged:  # what a problem in between got over can be no reason here
-        if other.passed and other.problem.number in needs:
+        if other.passed and other.problem.number in needs and (
+                forward or set(OF_BACKWARD) <= set(other.problem.needs)):
             numbers -= set(other.problem.needs)
-    return next((other for other in candidates if other.problem.number in numbers), None)
+    # The last one stands nearest; it may have been put down to one before it.
+    return next((other.problem.number for other in reversed(candidates)
+                 if other.problem.number in numbers), "")
 
 
 def signature(error):

@@ -46,14 +46,15 @@ def is_left_out(label, answer, results):
 
 
 def compare_input(name, before, got, **tolerance):
-    """Complaints, as compare gives, about an input that should be after a call what it was before."""
+    """Complaints, as compare gives, about an input that a call should leave as it was before."""
     complaints = compare(name, before, got, **tolerance)
     if not complaints:
         return []
     what = "backward changed the gradient it was given" if name == "upstream gradient" else (
         f"forward changed its input {name}")
     what += ", in place: make a new array instead"
-    likely = [line for line in complaints[1:] if line.split(": ", 1)[1] in recorded_mistakes(before)]
+    mistakes = recorded_mistakes(before)
+    likely = [line for line in complaints[1:] if line.split(": ", 1)[1] in mistakes]
     return [what, *likely]
 
 
@@ -104,7 +105,7 @@ def compare(label, answer, got, **tolerance):
 
 
 def named_in(complaints, expected):
-    """Whether complaints name a mistake that is recorded for the test, not just describe numbers."""
+    """Whether complaints name a mistake recorded for the test, and do not just describe numbers."""
     return any(line == f"looks like: {name}" and name not in DESCRIPTIONS for line in complaints
                for answer in expected.values() for name in recorded_mistakes(answer))
 

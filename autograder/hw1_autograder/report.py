@@ -29,6 +29,7 @@ class Report:
         self.unicode = (stream.encoding or "").lower().replace("-", "") == "utf8"
         self.judged = []  # verdicts so far
         self.said = {}  # complaint, or what identifies an exception -> problem that it was said of
+        self.reasons = {}  # number of a problem that failed -> of the one that it was put down to
 
     def line(self, text, colour=None):
         """Print one line; what in it comes from a student can neither break nor colour it."""
@@ -78,13 +79,15 @@ class Report:
                 self._indented(f"at {verdict.unfinished_at}")
             return
         name, lines = next(iter(verdict.complaints.items()))
+        ran = name in verdict.outcome.cases  # else its process ended before, as is said
+        explained = bool(not ran or name in verdict.errors or verdict.clues or verdict.recognised)
         if self.verbose:
             for line in verdict.text().splitlines() + verdict.clues:
                 self._indented(line)
         elif self._was_said(verdict, name):
             return
         else:
-            self._complain(verdict, name, shortened(lines))
+            explained |= self._complain(verdict, name, shortened(lines))
         if name not in verdict.errors:
             self._indented(f"test: {name}")
             if verdict.defined_at:
@@ -92,16 +95,21 @@ class Report:
         others = len(verdict.complaints) - 1
         if others and not self.verbose:
             self._indented(f"{others} more test{'s' * (others > 1)} of this problem failed")
-        ran = name in verdict.outcome.cases  # else its process ended before, as was said
-        if ran and not (verdict.errors.get(name) or verdict.clues or verdict.recognised):
+        if not explained:
             self._indented(f"hint: {diagnosis.hint(problem, lines)}")
         self._indented(f"run again: ./grade.sh 1 {problem.number}")
 
     def _complain(self, verdict, name, lines):
-        """The first complaint, whole or, where an earlier failure explains it, in short."""
-        cause = diagnosis.cause_of(verdict, self.judged, CASES[name].uses)
+        """The first complaint, whole or, where an earlier failure explains it, in short; returns
+        whether one does."""
+        number = diagnosis.cause_of(verdict, self.judged, CASES[name].uses)
+        for clue in verdict.clues[:1]:  # the operation or line at fault may have been named above
+            number = self.said.setdefault(re.split(":  |: the ", clue)[0], verdict.problem.number)
+            number = "" if number == verdict.problem.number else number
+        cause = self.reasons.get(number, number)
+        self._put_down(verdict.problem.number, cause)
         if cause:
-            lines = [f"probably caused by {cause.problem.number}: {lines[0]}"]
+            lines = [f"probably caused by {cause}: {lines[0]}", *verdict.clues[:1]]
         elif name in verdict.errors and verdict.clues:  # the exception only follows
             at = [line for line in lines if line.startswith("at ")]
             lines = [*verdict.clues, f"which then raises {lines[0]}", *at]
@@ -110,6 +118,12 @@ class Report:
             lines = [*lines[:end], *verdict.clues, *lines[end:]]
         for line in lines:
             self._indented(line)
+        return cause != ""
+
+    def _put_down(self, number, cause):
+        """Note to what the failure of a problem was put down; one failure of its own outweighs."""
+        if self.reasons.get(number) != number:
+            self.reasons[number] = cause or number
 
     def _was_said(self, verdict, name):
         """Whether the same complaint stands above already; says so then, and names its place."""
@@ -120,6 +134,7 @@ class Report:
             return False
         place = f", at {error['place']}" if error and error.get("place") else ""
         self._indented(f"the same as in {self.said[key]}, above{place}")
+        self._put_down(verdict.problem.number, self.reasons.get(self.said[key], self.said[key]))
         return True
 
     def _indented(self, text):

@@ -162,18 +162,19 @@ class Watch:
         starts = {id(start) for start in self._starts}
         dead = {id(t) for made in self._made for t in made.at_hand.values()
                 if t.requires_grad and id(t) not in consumed | starts}
-        lines = dict.fromkeys(
-            made.line for made in self._made if id(made.tensor) in consumed | starts and any(
-                id(t) in dead and re.search(rf"\b{re.escape(name)}\b", made.line)
-                for name, t in made.at_hand.items()))
-        lines.update(dict.fromkeys(made.line for made in self._made if id(made.tensor) in starts))
+        suspects = [made for made in self._made if id(made.tensor) in consumed | starts and (
+            id(made.tensor) in starts or any(id(t) in dead for t in made.at_hand.values()))]
+        lines = dict.fromkeys(made.line for made in suspects if id(made.tensor) in starts or any(
+            id(t) in dead and re.search(rf"\b{re.escape(name)}\b", made.line)
+            for name, t in made.at_hand.items()))
         if len(lines) == 1:
             return [f"cut off from the graph at {next(iter(lines))}",
                     "a Tensor made of another's .data does not know where it came from; use the "
                     "Tensor itself"]
-        if len(lost) == 1 and id(lost[0]) not in consumed:
-            return []
-        return ["cut off from the graph: no way leads back from the result, as after Tensor(x.data)"]
+        if suspects:
+            return ["cut off from the graph: no way leads back from the result, as after "
+                    "Tensor(x.data)"]
+        return []
 
     def _reached(self):
         """The ids of the leaves below all tensors that backward() was called on; None where this
