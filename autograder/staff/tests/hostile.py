@@ -395,7 +395,7 @@ HOSTILE = (
 
     # What pretends to be right, or to be the grader.
     Hostile("an array that says it equals everything", LYING_ARRAY,
-            returns="hostile.lie(Tensor(a.data * b.data))", fails=DIVISION, says="Liar"),
+            returns="hostile.lie(Tensor(a.data * b.data))", fails=DIVISION, says="12 of 12 differ"),
     Hostile("an object that says it is a Tensor", LYING_TENSOR, returns="hostile.Tensor()",
             fails=DIVISION),
     Hostile("a forged score line", FORGE_SCORES, returns=WRONG, fails=DIVISION),
