@@ -78,22 +78,22 @@ def compare(label, answer, got, **tolerance):
         return [f"{label}: expected a Tensor, got {describe(got)}"]
     if got.get("type") != "ndarray":
         return [f"{label}: expected a Tensor with an ndarray as data, got {describe(got)}"]
-    right, shape = as_array(answer), tuple(answer["shape"])
-    mistakes = {name: as_array(made) for name, made in recorded_mistakes(answer).items() if made}
-    if got.get("kind") == "Numbers":  # in which the shape is no matter
-        right, shape = right.ravel(), (right.size,)
-        mistakes = {name: array.ravel() for name, array in mistakes.items()}
+    bare = got.get("kind") == "Numbers"  # in which the shape is no matter
+    right = as_array(answer).ravel() if bare else as_array(answer)
+    shape = right.shape
     try:
         values = as_array(got)
     except (TypeError, ValueError, KeyError, OverflowError):
         return [f"{label}: expected numbers of shape {shape}, got {describe(got)}"]
+    wrong = ~close(values, right, **tolerance) if values.shape == shape else None
+    if wrong is not None and not wrong.any():
+        return []
+    mistakes = {name: as_array(made).ravel() if bare else as_array(made)
+                for name, made in recorded_mistakes(answer).items() if made}
     likely = likely_mistake(values, right, mistakes, **tolerance)
     likely = [f"looks like{' one of' * ('; ' in likely)}: {likely}"] if likely else []
-    if values.shape != shape:
+    if wrong is None:
         return [f"{label}: expected shape {shape}, got {values.shape}"] + likely
-    wrong = ~close(values, right, **tolerance)
-    if not wrong.any():
-        return []
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     place = str(list(index)) if index else ""
     with np.errstate(all="ignore"):

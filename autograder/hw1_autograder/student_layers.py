@@ -81,6 +81,16 @@ def three_linears(given):
             "layer3": linear(given.weight3, given.bias3)}
 
 
+def backward_twice(layer, x, upstream):
+    """The gradient of x after two calls of backward() on one output, and that output."""
+    x = leaf(x)
+    output = layer(x)
+    product = output * constant(upstream)
+    product.backward()
+    product.backward()
+    return {"gradient of x after two backward()": x.grad, "output, after backward()": output}
+
+
 def beside_another(layer, x, c, upstream):
     """The gradients of ``layer(x) + c`` and ``c + layer(x)``: an Add may give one and the same
     gradient to both, so neither may write into it."""

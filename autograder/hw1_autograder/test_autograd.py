@@ -252,6 +252,25 @@ def test_gradients_of_two_computations_add_up(given):
     return {"gradient of a": a.grad, "gradient of b": b.grad}
 
 
+@graded("autogradtest", a=(2, 3), b=(2, 3), p=(2, 3))
+def test_a_gradient_set_back_to_none(given):
+    a, b = leaf(given.a), leaf(given.b)
+    (a * b).backward()
+    a.grad = None
+    (a * constant(given.p)).backward()
+    return {"gradient of a, of the second backward() alone": a.grad, "gradient of b": b.grad}
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3), p=(2, 3), q=(2, 3))
+def test_two_results_that_share_a_part(given):
+    a, b = leaf(given.a), leaf(given.b)
+    shared = a * b
+    first, second = shared * constant(given.p), constant(given.q) * shared + a
+    first.backward()
+    second.backward()
+    return {"gradient of a": a.grad, "gradient of b": b.grad, "a, after backward()": a}
+
+
 def sum_and_products(a, b, p, q, sum_first):
     """``(b * p + a * q) + (a + b)``. The Add of ``a + b`` may give a and b one and the same
     gradient, and another is added to each."""
@@ -316,7 +335,7 @@ def remark_on_visits(results):
         return ""
     return (f"no points lost, but a node with 2 uses ran its backward again for each path:\n"
             f"{visits} times in a chain of 8 such nodes, and twice as often for each more.\n"
-            "Why, and what to do: the docstring of backward() in the engine; README, 1.2")
+            "Why, and what to do: hw1/README.md, section 4")
 
 
 @graded("autogradtest", remark=remark_on_visits)
@@ -345,8 +364,8 @@ def remark_on_gradients_in_a_graph(results):
     """What to say of a stored gradient that is itself a result of recorded operations."""
     if (results.get("in a graph") or {}).get("value") is not True:
         return ""
-    return ("no points lost, but a.grad is itself the result of a graph (it requires grad): each\n"
-            "backward() makes that graph longer. A gradient starts from ones without requires_grad")
+    return ("no points lost, but a.grad is itself the result of a graph, which each backward() makes\n"
+            "longer: start from ones that do not require grad, or add up the .data of gradients")
 
 
 @graded("autogradtest", remark=remark_on_gradients_in_a_graph)
@@ -355,4 +374,4 @@ def test_whether_a_gradient_is_in_a_graph(given):
     shared = a * a
     (shared + shared).backward()
     (a + a).backward()
-    return {"in a graph": truth(a.grad.requires_grad) is True}
+    return {"in a graph": truth(a.grad.requires_grad) is True and not a.grad.is_leaf}

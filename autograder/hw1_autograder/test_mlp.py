@@ -1,12 +1,14 @@
 """The graded tests of problems 2.1 to 2.6: layers, loss and optimizer.
 Each says what it draws and what it calls; ./grade.sh 1 compares what it returns."""
 
+import itertools
+
 import numpy as np
 
 from graded import Numbers, constant, graded, labels, leaf, my, positive, truth, with_zeros
 from student_layers import (
-    BATCHNORM, ONE_LAYER, THREE_LAYERS, TWO_BATCHNORMS, TWO_LAYERS, batchnorm, beside_another,
-    flags, gradients, linear, running_averages, three_linears, train, two_layers,
+    BATCHNORM, ONE_LAYER, THREE_LAYERS, TWO_BATCHNORMS, TWO_LAYERS, backward_twice, batchnorm,
+    beside_another, flags, gradients, linear, running_averages, three_linears, train, two_layers,
     two_layers_with_batchnorm, values, with_values)
 
 # 2.1 Linear, alone and in a Sequential
@@ -36,9 +38,10 @@ def test_linear_forward_in_a_sequential(given):
     return {"output": my.Sequential(linear(given.weight, given.bias))(constant(given.x))}
 
 
-@graded("Linear Forward", x=(5, 3), **THREE_LAYERS)
+@graded("Linear Forward", x=(5, 3), other=(4, 3), **THREE_LAYERS)
 def test_sequential_forward_of_three_linears(given):
-    return {"output": my.Sequential(*three_linears(given).values())(constant(given.x))}
+    model = my.Sequential(*three_linears(given).values())
+    return {"output": model(constant(given.x)), "output of another batch": model(constant(given.other))}
 
 
 def given_operation(name, a, upstream, *arguments):
@@ -84,6 +87,12 @@ def test_linear_used_twice(given):
     return gradients(layer=layer)
 
 
+@graded("Linear Backward", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
+def test_linear_backward_twice(given):
+    layer = linear(given.weight, given.bias)
+    return {**backward_twice(layer, given.x, given.upstream), **gradients(layer=layer)}
+
+
 @graded("Linear Backward", x=(5, 4), c=(5, 3), upstream=(5, 3), **ONE_LAYER)
 def test_linear_beside_another_operand(given):
     return beside_another(linear(given.weight, given.bias), given.x, given.c, given.upstream)
@@ -125,6 +134,11 @@ def test_relu_backward_at_and_around_zero(given):
     return {"gradient of z": z.grad}
 
 
+@graded("Linear ReLU Backward", z=(4, 3), upstream=(4, 3))
+def test_relu_backward_twice(given):
+    return backward_twice(my.ReLU(), given.z, given.upstream)
+
+
 @graded("Linear ReLU Backward", z=(4, 3), c=(4, 3), upstream=(4, 3))
 def test_relu_beside_another_operand(given):
     return beside_another(my.ReLU(), given.z, given.c, given.upstream)
@@ -135,6 +149,18 @@ def test_relu_used_twice(given):
     relu, z, z2 = my.ReLU(), leaf(given.z), leaf(given.z2)
     (relu(z) * relu(z2) * constant(given.upstream)).backward()
     return {"gradient of z": z.grad, "gradient of z2": z2.grad}
+
+
+@graded("Linear ReLU Backward", above=positive(4, 3), upstream=(4, 3))
+def test_relu_of_one_sign(given):
+    found = {}
+    for name, array in {"positive": given.above, "negative": -given.above}.items():
+        z = leaf(array)
+        output = my.ReLU()(z)
+        (output * constant(given.upstream)).backward()
+        found.update({f"output of {name} numbers": output,
+                      f"gradient of {name} numbers": z.grad})
+    return found
 
 
 @graded("Linear ReLU Backward", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
@@ -165,10 +191,13 @@ def test_two_layers_backward(given):
 def test_one_step(given):
     layer = linear(given.weight, given.bias)
     model = my.Sequential(layer, my.ReLU())
-    optimizer = my.SGD(model.parameters(), lr=0.3)
+    parameters = list(model.parameters())
+    optimizer = my.SGD(parameters, lr=0.3)
     (model(constant(given.x)) * constant(given.upstream)).backward()
     optimizer.step()
-    return {**values(layer=layer), **flags(weight=layer.weight, bias=layer.bias)}
+    same = [a is b for a, b in itertools.zip_longest(parameters, model.parameters())]
+    return {**values(layer=layer), **flags(weight=layer.weight, bias=layer.bias),
+            "model.parameters() the same after the step": all(same)}
 
 
 @graded("Linear ReLU SGD Step", x=(3, 5, 4), upstream=(3, 5, 3), **ONE_LAYER)
@@ -261,6 +290,12 @@ def test_batchnorm_backward(given):
     return {**gradients(layer=layer), "gradient of x": x.grad}
 
 
+@graded("Linear Batchnorm ReLU Backward (Train)", x=(5, 3), upstream=(5, 3), **BATCHNORM)
+def test_batchnorm_backward_twice(given):
+    layer = batchnorm(given.gamma, given.beta)
+    return {**backward_twice(layer, given.x, given.upstream), **gradients(layer=layer)}
+
+
 @graded("Linear Batchnorm ReLU Backward (Train)", x=(5, 3), c=(5, 3), upstream=(5, 3), **BATCHNORM)
 def test_batchnorm_beside_another_operand(given):
     return beside_another(batchnorm(given.gamma, given.beta), given.x, given.c, given.upstream)
@@ -305,7 +340,8 @@ def test_evaluation_uses_the_running_averages_and_keeps_them(given):
     layer = batchnorm(given.gamma, given.beta)
     layer(constant(given.x))
     layer.eval()
-    outputs = {"output in evaluation": layer(constant(given.other)),
+    other = constant(given.other)
+    outputs = {"output in evaluation": layer(other), "x in evaluation, afterwards": other,
                "output in evaluation, one row": layer(constant(given.row))}
     return {**outputs, **running_averages(layer=layer)}
 
@@ -427,8 +463,9 @@ def test_cross_entropy_of_unlikely_labels(given):
         constant(unlikely(given.logits, given.labels, by)), given.labels) for by in (60, 1000)}
 
 
-@graded("Linear XELoss Forward", logits=(1, 5), labels=labels(1, 5))
+@graded("Linear XELoss Forward", logits=(1, 5), labels=labels(1, 4))
 def test_cross_entropy_of_one_row(given):
+    """Its label is not the last class, and no other stands beside it."""
     return {"loss": cross_entropy(constant(given.logits), given.labels)}
 
 

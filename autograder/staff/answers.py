@@ -188,6 +188,12 @@ AUTOGRAD = {
         a=2 * (g.weights + 1) * g.b, b=2 * (g.weights + 1) * g.a),
     "test_gradients_of_two_computations_add_up": lambda g: gradients(
         g, lambda: (g.a + g.b) * g.p + g.a * g.q, a=g.p + g.q, b=g.p),
+    "test_a_gradient_set_back_to_none": lambda g: {
+        "gradient of a, of the second backward() alone": gradient(g.p, lambda: g.a * g.p, g.a),
+        "gradient of b": gradient(g.a, lambda: g.a * g.b, g.b)},
+    "test_two_results_that_share_a_part": lambda g: {
+        **gradients(g, lambda: g.a * g.b * (g.p + g.q) + g.a, a=g.b * (g.p + g.q) + 1,
+                    b=g.a * (g.p + g.q)), "a, after backward()": g.a},
     "test_leaves_that_are_given_one_gradient": lambda g: given_one_gradient(
         g, np.ones_like(g.a), ("a + b last", "a + b first")),
     "test_results_that_are_given_one_gradient": lambda g: given_one_gradient(
@@ -289,6 +295,13 @@ def with_x(g, x):
     return types.SimpleNamespace(**vars(g), x=x)
 
 
+def backward_twice(layer, g):
+    once = weighed({"layer": layer}, g)
+    found = {"gradient of x after two backward()": 2 * once.pop("gradient of x"),
+             "output, after backward()": layer.forward(g.x)}
+    return {**found, **{label: 2 * grad for label, grad in once.items()}}
+
+
 def beside_another(layer, g):
     """Of ``layer(x) + c`` and ``c + layer(x)``."""
     found = weighed({"layer": layer}, g)
@@ -327,6 +340,15 @@ def batchnorm_used_twice(g):
     return used_twice(*layers, g, g.x, g.x2, ("x", "x2"))
 
 
+def relu_of_one_sign(g):
+    found = {}
+    for name, z in {"positive": g.above, "negative": -g.above}.items():
+        by_z = weighed({"relu": ReLU()}, with_x(g, z))["gradient of x"]
+        found.update({f"output of {name} numbers": ReLU().forward(z),
+                      f"gradient of {name} numbers": by_z})
+    return found
+
+
 def relu_backward(g):
     relu = ReLU()
     relu.forward(g.z)
@@ -353,7 +375,8 @@ def trained(g, network, *parameters, **options):
 def one_step(g):
     network = linear_relu(g)
     SGD(network, lr=0.3).step(g.x, WeighedSum(g.upstream))
-    return {**values(network), **flags("weight", "bias")}
+    return {**values(network), **flags("weight", "bias"),
+            "model.parameters() the same after the step": True}
 
 
 def zero_grad(g):
@@ -396,6 +419,7 @@ def evaluation(g):
     network = batchnorm(g)
     train_forward(network, g.x)
     return {"output in evaluation": evaluate(network, g.other),
+            "x in evaluation, afterwards": g.other,
             "output in evaluation, one row": evaluate(network, g.row), **averages(network)}
 
 
@@ -449,11 +473,13 @@ LAYERS = {
         lambda g: {"output": Linear(g.changed, g.bias).forward(g.x)},
     "test_linear_forward_in_a_sequential": lambda g: {"output": forward(linear(g), g.x)},
     "test_sequential_forward_of_three_linears":
-        lambda g: {"output": forward(in_sequential(three_linears(g)), g.x)},
+        lambda g: {label: forward(in_sequential(three_linears(g)), x) for label, x in
+                   {"output": g.x, "output of another batch": g.other}.items()},
     "test_transpose": transpose,
     "test_linear_backward": lambda g: weighed(linear(g), g),
     "test_linear_backward_of_one_row": lambda g: weighed(linear(g), g, also_by_x=False),
     "test_linear_used_twice": linear_used_twice,
+    "test_linear_backward_twice": lambda g: backward_twice(Linear(g.weight, g.bias), g),
     "test_linear_beside_another_operand":
         lambda g: beside_another(Linear(g.weight, g.bias), g),
     "test_linear_backward_in_a_sequential": lambda g: weighed(linear(g), g),
@@ -461,8 +487,10 @@ LAYERS = {
     "test_relu_forward": lambda g: {"ReLU()(z)": ReLU().forward(g.z), "z, afterwards": g.z},
     "test_linear_relu_forward": lambda g: {"output": forward(linear_relu(g), g.x)},
     "test_relu_backward_at_and_around_zero": relu_backward,
+    "test_relu_backward_twice": lambda g: backward_twice(ReLU(), with_x(g, g.z)),
     "test_relu_beside_another_operand": lambda g: beside_another(ReLU(), with_x(g, g.z)),
     "test_relu_used_twice": relu_used_twice,
+    "test_relu_of_one_sign": relu_of_one_sign,
     "test_linear_relu_backward": lambda g: weighed(linear_relu(g), g),
     "test_two_layers_forward": lambda g: {"output": forward(two_layers(g), g.x)},
     "test_two_layers_backward": lambda g: weighed(two_layers(g), g),
@@ -477,6 +505,7 @@ LAYERS = {
     "test_linear_batchnorm_relu_forward":
         lambda g: {"output": forward(linear_batchnorm_relu(g), g.x)},
     "test_batchnorm_backward": lambda g: weighed(batchnorm(g), g),
+    "test_batchnorm_backward_twice": lambda g: backward_twice(BatchNorm(g.gamma, g.beta), g),
     "test_batchnorm_beside_another_operand":
         lambda g: beside_another(BatchNorm(g.gamma, g.beta), g),
     "test_batchnorm_used_twice": batchnorm_used_twice,
@@ -585,7 +614,7 @@ def recorded(result):
     if isinstance(result, Optional):
         return {"optional": True, **recorded(result.array)}
     array = np.asarray(result, dtype=np.float64)
-    digits = [float(f"{value:.12g}") for value in array.ravel()]  # far more than are compared
+    digits = [float(f"{value:.10g}") for value in array.ravel()]  # far more than are compared
     return {"shape": list(array.shape), "values": digits}
 
 

@@ -41,13 +41,14 @@ X the problem fails, . it does not; below: what the report says first, of a bug'
 """
 
 
-def grade_change(change, until=NUMBERS[-1]):
+def grade_change(change, until=NUMBERS[-1], with_clues=True):
     """Grade a correct solution that was changed, all problems in this process, one after another:
     twenty processes for each change would take ten times as long.
 
     Args:
         change (planted_bugs.Bug or styles.Style): how.
         until (str): the number of the last problem to run.
+        with_clues (bool): whether to look closer at failures, which takes as long as the rest.
 
     Returns:
         dict: "failed", the keys of problems that failed; "failed in float32", those that would
@@ -64,7 +65,7 @@ def grade_change(change, until=NUMBERS[-1]):
         solutions.write(root, change.solution, change.edits)
         compileall.compile_dir(root, quiet=2)  # once, not for each problem
         for problem in problems:
-            outcome = run_here(problem, root, seed)
+            outcome = run_here(problem, root, seed, with_clues)
             verdict = grading.Verdict(problem, outcome, answers)
             report.show(verdict)
             if verdict.passed:
@@ -80,14 +81,18 @@ def grade_change(change, until=NUMBERS[-1]):
     return {**found, "report": report.stream.getvalue()}
 
 
-def run_here(problem, root, seed):
+def run_here(problem, root, seed, with_clues):
     """What a problem's tests send, as isolation.Outcome; a test that goes on for seconds is
     stopped, by an exception."""
     outcome, lines = isolation.Outcome(root), []
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        child.run_task(child.prepare(problem.key, seed, Path(root)), Path(root),
+    nowhere = io.StringIO()
+    with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), \
+            warnings.catch_warnings():
+        key, drawn = child.prepare(problem.key, seed, Path(root))
+        drawn = [(case, given) for case, given in drawn if with_clues or not case.clue]
+        child.run_task((key, drawn), Path(root),
                        lambda message: lines.append(json.dumps(message).encode()))
     signal.setitimer(signal.ITIMER_REAL, 0)
     outcome.ending = "done"
@@ -177,16 +182,16 @@ def main():
                         "before it, and all of each style; print JSON by name")
     options = parser.parse_args()
     styles, bugs = chosen(STYLES, options.words), chosen(BUGS, options.words)
-    tasks = [(style, NUMBERS[-1]) for style in styles] + [
-        (bug, bug.number if options.json else NUMBERS[-1]) for bug in bugs]
+    tasks = [(style, NUMBERS[-1], options.report) for style in styles] + [
+        (bug, bug.number if options.json else NUMBERS[-1], options.report) for bug in bugs]
     with multiprocessing.Pool(2) as pool:
         findings = pool.starmap(grade_change, tasks, chunksize=1)
     if options.json:
-        print(json.dumps({change.name: found for (change, _), found in zip(tasks, findings)}))
+        print(json.dumps({change.name: found for (change, *_), found in zip(tasks, findings)}))
         return
     print(LEGEND)
     wrong = []
-    for (change, _), finding in zip(tasks, findings):
+    for (change, *_), finding in zip(tasks, findings):
         number = getattr(change, "number", "style")
         faults = ["LOSES POINTS"] if finding["failed"] else []
         if number != "style":

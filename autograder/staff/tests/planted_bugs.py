@@ -50,7 +50,7 @@ def in_third(number, name, file, old, new, also=()):
 
 TENSOR, ENGINE, FUNCTIONAL = "tensor.py", "autograd_engine.py", "nn/functional.py"
 LINEAR, MODULE, SEQUENTIAL = "nn/linear.py", "nn/module.py", "nn/sequential.py"
-ACTIVATIONS, BATCHNORM = "nn/activations.py", "nn/batchnorm.py"
+ACTIVATIONS, BATCHNORM, LOSS = "nn/activations.py", "nn/batchnorm.py", "nn/loss.py"
 OPTIMIZER, SGD = "optim/optimizer.py", "optim/sgd.py"
 
 # Lines of the reference that several mistakes replace.
@@ -107,7 +107,59 @@ BN_STATISTICS = """\
 """
 BN_STD = "ctx.std = np.sqrt(var + eps)"
 BN_X_HAT = "ctx.x_hat = (x.data - mean) / ctx.std"
+SUB_FORWARD = "return result(a.data - b.data, a, b)"
+MUL_FORWARD = "        return result(a.data * b.data, a, b)\n"
+MUL_BACKWARD = (
+    "return tensor.Tensor(b.data * grad_output.data), tensor.Tensor(a.data * grad_output.data)")
+DIV_FORWARD = "return result(a.data / b.data, a, b)"
+DIV_B = "grad_b = -a.data * b.data ** -2 * grad_output.data"
+RECURSION = """\
+    if isinstance(grad_fn, AccumulateGrad):
+        grad_fn.apply(grad_of_outputs)
+        return
+    grads = grad_fn.apply(grad_of_outputs)
+    if not isinstance(grads, tuple):
+        grads = (grads,)
+    for i in range(len(grad_fn.next_functions)):
+        if grad_fn.next_functions[i] is not None:
+            backward(grad_fn.next_functions[i], grads[i])
+"""
+PARENTS = RECURSION[RECURSION.index("    for i"):]
+NEW_NODE = "node = BackwardFunction(cls)\n"
+ADD_UP = "            self.variable.grad.data += grad.data\n"
+ONES = "Tensor.ones(*self.shape)"
+RELU_MASK = "np.where(a.data > 0, 1.0, 0.0)"
+BIGGEST = "biggest = np.max(predicted.data, axis=1).reshape(batch_size, 1)"
+LOG_PROBABILITIES = "    log_probabilities = shifted + log_sums * minus\n"
+SOFTMAX = """\
+    exps = shifted.exp()
+    sums = exps.sum(axis=1) @ tensor.Tensor(np.ones((1, num_classes)))
+"""
+SGD_BUFFERS = "self.momentums = [np.zeros(p.shape) for p in self.params]"
+SGD_SECOND_UPDATE = "p.data -= self.lr * v"
 BN_BY_MEAN, BN_BY_VAR = " - d_hat.mean(axis=0)", " - ctx.x_hat * np.mean(d_hat * ctx.x_hat, axis=0)"
+
+# And of the third.
+THROUGH_LAYERS = (
+    "return functools.reduce(lambda output, layer: layer(output), self.layers, x)")
+THIRD_STEP = "step = self.momentum * self.momentums[param] - self.lr * param.grad.data"
+
+# Engines that keep sums of gradients, with the next node from either end of a list.
+WITH_SUMS = """\
+    waiting, sums, ready = count_gradients(grad_fn), {{grad_fn: grad_of_output}}, [grad_fn]
+    while ready:
+        node = ready.pop({end})
+        for parent, share in zip(node.next_functions, node.apply(sums.pop(node))):
+            if parent is None or share is None:
+                continue
+            if parent in sums:
+                sums[parent].data += share.data
+            else:
+                sums[parent] = share
+            waiting[parent] -= 1
+            if waiting[parent] == 0:
+                ready.append(parent)
+"""
 
 BUGS = (
     # 1.1 Add is given, but students extend it.
@@ -139,6 +191,11 @@ BUGS = (
         'F.Sub.apply(self, as_operand(other, self, "-"))',
         'F.Sub.apply(as_operand(other, self, "-"), self)'),
 
+    in_second("1.1.1", "Sub: subtracts from its first operand in place", FUNCTIONAL,
+              SUB_FORWARD, "a.data -= b.data\n        return result(a.data, a, b)"),
+    in_second("1.1.1", "Sub: the size of the difference", FUNCTIONAL,
+              SUB_FORWARD, "return result(np.abs(a.data - b.data), a, b)"),
+
     # 1.1.2 Multiplication
     Bug("1.1.2", "Mul: gradients exchanged", FUNCTIONAL,
         "return grad_a, grad_b\n        # END SOLUTION 1.1.2",
@@ -159,6 +216,16 @@ BUGS = (
         'return F.Mul.apply(self, as_operand(other, self, "*"))',
         'raise NotImplementedError("TODO (1.1.2)")'),
 
+    in_second("1.1.2", "Mul: multiplies its first operand in place", FUNCTIONAL,
+              MUL_FORWARD, "        a.data *= b.data\n        return result(a.data, a, b)\n"),
+    in_second("1.1.2", "Mul: upstream gradient multiplied into the operands in place", FUNCTIONAL,
+              MUL_BACKWARD, "b.data *= grad_output.data\n        a.data *= grad_output.data\n"
+              "        return b, a",
+              also=(("ctx.save_for_backward(a, b)\n" + MUL_FORWARD,
+                     "ctx.saved_tensors = a, b\n" + MUL_FORWARD),)),
+    in_second("1.1.2", "Mul: the gradient of the sum of the products", FUNCTIONAL,
+              MUL_BACKWARD, MUL_BACKWARD.replace("grad_output.data", "grad_output.data.sum()")),
+
     # 1.1.3 Division
     Bug("1.1.3", "Div: gradient of b without its minus", FUNCTIONAL,
         DIV_B_VALUE, "grad_output.data * a.data / b.data / b.data"),
@@ -174,6 +241,15 @@ BUGS = (
     Bug("1.1.3", "Div: a small constant added to the divisor", FUNCTIONAL,
         'compute("Div", np.true_divide, a, b)',
         'compute("Div", lambda a, b: a / (b + 1e-5), a, b)'),
+
+    in_second("1.1.3", "Div: whole numbers only (//)", FUNCTIONAL,
+              DIV_FORWARD, "return result(a.data // b.data, a, b)"),
+    in_second("1.1.3", "Div: divides its first operand in place", FUNCTIONAL,
+              DIV_FORWARD, "a.data /= b.data\n        return result(a.data, a, b)"),
+    in_second("1.1.3", "Div: gradient of b right for positive b only", FUNCTIONAL,
+              DIV_B, "grad_b = -a.data / (np.abs(b.data) * b.data) * grad_output.data"),
+    in_second("1.1.3", "Div: gradient of b divided by b once, through the gradient of a", FUNCTIONAL,
+              DIV_B, "grad_b = -grad_a * a.data"),
 
     # 1.2 Autograd: flags and nodes
     Bug("1.2", "results require grad only if all operands do", ENGINE,
@@ -196,7 +272,75 @@ BUGS = (
         'return F.Div.apply(self, as_operand(other, self, "/"))',
         "return F.Mul.apply(self, Tensor(1 / other.data))"),
 
+    Bug("1.2", "results require grad if the last operand does", ENGINE,
+        REQUIRES_GRAD, "output.requires_grad = node.ctx.needs_input_grad[-1]"),
+    in_second("1.2", "Sub requires grad if its first operand does", FUNCTIONAL,
+              SUB_FORWARD, "return result(a.data - b.data, a)"),
+    in_second("1.2", "Div requires grad if its divisor does", FUNCTIONAL,
+              DIV_FORWARD, "return result(a.data / b.data, b)"),
+    in_second("1.2", "one node for all uses of an operation", ENGINE,
+              NEW_NODE, 'node = vars(cls).get("node") or BackwardFunction(cls)\n'
+              "        cls.node, node.next_functions = node, []\n"
+              "        node.ctx.saved_tensors.clear()\n"),
+
     # 1.2 Autograd: the traversal
+    Bug("1.2", "sums of gradients kept in place, in arrays that others hold (stack)", ENGINE,
+        TRAVERSAL, WITH_SUMS.format(end="")),
+    Bug("1.2", "sums of gradients kept in place, in arrays that others hold (queue)", ENGINE,
+        TRAVERSAL, WITH_SUMS.format(end="0")),
+    in_second("1.2", "a counter that moves only at parents that are not None", ENGINE,
+              PARENTS, """\
+    position = 0
+    for parent in grad_fn.next_functions:
+        if parent is not None:
+            backward(parent, grads[position])
+            position += 1
+"""),
+    in_second("1.2", "a constant ends the loop over the parents (break)", ENGINE,
+              PARENTS, """\
+    for parent, grad in zip(grad_fn.next_functions, grads):
+        if parent is None:
+            break
+        backward(parent, grad)
+"""),
+    in_second("1.2", "a leaf ends the loop over the parents (return)", ENGINE,
+              RECURSION, """\
+    grads = grad_fn.apply(grad_of_outputs)
+    if not isinstance(grads, tuple):
+        grads = (grads,)
+    for parent, grad in zip(grad_fn.next_functions, grads):
+        if isinstance(parent, AccumulateGrad):
+            parent.apply(grad)
+            return
+        if parent is not None:
+            backward(parent, grad)
+"""),
+    in_second("1.2", "gradients handed to the parents in reversed order", ENGINE,
+              PARENTS, PARENTS.replace("grads[i]", "grads[-1 - i]")),
+    in_second("1.2", "all parents get the first gradient", ENGINE,
+              PARENTS, PARENTS.replace("grads[i]", "grads[0]")),
+    Bug("1.2", "level by level, a node that is reached at two levels runs twice with parts", ENGINE,
+        TRAVERSAL, """\
+    level = {grad_fn: grad_of_output}
+    while level:
+        below = {}
+        for node, grad in level.items():
+            for parent, share in zip(node.next_functions, node.apply(grad)):
+                if parent is not None and share is not None:
+                    below[parent] = share
+        level = below
+"""),
+    Bug("1.2", "what a node handed down the first time is handed down again", ENGINE,
+        TRAVERSAL, """\
+    handed_down = {}
+    def recurse(node, grad):
+        if node not in handed_down:
+            handed_down[node] = node.apply(grad)
+        for parent, share in zip(node.next_functions, handed_down[node]):
+            if parent is not None:
+                recurse(parent, share)
+    recurse(grad_fn, grad_of_output)
+"""),
     Bug("1.2", "backward() follows the first parent alone", ENGINE,
         "zip(node.next_functions, shares):", "zip(node.next_functions[:1], shares):"),
     Bug("1.2", "a shared node keeps the gradient of the last path only", ENGINE,
@@ -270,7 +414,24 @@ BUGS = (
     Bug("1.2", "backward() starts from a single 1", TENSOR,
         "ones = Tensor(np.ones(self.shape, dtype))", "ones = Tensor(1.0)"),
 
+    in_second("1.2", "backward() starts from ones divided by their number", TENSOR,
+              ONES + ")\n\n    def T", "Tensor(np.ones(self.shape) / self.data.size))\n\n    def T"),
+
     # 1.2 Autograd: what is stored
+    in_second("1.2", "a leaf keeps the first of its gradients", ENGINE,
+              ADD_UP, "            pass\n"),
+    in_second("1.2", "a leaf keeps the mean of its gradients", ENGINE,
+              ADD_UP, "            self.variable.grad.data = (self.variable.grad.data + grad.data) / 2\n"),
+    in_third("1.2", "AccumulateGrad keeps a sum of its own, which outlives .grad = None", ENGINE,
+             """\
+        if self.variable.grad is None:
+            self.variable.grad = self.variable.zeros_like()
+        self.variable.grad.data += grad
+""", """\
+        self.total = getattr(self, "total", 0) + grad
+        self.variable.grad = self.variable.zeros_like()
+        self.variable.grad.data += self.total
+"""),
     Bug("1.2", "a leaf's gradient is overwritten by each path", ENGINE,
         TRAVERSAL, """\
     def recurse(node, grad):
@@ -321,6 +482,15 @@ if variable.grad is None:
               LINEAR_FORWARD,
               'if "transposed" not in vars(self):\n            self.transposed = self.weight.T()\n'
               "        return x @ self.transposed + self.bias"),
+    in_second("2.1", "Linear: bias added to the data in place, outside the graph", LINEAR,
+              LINEAR_FORWARD, "output = x @ self.weight.T()\n"
+              "        output.data += self.bias.data\n        return output"),
+    Bug("2.1", "Linear: rows of the upstream gradient added up in the first of them", FUNCTIONAL,
+        "grad_bias = Tensor(grad.sum(axis=0)) if needed[2] else None",
+        "for row in grad[1:]:\n            grad[0] += row\n        grad_bias = Tensor(grad[0])"),
+    in_second("2.1", "Transpose: gradient of another shape, not transposed", FUNCTIONAL,
+              "return tensor.Tensor(grad_output.data.T.copy())",
+              "return tensor.Tensor(grad_output.data.reshape(grad_output.data.T.shape))"),
     in_second("2.1", "bias gradient not summed over the batch", FUNCTIONAL,
               UNBROADCAST_SUM, "        return grad\n"),
     in_second("2.1", "bias gradient averaged over the batch", FUNCTIONAL,
@@ -356,6 +526,12 @@ if variable.grad is None:
     Bug("2.1", "Sequential: hands on the data without its graph", SEQUENTIAL,
         "x = layer(x)", "x = layer(type(x)(x.data))"),
 
+    in_second("2.1", "Sequential: the last layer left out", SEQUENTIAL,
+              "for i in range(1, len(self.layers)):", "for i in range(1, len(self.layers) - 1):"),
+    in_third("2.1", "Sequential: takes the first batch it got for all later ones", SEQUENTIAL,
+             THROUGH_LAYERS, 'self.x = getattr(self, "x", x)\n        '
+             + THROUGH_LAYERS.replace("layers, x", "layers, self.x")),
+
     # 2.2 ReLU
     Bug("2.2", "ReLU: derivative 1 at 0", FUNCTIONAL,
         RELU_BACKWARD, "return Tensor(grad_output.data * (z.data >= 0))"),
@@ -375,6 +551,20 @@ if variable.grad is None:
                "z, grad = ReLU.z, grad_output.data\n        " + RELU_BACKWARD),)),
     Bug("2.2", "ReLU layer works on the data, outside the graph", ACTIVATIONS,
         "return F.ReLU.apply(x)", "return type(x)(x.data * (x.data > 0))"),
+
+    in_second("2.2", "ReLU: a slope of 0.01 below 0", FUNCTIONAL,
+              RELU_MASK, "np.where(a.data > 0, 1.0, 0.01)"),
+    in_second("2.2", "ReLU: the size of the input", FUNCTIONAL,
+              RELU_MASK, "np.where(a.data > 0, 1.0, -1.0)"),
+    in_third("2.2", "ReLU: where it is dead kept on the class", FUNCTIONAL,
+             "ctx.dead = z.data <= 0", "ctx.dead = ReLU.dead = z.data <= 0",
+             also=(("grad[ctx.dead] = 0", "grad[ReLU.dead] = 0"),)),
+    in_third("2.2", "ReLU: nothing above 1", FUNCTIONAL,
+             "np.where(ctx.dead, 0, z.data)", "np.clip(z.data, 0, 1)"),
+    in_third("2.2", "ReLU: forward returns its input itself where all of it is above 0", FUNCTIONAL,
+             "        return Tensor(np.where(ctx.dead",
+             "        if not ctx.dead.any():\n            return z\n"
+             "        return Tensor(np.where(ctx.dead"),
 
     # 2.3 SGD
     Bug("2.3", "SGD: goes up instead of down", SGD,
@@ -402,6 +592,25 @@ if variable.grad is None:
     Bug("2.3", "zero_grad() reaches the first parameter only", OPTIMIZER,
         "param.grad = None", "param.grad = None\n            break"),
 
+    in_second("2.3", "zero_grad() also sets the weights to 0", SGD,
+              "            p.grad = None\n", "            p.grad = None\n            p.data = 0 * p.data\n"),
+    in_third("2.3", "parameters kept on the class, for all optimizers", OPTIMIZER,
+             "self.params = list(params)", "Optimizer.params = list(params)"),
+    in_second("2.3", "SGD: steps of one size, by the sign of the gradient", SGD,
+              SGD_SECOND_UPDATE, "p.data -= self.lr * np.sign(v)"),
+    in_second("2.3", "SGD: weight decay that nobody asked for", SGD,
+              SGD_SECOND_UPDATE, "p.data -= self.lr * (v + 0.01 * p.data)"),
+    in_second("2.3", "SGD: gradients cut off at 1", SGD,
+              "v += p.grad.data", "v += np.clip(p.grad.data, -1, 1)"),
+    in_second("2.3", "SGD: a momentum of 0.9 where 0 is given", SGD,
+              "self.momentum = momentum", "self.momentum = momentum or 0.9"),
+    in_second("2.3", "SGD: the learning rate shrinks with each step", SGD,
+              "    def step(self):\n", "    def step(self):\n        self.lr *= 0.9\n"),
+    in_second("2.3", "SGD: all parameters but the last", SGD,
+              "        for p, v in zip(self.params,", "        for p, v in zip(self.params[:-1],"),
+    in_second("2.3", "SGD: the parameter is made anew and is a parameter no more", SGD,
+              SGD_SECOND_UPDATE, "p.__init__(p.data - self.lr * v, requires_grad=True)"),
+
     # 2.4 BatchNorm: training
     in_second("2.4", "BatchNorm: normalises with the unbiased variance", FUNCTIONAL,
               "var = np.var(x.data, axis=0)", "var = np.var(x.data, axis=0, ddof=1)"),
@@ -427,7 +636,62 @@ if variable.grad is None:
     in_second("2.4", "BatchNorm: takes the mean off its input in place", FUNCTIONAL,
               BN_X_HAT, "x.data -= mean\n        ctx.x_hat = x.data / ctx.std"),
 
+    in_second("2.4", "BatchNorm: gamma left out of the gradient of x", FUNCTIONAL,
+              "d_hat = g * ctx.saved_tensors[0].data", "d_hat = g"),
+    in_second("2.4", "BatchNorm: what backward needs kept on the class", FUNCTIONAL,
+              BN_X_HAT, BN_X_HAT.replace("ctx.x_hat =", "ctx.x_hat = BatchNorm.x_hat ="),
+              also=((BN_BY_VAR, BN_BY_VAR.replace("ctx.", "BatchNorm.")),)),
+    in_second("2.4", "BatchNorm: changes what it saved, wrong the second time", FUNCTIONAL,
+              "d_hat = d_hat" + BN_BY_MEAN + BN_BY_VAR,
+              "ctx.x_hat *= np.mean(d_hat * ctx.x_hat, axis=0)\n"
+              "            d_hat = d_hat" + BN_BY_MEAN + " - ctx.x_hat"),
+    Bug("2.4", "BatchNorm: gamma multiplied into the upstream gradient in place", FUNCTIONAL,
+        "grad_x = (grad - through_both) * (gamma.data / ctx.std)",
+        "grad *= gamma.data / ctx.std\n"
+        "        grad_x = grad - through_both * (gamma.data / ctx.std)"),
+    in_third("2.4", "BatchNorm: mean cut off from the graph", BATCHNORM,
+             "mean = x.mean()", "mean = x.mean().copy()"),
+    in_third("2.4", "BatchNorm: variance cut off from the graph", BATCHNORM,
+             "var = (deviation * deviation).mean()", "var = (deviation * deviation).mean().copy()"),
+    in_third("2.4", "BatchNorm: one mean for all entries", BATCHNORM,
+             "mean = x.mean()", "mean = number(x.data.mean())"),
+
     # 2.4 BatchNorm: running averages and evaluation
+    in_second("2.4", "BatchNorm: running averages are those of the last batch", BATCHNORM,
+              "old = 1 - self.momentum", "old = 0",
+              also=(("self.momentum * mean", "mean"), ("self.momentum * unbiased", "unbiased"))),
+    in_second("2.4", "BatchNorm: ε in the running variance too", BATCHNORM,
+              "unbiased = np.var(x.data, axis=0, ddof=1)",
+              "unbiased = np.var(x.data, axis=0, ddof=1) + self.eps"),
+    in_second("2.4", "BatchNorm: standard deviation in place of the running variance", BATCHNORM,
+              "np.var(x.data, axis=0, ddof=1)", "np.std(x.data, axis=0, ddof=1)"),
+    in_second("2.4", "BatchNorm: ε added to the running variance at each evaluation", BATCHNORM,
+              BN_IF_EVALUATION, BN_IF_EVALUATION + "            self.running_var.data += self.eps\n",
+              also=(("self.gamma, self.beta, self.eps,\n", "self.gamma, self.beta, 0,\n"),)),
+    in_third("2.4", "BatchNorm: evaluation mode is a flag of the class", BATCHNORM,
+             "        if self.is_train:\n", "        if BatchNorm1d.training:\n",
+             also=(("class BatchNorm1d(Module):\n", """\
+class BatchNorm1d(Module):
+    training = True
+
+    def eval(self):
+        BatchNorm1d.training = False
+
+    def train(self):
+        BatchNorm1d.training = True
+
+"""),)),
+    in_third("2.4", "BatchNorm: takes the running mean off its input in place in evaluation", BATCHNORM,
+             "deviation, var = x - self.running_mean, self.running_var",
+             "x.data -= self.running_mean.data\n            deviation, var = x, self.running_var"),
+    in_third("2.4", "BatchNorm: coming back to training starts the averages anew", BATCHNORM,
+             "    def forward(self, x):\n", """\
+    def train(self):
+        self.is_train = True
+        self.running_mean.fill_(0)
+
+    def forward(self, x):
+"""),
     in_second("2.4", "BatchNorm: stores the biased variance", BATCHNORM,
               ", ddof=1", ""),
     in_second("2.4", "BatchNorm: momentum the other way round", BATCHNORM,
@@ -501,6 +765,52 @@ if variable.grad is None:
         CE_SHIFT,
         "logits.data -= logits.data.max(axis=1, keepdims=True)\n        shifted = logits.data"),
 
+    in_second("2.5", "cross entropy: 1e-12 inside the log", FUNCTIONAL,
+              LOG_PROBABILITIES, SOFTMAX + "    log_probabilities = (exps / sums"
+              " + tensor.Tensor(np.full(predicted.shape, 1e-12))).log()\n"),
+    in_second("2.5", "cross entropy: log of a softmax that underflows", FUNCTIONAL,
+              LOG_PROBABILITIES, SOFTMAX + "    log_probabilities = (exps / sums).log()\n"),
+    in_second("2.5", "cross entropy: probabilities kept above 1e-15", FUNCTIONAL,
+              LOG_PROBABILITIES, LOG_PROBABILITIES + "    log_probabilities.data = "
+              "np.maximum(log_probabilities.data, np.log(1e-15))\n"),
+    in_second("2.5", "cross entropy, composed: maximum of the batch taken off", FUNCTIONAL,
+              BIGGEST, "biggest = np.full((batch_size, 1), np.max(predicted.data))"),
+    in_second("2.5", "cross entropy, composed: maximum not taken off", FUNCTIONAL,
+              BIGGEST, "biggest = np.zeros((batch_size, 1))"),
+    in_second("2.5", "cross entropy: number of classes taken from the labels", FUNCTIONAL,
+              "one_hot = np.zeros((len(arr.data), num_classes))",
+              "one_hot = np.zeros((len(arr.data), arr.data.max() + 1))"),
+    in_second("2.5", "cross entropy: the most likely class in place of the label", FUNCTIONAL,
+              "to_one_hot(target, num_classes)",
+              "to_one_hot(tensor.Tensor(predicted.data.argmax(axis=1)), num_classes)"),
+    in_second("2.5", "cross entropy: softmax of the softmax", FUNCTIONAL,
+              "    biggest = np.max(", SOFTMAX.replace("shifted", "predicted")
+              + "    predicted = exps / sums\n    biggest = np.max("),
+    in_second("2.5", "cross entropy: logarithm to base 2", FUNCTIONAL,
+              "log_sums = shifted.exp().sum(axis=1).log()",
+              "log_2 = tensor.Tensor(np.full((batch_size, 1), np.log(2)))\n"
+              "    log_sums = shifted.exp().sum(axis=1).log() / log_2"),
+    in_second("2.5", "cross entropy: minus forgotten", FUNCTIONAL,
+              "-1.0 / batch_size", "1.0 / batch_size"),
+    in_second("2.5", "Log: gradient multiplied by the input", FUNCTIONAL,
+              "grad_output.data / ctx.saved_tensors[0].data",
+              "grad_output.data * ctx.saved_tensors[0].data"),
+    in_third("2.5", "cross entropy: changes the labels it is given", FUNCTIONAL,
+             "ctx.labels = target.data.astype(int)",
+             "ctx.labels = target.data.astype(int)\n        target.fill_(0)"),
+    in_third("2.5", "cross entropy: labels kept on the class", FUNCTIONAL,
+             "ctx.labels = target", "ctx.labels = cross_entropy.labels = target",
+             also=(("Tensor(ctx.labels), ctx", "Tensor(cross_entropy.labels), ctx"),)),
+    in_third("2.5", "cross entropy: gradient's softmax overflows", FUNCTIONAL,
+             "grad = (np.exp(ctx.log_softmax) -",
+             "exps = np.exp(ctx.logits)\n        grad = (exps / exps.sum(axis=1, keepdims=True) -",
+             also=(("        largest = ", "        ctx.logits = predicted.data\n        largest = "),)),
+    in_third("2.5", "the criterion remembers its first loss", LOSS,
+             "return F.cross_entropy.apply(predicted, target)",
+             'if not hasattr(self, "loss"):\n'
+             "            self.loss = F.cross_entropy.apply(predicted, target)\n"
+             "        return self.loss"),
+
     # 2.6 Momentum
     Bug("2.6", "momentum: previous step taken off instead of added", SGD,
         SGD_MOMENTUM, "step = step - self.momentum * self.momentums[i]"),
@@ -526,4 +836,20 @@ if variable.grad is None:
         "for param in self.params:\n            param.grad = None",
         "for i, param in enumerate(self.params):\n            param.grad = None\n"
         "            self.momentums[i] = 0 * self.momentums[i]"),
+    in_second("2.6", "momentum: buffers kept on the class, for all optimizers", SGD,
+              SGD_BUFFERS, "self.momentums = [SGD.buffers.setdefault(\n"
+              "            (i, p.shape), np.zeros(p.shape)) for i, p in enumerate(self.params)]",
+              also=(("class SGD(Optimizer):\n", "class SGD(Optimizer):\n    buffers = {}\n\n"),
+                    ("            v *= self.momentum\n            v += p.grad.data\n",
+                     "            v[...] = self.momentum * v + p.grad.data\n"))),
+    in_second("2.6", "momentum: only where the gradient keeps its sign", SGD,
+              "v *= self.momentum", "v *= self.momentum * (np.sign(v) == np.sign(p.grad.data))"),
+    in_third("2.6", "momentum: learning rate squared", SGD,
+             THIRD_STEP, THIRD_STEP.replace("self.lr", "self.lr ** (2 if self.momentum else 1)")),
+    in_third("2.6", "momentum: the first step remembered for ever", SGD,
+             "            self.momentums[param] = step\n",
+             "            if isinstance(self.momentums[param], float):\n"
+             "                self.momentums[param] = step\n"),
+    in_third("2.6", "momentum: not for parameters of one axis", SGD,
+             "step = self.momentum * ", "step = self.momentum * (param.data.ndim > 1) * "),
 )
