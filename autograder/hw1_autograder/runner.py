@@ -2,6 +2,7 @@
 The command line and the score line; grading.py grades, report.py shows."""
 
 import argparse
+import compileall
 import contextlib
 import itertools
 import json
@@ -19,12 +20,15 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import handin  # noqa: E402
+import isolation  # noqa: E402
 import leftovers  # noqa: E402
+import limits  # noqa: E402
 from grading import ANSWERS, CannotGrade, RecordedAnswers, grade, grade_here  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 from report import Report  # noqa: E402
 
 ROOT = HERE.parents[1]
+COMPILE_SECONDS = 3  # of processor time, for all files of a tarball
 
 
 def select(numbers):
@@ -100,6 +104,27 @@ def write_json(path, verdicts):
     Path(path).write_text(json.dumps({"problems": described}, indent=1) + "\n", encoding="utf-8")
 
 
+def compile_once(folder):
+    """Compile what was unpacked, under a student's limits, so that not every problem's process has
+    to. What is no Python is left alone: it says so when it is imported."""
+    if not isolation.CAN_FORK:
+        return
+    try:
+        pid = os.fork()
+    except OSError:  # no process is left here: they will compile it themselves
+        return
+    if pid == 0:
+        try:
+            for stream in (1, 2):  # warnings, and what the compiler itself says
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            limits.protect_child(folder, COMPILE_SECONDS)
+            compileall.compile_dir(folder, quiet=2)
+        finally:
+            os._exit(0)  # at once, whatever the files made of the compiler
+    if not leftovers.wait_for(pid, 10 * COMPILE_SECONDS):
+        leftovers.end(pid)
+
+
 @contextlib.contextmanager
 def unpacked(tarball, report):
     """Context with the folder that holds what may be graded of a tarball."""
@@ -111,6 +136,7 @@ def unpacked(tarball, report):
             raise CannotGrade(f"cannot unpack {tarball.name}: {error}") from None
         for remark in remarks[:10]:
             report.line(f"{tarball.name}: {remark}")
+        compile_once(folder)
         yield Path(folder)
     finally:
         leftovers.remove_tree(folder)

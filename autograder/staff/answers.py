@@ -645,8 +645,10 @@ def work_out(case, seed, sections):
         sections (dict): mistake → the part of the homework, such as "2.4", where it was first
             noted; added to. Later parts, which only build on that one, do not record it again.
     """
+    given = case.draw(seed)
+
     def results():
-        return WORKED_OUT_BY[case.name](case.draw(seed))
+        return WORKED_OUT_BY[case.name](given)
 
     wrong.noted = {}
     answers = {label: recorded(result) for label, result in results().items()}

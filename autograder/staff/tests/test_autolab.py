@@ -65,19 +65,30 @@ def test_the_mark_given_by_hand_is_not_in_the_score_line():
 
 SPYING = (ROOT / "mytorch/tensor.py").read_text(encoding="utf-8") + """
 import os, sys
+formula = b"minus(g.a, "
+formula += b"g.b)"  # in two parts, or it would find itself
 for where, _, names in os.walk(os.environ["HOME"]):
     for name in names:
-        if b"minus(g.a, " + b"g.b)" in open(os.path.join(where, name), "rb").read():
+        if formula in open(os.path.join(where, name), "rb").read():
             print("FOUND", where, name)
 print([f"FOUND {name}" for name in ("answers", "by_hand") if name in sys.modules])
-for pid in filter(str.isdigit, os.listdir("/proc")):
+helper = os.getppid()
+judge = open(f"/proc/{helper}/stat").read().rpartition(")")[2].split()[1]
+print("The job is", open(f"/proc/{judge}/cmdline").read().replace(chr(0), " "))
+for pid in (helper, judge):
     try:
-        open("/proc/%s/mem" % pid, "rb").close()
-        if os.stat("/proc/%s" % pid).st_uid == os.getuid() and int(pid) != os.getpid():
-            print("READABLE", pid, open("/proc/%s/cmdline" % pid).read())
+        open(f"/proc/{pid}/mem", "rb").close()
+        print("OPEN:", pid)
     except OSError:
-        pass
+        print("The memory is closed.")
 """
+
+
+def check_the_spy_found_nothing(job):
+    assert "FOUND" not in job.log, job.log
+    assert "job.py --" in job.log and "The memory is closed." in job.log
+    if autolab_job.user_to_play()[0]:  # root may read everything
+        assert "OPEN:" not in job.log, job.log
 
 
 def cheating():
@@ -111,10 +122,7 @@ def test_the_reference_scores_100_and_leaves_nothing_of_the_answers_nor_of_itsel
     assert job.scores == FULL, job.log
     assert job.files == {"Makefile", "handin.tar", "autograder", "autograder/hw1_autograder"}
     assert job.left_running == []
-    assert "FOUND" not in job.log, job.log
-    if autolab_job.user_for("/"):
-        assert "job.py" not in "".join(
-            line for line in job.log.splitlines() if "READABLE" in line)
+    check_the_spy_found_nothing(job)
     (limits,) = [line for line in job.log.splitlines() if line.startswith("Limits: ")]
     assert "a process of its own" in limits
     assert ("writing (Landlock)" in limits) == ("reading (Landlock)" in limits)
@@ -243,7 +251,7 @@ def test_built_without_landlock_it_gives_scores_on_such_a_host_too():
     spying = submission(**{"mytorch/tensor.py": SPYING})
     job = autolab_job.play(spying, makefile=makefile, landlock=False)
     assert job.scores == FULL, job.log
-    assert "FOUND" not in job.log, job.log
+    check_the_spy_found_nothing(job)
     limits = [line for line in job.log.splitlines() if line.startswith("Limits: ")]
     assert "memory" in limits[0] and "Landlock" not in limits[0]
 

@@ -1,0 +1,52 @@
+"""The runner: what it makes of a tarball before anything is graded, which problems it selects, and
+the score line of a student's own machine."""
+
+import io
+import json
+
+import handin
+import pytest
+import report
+import runner
+from problems import GRADED, PROBLEMS
+
+
+def unpacked(tmp_path, **files):
+    """Context with what the runner unpacks of a tarball of these files (name with / → bytes)."""
+    tarball = tmp_path / "handin.tar"
+    tarball.write_bytes(handin.tar_bytes(files))
+    return runner.unpacked(tarball, report.Report(io.StringIO()))
+
+
+@pytest.mark.skipif(not runner.isolation.CAN_FORK, reason="this system does not fork")
+def test_a_tarball_is_compiled_once_whatever_the_compiler_makes_of_some_files(tmp_path, capfd):
+    files = {"mytorch/a.py": b"x = '\\d'\n", "mytorch/b.py": b"no python\n",
+             "mytorch/c.py": b"(" * 5_000, "mytorch/d.py": b"\0", "mytorch/nn/e.py": b"y = 1\n"}
+    with unpacked(tmp_path, **files) as folder:
+        compiled = {path.name.split(".")[0] for path in folder.rglob("*.pyc")}
+        sources = {name: (folder / name).read_bytes() for name in files}
+    assert compiled == {"a", "e"} and sources == files
+    assert capfd.readouterr() == ("", "")
+    assert not folder.exists()
+
+
+def test_compiling_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "COMPILE_SECONDS", 0)
+    with unpacked(tmp_path, **{"mytorch/a.py": b"x = [1, 2, 3]\n" * 100_000}) as folder:
+        assert list(folder.rglob("*.pyc")) == []
+        assert (folder / "mytorch/a.py").exists()
+
+
+def test_no_number_selects_all_and_a_number_its_parts():
+    assert runner.select([]) == list(GRADED)
+    assert {problem.number for problem in runner.select(["2.1"])} == {"2.1"}
+    assert {problem.number for problem in runner.select(["1"])} == {
+        problem.number for problem in GRADED if problem.number.startswith("1.")}
+    with pytest.raises(runner.CannotGrade, match="unknown problem 2.10; there are 1.1, 1.1.1"):
+        runner.select(["2.10"])
+
+
+def test_the_score_line_has_every_key_also_of_what_is_graded_by_hand():
+    scores = json.loads(runner.score_line({"divtest": 5}))["scores"]
+    assert list(scores) == [problem.key for problem in PROBLEMS]
+    assert {key: points for key, points in scores.items() if points} == {"divtest": 5}
