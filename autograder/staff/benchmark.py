@@ -1,5 +1,5 @@
 """How fast MyTorch is beside plain NumPy and PyTorch: trainings, single steps, large graphs.
-Run by hand on an idle machine, never by the tests; the ratios tell more than the seconds."""
+Run by hand, never by the tests, on an idle machine or with --cpu; ratios tell most."""
 
 import argparse
 import functools
@@ -156,23 +156,25 @@ def train_pytorch(threads, *arrays):
     return accuracies
 
 
-def threads_to_try():
-    """Numbers of threads to run PyTorch on: one and all; none where it is not installed."""
-    return sorted({1, torch.get_num_threads()}) if torch else []
+def threads_to_try(clock):
+    """Numbers of threads to run PyTorch on: one and all; none where it is not installed, and
+    only one where the clock adds up what all threads take."""
+    most = 1 if clock is time.process_time else os.cpu_count()
+    return sorted({1, most}) if torch else []
 
 
 def named(threads):
     return f"PyTorch, {threads} thread{'s' * (threads > 1)}"
 
 
-def compare_training(rounds):
+def compare_training(rounds, clock):
     """In each round all contenders train from one seed; prints seconds and accuracies.
 
     Another begins in each round: threads of PyTorch's that still spin slow down who comes next.
     """
     data = mnist_data.load()
     contenders = {"MyTorch": mnist, "NumPy by hand": train_by_hand}
-    for threads in threads_to_try():
+    for threads in threads_to_try(clock):
         contenders[named(threads)] = functools.partial(train_pytorch, threads)
     print(f"Training on {data.name}: {EPOCHS} epochs in float32, batches of {BATCH_SIZE}; "
           "seconds and final validation accuracy\n")
@@ -183,9 +185,9 @@ def compare_training(rounds):
             i = (seed + turn) % len(contenders)
             train = list(contenders.values())[i]
             np.random.seed(seed)
-            start = time.perf_counter()
+            start = clock()
             finals[i].append(train(*data[:4])[-1])
-            seconds[i].append(time.perf_counter() - start)
+            seconds[i].append(clock() - start)
         print_row(seed, lambda values: values[-1], seconds, finals)
     print_row("median", statistics.median, seconds, finals)
     print_row("lowest", min, seconds, finals)
@@ -224,29 +226,29 @@ class InMyTorch:
         self.optimizer.step()
 
 
-def microseconds_per_step(network, *batch):
-    """Wall time of a training step: the mean of as many as fit into 20 ms, after one unmeasured."""
+def microseconds_per_step(clock, network, *batch):
+    """What a training step takes: the mean of as many as fit into 20 ms, after one unmeasured."""
     network.step(*batch)
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < 0.02:
+    count, start = 0, clock()
+    while clock() - start < 0.02:
         network.step(*batch)
         count += 1
-    return (time.perf_counter() - start) / count * 1e6
+    return (clock() - start) / count * 1e6
 
 
-def compare_steps(rounds):
+def compare_steps(rounds, clock):
     """Prints what a step takes as layer and batch grow, and how many times that of the others.
 
     Each figure is the lowest of all rounds: whatever else the machine does only adds to it.
     """
-    threads = threads_to_try()
+    threads = threads_to_try(clock)
     makers = [InMyTorch, ByHand] + [functools.partial(InPyTorch, number) for number in threads]
     names = ["NumPy by hand"] + [named(number) for number in threads]
     print("\nA training step of 784 -> width -> 10 in MyTorch, and as a multiple of the others'\n")
     print(" width  batch" + "".join(f"{name:>20}" for name in ["MyTorch"] + names))
     for width, batch in itertools.product(WIDTHS, BATCHES):
         x, labels = np.random.rand(batch, 784).astype(np.float32), np.arange(batch) % 10
-        rows = [[microseconds_per_step(make(width), x, labels) for make in makers]
+        rows = [[microseconds_per_step(clock, make(width), x, labels) for make in makers]
                 for _ in range(rounds)]
         ours, *others = map(min, zip(*rows))
         print(f"{width:6}{batch:7}{ours:17,.0f} us"
@@ -299,9 +301,12 @@ def main():
     parser = argparse.ArgumentParser(description="Compare MyTorch with plain NumPy and PyTorch.")
     parser.add_argument("parts", nargs="*", metavar="PART", help="training, steps, graphs; or all")
     parser.add_argument("--rounds", type=int, default=12, help="how often the first two are repeated")
+    parser.add_argument("--cpu", action="store_true", help="on a busy machine: measure processor "
+                        "time, with PyTorch on one thread; set OPENBLAS_NUM_THREADS=1 as well")
     options = parser.parse_args()
-    parts = {"training": lambda: compare_training(options.rounds),
-             "steps": lambda: compare_steps(options.rounds), "graphs": compare_graphs}
+    clock = time.process_time if options.cpu else time.perf_counter
+    parts = {"training": lambda: compare_training(options.rounds, clock),
+             "steps": lambda: compare_steps(options.rounds, clock), "graphs": compare_graphs}
     for part in options.parts or parts:
         if part not in parts:
             parser.error(f"there is no part {part!r}, only {', '.join(parts)}")
