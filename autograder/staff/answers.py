@@ -607,31 +607,41 @@ class Optional:
         self.array = array
 
 
+def numbers(result):
+    """The float64 array of a result that is none of None, True and False."""
+    return np.asarray(result.array if isinstance(result, Optional) else result, dtype=np.float64)
+
+
 def recorded(result):
     """A result as it stands in the file: None, a flag, or shape and values of an array."""
     if result is None or isinstance(result, bool):
         return result
-    if isinstance(result, Optional):
-        return {"optional": True, **recorded(result.array)}
-    array = np.asarray(result, dtype=np.float64)
+    array = numbers(result)
     digits = [float(f"{value:.10g}") for value in array.ravel()]  # far more than are compared
-    return {"shape": list(array.shape), "values": digits}
+    optional = {"optional": True} if isinstance(result, Optional) else {}
+    return {**optional, "shape": list(array.shape), "values": digits}
 
 
-def same(plain, other):
-    return plain["shape"] == other["shape"] and close(as_array(plain), as_array(other)).all()
+def same(array, other):
+    return array.shape == other.shape and close(array, other).all()
 
 
-def add_mistake(answer, mistake, result):
+def add_mistake(answer, mistake, right, result):
     """Note beside an answer what the mistake makes of it, if it changes it: as the numbers, as the
-    name of another mistake with the same numbers, or as None where it makes inf or nan."""
-    if not isinstance(answer, dict) or same(answer, recorded(result)):
+    name of another mistake with the same numbers, or as None where it makes inf or nan.
+
+    Args:
+        answer: as recorded; added to, if it is a dict.
+        mistake (str): its words.
+        right, result: what is recorded, and what the mistake makes of it.
+    """
+    if not isinstance(answer, dict) or same(numbers(right), numbers(result)):
         return
-    made, others = recorded(result), answer.setdefault("mistakes", {})
-    if not np.isfinite(made["values"]).all():
-        made = None
+    others = answer.setdefault("mistakes", {})
+    made = recorded(result) if np.isfinite(numbers(result)).all() else None
     for name, other in others.items():
-        if isinstance(made, dict) and isinstance(other, dict) and same(made, other):
+        if isinstance(made, dict) and isinstance(other, dict) and (
+                same(numbers(result), as_array(other))):
             made = name
     others[mistake] = made
 
@@ -651,7 +661,8 @@ def work_out(case, seed, sections):
         return WORKED_OUT_BY[case.name](given)
 
     wrong.noted = {}
-    answers = {label: recorded(result) for label, result in results().items()}
+    right = results()
+    answers = {label: recorded(result) for label, result in right.items()}
     section = BY_KEY[case.key].number[:3]
     for mistake in [m for m in wrong.noted if sections.setdefault(m, section) == section]:
         try:
@@ -660,7 +671,7 @@ def work_out(case, seed, sections):
         except ValueError:  # shapes that do not fit: it ends there, not in wrong numbers
             continue
         for label, answer in answers.items():
-            add_mistake(answer, mistake, mistaken[label])
+            add_mistake(answer, mistake, right[label], mistaken[label])
     return answers
 
 
