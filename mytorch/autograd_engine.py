@@ -225,15 +225,15 @@ class BackwardFunction:
         needed, shapes, inputs = [], [], []
         for arg in args:
             needs_grad = getattr(arg, "requires_grad", None)  # None for what is no Tensor
-            if needs_grad is not None and arg.is_leaf:
-                check_leaf(arg, self.function_name)
-            needed.append(bool(needs_grad))
-            shapes.append(arg.data.shape if needs_grad else None)
             if needs_grad is None:
                 inputs.append(None)
+            elif not arg.is_leaf:
+                inputs.append(weakref.ref(arg))
             else:
-                is_held = arg.is_leaf and (needs_grad or arg.data.size <= 6)
-                inputs.append(arg if is_held else weakref.ref(arg))
+                check_leaf(arg, self.function_name)
+                inputs.append(arg if needs_grad or arg.data.size <= 6 else weakref.ref(arg))
+            needed.append(needs_grad or False)
+            shapes.append(arg.data.shape if needs_grad else None)
         self.ctx.needs_input_grad = tuple(needed)
         self.input_shapes, self.inputs = shapes, inputs
 

@@ -20,7 +20,7 @@ def check_leaf(leaf, operation):
 
     Its constructor sees to that, but ``data`` and ``requires_grad`` can be assigned later.
     """
-    if is_tensor(leaf.data):
+    if hasattr(leaf.data, "requires_grad"):  # a Tensor
         raise TypeError(
             f"{operation}: the data of an input is a Tensor, expected an ndarray; to change a "
             "weight, use arrays only, as in w.data = w.data - lr * w.grad.data")
@@ -50,7 +50,9 @@ def check_gradients(function, grads, shapes):
             input's (often a forgotten ``unbroadcast``).
         TypeError: for a gradient that is no Tensor.
     """
-    if len(grads) > len(shapes) or set(shapes[len(grads):]) - {None}:
+    complete = len(grads) == len(shapes) or len(grads) < len(shapes) and not any(
+        shape is not None for shape in shapes[len(grads):])
+    if not complete:
         complain(ValueError, function, f"expected {len(shapes)} gradients, one per argument of "
                                        f"forward, got {len(grads)}")
     for position, (grad, shape) in enumerate(zip(grads, shapes)):

@@ -57,7 +57,7 @@ def unbroadcast(grad, shape):
     padded = (1,) * added + shape
     if added < 0 or any(n not in (1, m) for n, m in zip(padded, grad.shape)):
         raise ValueError(f"unbroadcast: shape {shape} does not broadcast to {grad.shape}")
-    repeated = tuple(axis for axis, n in enumerate(padded) if axis < added or n == 1)
+    repeated = tuple(axis for axis, n in enumerate(padded) if n == 1)
     return grad.sum(axis=repeated, keepdims=True).reshape(shape)
     # END SOLUTION 2.1
 

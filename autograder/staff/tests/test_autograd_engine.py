@@ -237,6 +237,13 @@ def test_backward_starts_from_ones_of_any_shape(shape):
     assert a.grad.shape == shape and (a.grad.data == 6).all()
 
 
+def test_backward_starts_from_floats_also_where_a_function_returned_integers():
+    upstream = []
+    step = function(lambda ctx, a: Tensor((a.data > 0).astype(int)), lambda ctx, g: upstream.append(g))
+    step.apply(leaf([2.0])).backward()
+    assert (upstream[0].data.dtype, upstream[0].data.tolist()) == (np.float64, [1])
+
+
 def test_a_second_backward_over_the_same_graph_adds_the_same_gradients_again():
     a = leaf([2.0])
     b = a * a * 3.0

@@ -24,6 +24,7 @@ MISTAKES = {
     "labels as a column": (loss_of([[0], [1]]), ValueError, "cross_entropy (N,) (2, 1)"),
     "labels one-hot": (loss_of(LOGITS), ValueError, "cross_entropy (N,) (2, 3)"),
     "labels floating": (loss_of([0.0, 1.0]), TypeError, "cross_entropy integer float64"),
+    "labels true or false": (loss_of([True, False]), TypeError, "cross_entropy integer bool"),
     "logits 1-D": (loss_of([0, 1], ONE_AXIS), ValueError, "cross_entropy (N, C) (2,)"),
     "no rows": (loss_of(np.arange(0), Tensor.zeros(0, 3)), ValueError, "cross_entropy N > 0 (0, 3)"),
     "one-hot too large": (lambda: F.to_one_hot([0, 3], 3), IndexError, "to_one_hot 0 2 3"),
@@ -55,6 +56,15 @@ def test_cross_entropy_of_huge_logits_neither_overflows_nor_divides_by_zero(dtyp
         loss = F.cross_entropy(logits, Tensor([0, 0]))
         loss.backward()
     assert loss.data == 1000 and logits.grad.data.tolist() == [[0, 0], [-0.5, 0.5]]
+
+
+def test_rows_of_very_different_sizes_do_not_hide_each_other():
+    logits = leaf([[0.0, 1.0], [5000.0, 5001.0], [-5000.0, -5001.0]])
+    loss = F.cross_entropy(logits, Tensor([1, 1, 0]))
+    loss.backward()
+    share = 1 / (1 + np.e)  # of the smaller of two logits that differ by 1
+    assert np.isclose(loss.data, np.log(1 + np.exp(-1)))
+    np.testing.assert_allclose(logits.grad.data * 3, np.outer([1, 1, -1], [share, -share]))
 
 
 @pytest.mark.parametrize("labels", [

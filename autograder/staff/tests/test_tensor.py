@@ -147,7 +147,8 @@ def test_an_operand_that_is_no_tensor_array_or_number_is_a_type_error_on_either_
 @pytest.mark.parametrize("symbol, name, shapes", [
     ("+", "Add", ((2, 3), (2,))), ("-", "Sub", ((3,), (4,))), ("*", "Mul", ((2, 3), (3, 2))),
     ("/", "Div", ((5, 2, 3), (5, 3))), ("@", "MatMul", ((2, 3), (2, 3))),
-    ("@", "MatMul", ((2, 3), ())), ("@", "MatMul", ((2, 3, 4), (3, 4, 5)))], ids=str)
+    ("@", "MatMul", ((2, 3), ())), ("@", "MatMul", ((3,), (4, 2))), ("@", "MatMul", ((2, 3), (4,))),
+    ("@", "MatMul", ((2, 3, 4), (3, 4, 5)))], ids=str)
 def test_shapes_that_do_not_fit_are_a_value_error_with_operation_and_both_shapes(symbol, name, shapes):
     a, b = (leaf(np.ones(shape)) for shape in shapes)
     with pytest.raises(ValueError) as raised:
