@@ -216,6 +216,15 @@ def test_sequential_can_be_iterated_indexed_and_measured():
     assert model[0] is layers[0] and model[-1] is layers[2]
 
 
+def test_sequential_calls_more_than_ten_layers_in_the_order_given():
+    layers = [Linear(1, 1) for _ in range(12)]
+    x = 1.0
+    for number, layer in enumerate(layers):
+        layer.weight.data, layer.bias.data = np.array([[2.0]]), np.array([float(number)])
+        x = 2 * x + number
+    assert Sequential(*layers)(Tensor([[1.0]])).data.tolist() == [[x]]
+
+
 def test_a_network_has_the_gradients_of_central_differences():
     model = small_network()
     assert_gradients(lambda x, *_: model(x), leaf(uneven(5, 3)), *model.parameters())
