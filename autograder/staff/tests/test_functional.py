@@ -99,7 +99,9 @@ def test_float32_stays_float32_forward_and_backward_for(call):
     leaves, arguments = leaves_and_arguments(call, np.float32)
     output = CALLS[call][0].apply(*arguments)
     output.backward()
-    arrays = [output.data] + [tensor.grad.data for tensor in leaves]
+    passed_on = output.grad_fn.apply(Tensor(np.ones(output.shape, np.float32)))
+    arrays = [output.data] + [tensor.grad.data for tensor in leaves] + [
+        grad.data for grad in passed_on if grad is not None]
     assert [(type(array), array.dtype) for array in arrays] == [(np.ndarray, np.float32)] * len(arrays)
 
 

@@ -101,6 +101,13 @@ def test_a_step_leaves_the_gradient_as_it_was():
     assert weight.grad is gradient and gradient.data.tolist() == [3]
 
 
+def test_a_parameter_of_a_single_number_keeps_its_data_an_array():
+    weight = parameter(2.0)
+    weight.grad = Tensor(4.0)
+    SGD([weight], lr=0.5).step()
+    assert type(weight.data) is np.ndarray and weight.data.shape == () and weight.data == 0
+
+
 def test_a_step_takes_a_gradient_of_integers():
     weight = parameter(np.ones(2))
     weight.grad = Tensor([1, 2])
