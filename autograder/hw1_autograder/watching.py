@@ -28,7 +28,12 @@ class Call:
         array = array_of(grad)
         self.before = None if array is None else array.copy()
         self.inner, self.outer = (lines[0], lines[-1]) if lines else ("", "")
-        self.changed = False
+        self.changed = False  # by this call itself
+
+    def is_another(self):
+        """Whether the gradient's array holds other numbers than before; NaN is the same as NaN."""
+        array = array_of(self.grad)
+        return array is not None and array.tobytes() != self.before.tobytes()
 
 
 class Made:
@@ -93,9 +98,7 @@ class Watch:
             try:
                 return call(*args, **options)
             finally:
-                after = array_of(noted.grad)
-                noted.changed = after is not None and not np.array_equal(
-                    after, noted.before, equal_nan=False)
+                noted.changed = noted.is_another()
         return record
 
     def _application(self, call, args, options):

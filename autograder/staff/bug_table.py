@@ -53,11 +53,13 @@ def grade_change(change, until=NUMBERS[-1], with_clues=True):
     Returns:
         dict: "failed", the keys of problems that failed; "failed in float32", those that would
         if float32's tolerance held for all; "complaints", key → lines of the first test that
-        failed; "remarks", list of str; "report", the whole report.
+        failed; "remarks" and "clues" of problems that passed, lists of str; "report", the whole
+        report.
     """
     report = Report(io.StringIO())
     report.unicode = True
-    found = {"failed": [], "failed in float32": [], "complaints": {}, "remarks": []}
+    found = {"failed": [], "failed in float32": [], "complaints": {}, "remarks": [],
+             "clues": []}
     answers = grading.RecordedAnswers()
     seed = answers.load()
     problems = [p for p in GRADED if p.number in NUMBERS[:NUMBERS.index(until) + 1]]
@@ -70,6 +72,7 @@ def grade_change(change, until=NUMBERS[-1], with_clues=True):
             report.show(verdict)
             if verdict.passed:
                 found["remarks"] += verdict.remarks
+                found["clues"] += verdict.clues
                 continue
             found["failed"].append(problem.key)
             found["complaints"][problem.key] = [verdict.unfinished] if verdict.unfinished else [

@@ -19,6 +19,7 @@ import grading
 import judge
 import report
 import solutions
+import watching
 from hostile import copy_grader
 from mytorch.autograd_engine import Function
 from mytorch.nn import functional as F
@@ -26,6 +27,7 @@ from mytorch.tensor import Tensor
 from planted_bugs import BATCHNORM, BUGS, ENGINE, FUNCTIONAL, LINEAR, SGD, TENSOR
 from problems import GRADED
 from solutions import REFERENCE, SECOND
+from styles import STYLES
 from test_grader import findings
 
 HERE = Path(__file__).resolve().parent
@@ -422,6 +424,14 @@ def test_an_operation_is_checked_only_at_arguments_that_leave_no_doubt():
         [Tensor(AT.astype(np.float32), requires_grad=True)])))
 
 
+def test_a_gradient_of_nan_was_not_changed_by_whoever_got_it():
+    grad = Tensor(np.array([np.nan, 1.0]))
+    call = watching.Call(None, grad, [])
+    assert not call.is_another()
+    grad.data[1] = 2.0
+    assert call.is_another()
+
+
 def test_a_wrong_operation_is_told_with_both_numbers():
     double = operation("Double", lambda a: 2 * a, lambda g, a: [g])
     fault = clues.disagreement(double, [Tensor(np.array([1.0, 2.0]), requires_grad=True)])
@@ -593,6 +603,13 @@ def test_what_is_said_of_a_planted_bug_is_true_of_it():
     assert {name: lines for name, lines in false.items() if lines} == {}
     assert not any("cannot be judged" in finding["report"] or "/mytorch-change" in finding["report"]
                    for finding in found.values())
+
+
+@pytest.mark.slow
+def test_a_closer_look_finds_no_fault_with_a_correct_solution_of_any_style():
+    found = {**findings(True), **findings(False)}
+    clues = {style.name: found[style.name]["clues"] for style in STYLES}
+    assert {name: lines for name, lines in clues.items() if lines} == {}
 
 
 PAIRS = """
