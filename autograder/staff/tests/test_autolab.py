@@ -381,10 +381,10 @@ def check_nothing_left(job):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", HARMLESS)
-def test_a_correct_solution_scores_100_whatever_else_the_tarball_holds(name):
-    job = autolab_job.play(tarball(*HARMLESS[name]))
-    assert job.scores == FULL
+def test_a_correct_solution_scores_100_whatever_else_the_tarball_holds():
+    together = [member for members in HARMLESS.values() for member in members]
+    job = autolab_job.play(tarball(*together))
+    assert job.scores == FULL, job.log
     check_nothing_left(job)
 
 
