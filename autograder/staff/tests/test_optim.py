@@ -54,9 +54,10 @@ def test_parameters_with_a_gradient_move_when_others_have_none():
     assert (still.data.tolist(), moving.data.tolist()) == ([1], [0.5])
 
 
-def test_each_parameter_has_a_momentum_of_its_own_shape_starting_at_zero():
-    optimizer = SGD([parameter(np.ones((2, 3))), parameter(np.ones(4))], momentum=0.9)
-    assert [momentum.shape for momentum in optimizer.momentums] == [(2, 3), (4,)]
+def test_each_parameter_has_a_momentum_of_its_own_shape_and_dtype_starting_at_zero():
+    optimizer = SGD([parameter(np.ones((2, 3))), parameter(np.ones(4, np.float32))], momentum=0.9)
+    assert [(momentum.shape, momentum.dtype) for momentum in optimizer.momentums] == [
+        ((2, 3), np.float64), ((4,), np.float32)]
     assert not any(momentum.any() for momentum in optimizer.momentums)
 
 
