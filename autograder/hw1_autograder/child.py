@@ -79,6 +79,8 @@ def code_in_question(problem, label):
     operators = {"a + b": "__add__", "a - b": "__sub__", "a * b": "__mul__", "a / b": "__truediv__"}
     if label in operators:
         return "mytorch.tensor:Tensor." + operators[label]
+    if label.startswith("output of the Sequential"):
+        return "mytorch.nn.sequential:Sequential.forward"
     if label == "output of forward":
         return problem.defined.replace(".backward", ".forward")
     if problem.number == "1.2" and label.endswith((".requires_grad", ".is_leaf")):

@@ -197,7 +197,8 @@ def hint(problem, complaints):
 USES = {"Linear": "2.1", "Sequential": "2.1", "ReLU": "2.2", "SGD": "2.3", "BatchNorm1d": "2.4",
         "CrossEntropyLoss": "2.5", "backward": "1.2", "-": "1.1.1", "*": "1.1.2", "/": "1.1.3"}
 OF_BACKWARD = ("1.1.2", "1.2")  # of what is asked of these, only gradients depend
-FORWARD = re.compile(r"(output|loss|ReLU\(\)\(z\))(\[|:)")  # results of a forward pass alone
+# Results of a forward pass alone.
+FORWARD = re.compile(r"(output( of the Sequential[^:[]*)?|loss|ReLU\(\)\(z\))(\[|:)")
 
 
 def cause_of(verdict, judged, uses):

@@ -35,13 +35,15 @@ def test_linear_forward_after_its_weights_have_changed(given):
 
 @graded("Linear Forward", x=(5, 4), **ONE_LAYER)
 def test_linear_forward_in_a_sequential(given):
-    return {"output": my.Sequential(linear(given.weight, given.bias))(constant(given.x))}
+    model = my.Sequential(linear(given.weight, given.bias))
+    return {"output of the Sequential": model(constant(given.x))}
 
 
 @graded("Linear Forward", x=(5, 3), other=(4, 3), **THREE_LAYERS)
 def test_sequential_forward_of_three_linears(given):
     model = my.Sequential(*three_linears(given).values())
-    return {"output": model(constant(given.x)), "output of another batch": model(constant(given.other))}
+    return {"output of the Sequential": model(constant(given.x)),
+            "output of the Sequential, another batch": model(constant(given.other))}
 
 
 def given_operation(name, a, upstream, *arguments):
@@ -108,8 +110,9 @@ def test_linear_backward_in_a_sequential(given):
 @graded("Linear Backward", x=(5, 3), upstream=(5, 3), **THREE_LAYERS)
 def test_sequential_backward_of_three_linears(given):
     layers, x = three_linears(given), leaf(given.x)
-    (my.Sequential(*layers.values())(x) * constant(given.upstream)).backward()
-    return {**gradients(**layers), "gradient of x": x.grad}
+    output = my.Sequential(*layers.values())(x)
+    (output * constant(given.upstream)).backward()
+    return {"output of the Sequential": output, **gradients(**layers), "gradient of x": x.grad}
 
 
 # 2.2 ReLU

@@ -256,6 +256,16 @@ def big_network(g):
             "batchnorm2": BatchNorm(g.gamma2, g.beta2), "relu2": ReLU()}
 
 
+def sequential_backward(g):
+    layers = three_linears(g)
+    through = in_sequential(layers)
+    found = {"output of the Sequential": forward(through, g.x), **weighed(through, g)}
+    for name in set(layers) - set(through):  # which a mistake leaves without a gradient
+        for parameter in Linear.parameters:
+            found[f"gradient of {name}.{parameter}"] = np.array(np.nan)
+    return found
+
+
 def values(network):
     """Parameters, then running averages, with the labels of the report."""
     def labelled(kind):
@@ -471,10 +481,12 @@ LAYERS = {
     "test_linear_forward_of_one_row": lambda g: {"output": forward(linear(g), g.x)},
     "test_linear_forward_after_its_weights_have_changed":
         lambda g: {"output": Linear(g.changed, g.bias).forward(g.x)},
-    "test_linear_forward_in_a_sequential": lambda g: {"output": forward(linear(g), g.x)},
+    "test_linear_forward_in_a_sequential":
+        lambda g: {"output of the Sequential": forward(linear(g), g.x)},
     "test_sequential_forward_of_three_linears":
         lambda g: {label: forward(in_sequential(three_linears(g)), x) for label, x in
-                   {"output": g.x, "output of another batch": g.other}.items()},
+                   {"output of the Sequential": g.x,
+                    "output of the Sequential, another batch": g.other}.items()},
     "test_transpose": transpose,
     "test_linear_backward": lambda g: weighed(linear(g), g),
     "test_linear_backward_of_one_row": lambda g: weighed(linear(g), g, also_by_x=False),
@@ -483,7 +495,7 @@ LAYERS = {
     "test_linear_beside_another_operand":
         lambda g: beside_another(Linear(g.weight, g.bias), g),
     "test_linear_backward_in_a_sequential": lambda g: weighed(linear(g), g),
-    "test_sequential_backward_of_three_linears": lambda g: weighed(three_linears(g), g),
+    "test_sequential_backward_of_three_linears": sequential_backward,
     "test_relu_forward": lambda g: {"ReLU()(z)": ReLU().forward(g.z), "z, afterwards": g.z},
     "test_linear_relu_forward": lambda g: {"output": forward(linear_relu(g), g.x)},
     "test_relu_backward_at_and_around_zero": relu_backward,
