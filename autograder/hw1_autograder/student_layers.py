@@ -14,11 +14,13 @@ TWO_BATCHNORMS = dict(gamma=(4,), beta=(4,), gamma2=(3,), beta2=(3,))
 
 
 def with_values(layer, **parameters):
-    """The layer with copies of these arrays as its parameters, in the precision it works in."""
+    """The layer with copies of these arrays as its parameters, in the precision it works in; a
+    bias, gamma or beta may also have the shape (1, F)."""
     for name, array in parameters.items():
-        parameter = getattr(layer, name)
-        dtype = np.float32 if parameter.data.dtype == np.float32 else np.float64
-        parameter.data = array.astype(dtype)
+        data = getattr(layer, name).data
+        dtype = np.float32 if data.dtype == np.float32 else np.float64
+        shape = data.shape if data.shape == (1, *array.shape) else array.shape
+        getattr(layer, name).data = array.astype(dtype).reshape(shape)
     return layer
 
 
@@ -52,18 +54,31 @@ def two_layers_with_batchnorm(given):
                          linear2, batchnorm2, my.ReLU()), layers
 
 
+def parameters_of(layers):
+    """The parameters of layers, by "layer.weight" and the like."""
+    names = ("weight", "bias", "gamma", "beta")
+    return {f"{layer_name}.{name}": getattr(layer, name)
+            for layer_name, layer in layers.items() for name in names if hasattr(layer, name)}
+
+
+def as_the_formulas(label, parameter, result):
+    """A parameter, or its gradient, as the formulas have it: of shape (F,) where both are (1, F)."""
+    if label.endswith(".weight") or np.ndim(parameter.data) != 2 or (
+            np.shape(getattr(result, "data", None)) != parameter.data.shape):
+        return result
+    return Numbers(result)
+
+
 def gradients(**layers):
     """The gradients of the parameters of layers, labelled for the report."""
-    return {f"gradient of {name}.{parameter}": getattr(layer, parameter).grad
-            for name, layer in layers.items()
-            for parameter in ("weight", "bias", "gamma", "beta") if hasattr(layer, parameter)}
+    return {f"gradient of {label}": as_the_formulas(label, parameter, parameter.grad)
+            for label, parameter in parameters_of(layers).items()}
 
 
 def values(**layers):
     """The parameters and running averages of layers, labelled for the report."""
-    names = ("weight", "bias", "gamma", "beta")
-    found = {f"{layer_name}.{name}": getattr(layer, name)
-             for layer_name, layer in layers.items() for name in names if hasattr(layer, name)}
+    found = {label: as_the_formulas(label, parameter, parameter)
+             for label, parameter in parameters_of(layers).items()}
     return {**found, **running_averages(
         **{name: layer for name, layer in layers.items() if hasattr(layer, "running_mean")})}
 

@@ -1,8 +1,6 @@
 """The graded tests of problems 2.1 to 2.6: layers, loss and optimizer.
 Each says what it draws and what it calls; ./grade.sh 1 compares what it returns."""
 
-import itertools
-
 import numpy as np
 
 from graded import Numbers, constant, graded, labels, leaf, my, positive, truth, with_zeros
@@ -198,9 +196,9 @@ def test_one_step(given):
     optimizer = my.SGD(parameters, lr=0.3)
     (model(constant(given.x)) * constant(given.upstream)).backward()
     optimizer.step()
-    same = [a is b for a, b in itertools.zip_longest(parameters, model.parameters())]
     return {**values(layer=layer), **flags(weight=layer.weight, bias=layer.bias),
-            "model.parameters() the same after the step": all(same)}
+            "model.parameters() the same after the step":
+                set(map(id, parameters)) == set(map(id, model.parameters()))}
 
 
 @graded("Linear ReLU SGD Step", x=(3, 5, 4), upstream=(3, 5, 3), **ONE_LAYER)

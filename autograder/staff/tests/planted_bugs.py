@@ -246,6 +246,10 @@ BUGS = (
               DIV_FORWARD, "return result(a.data // b.data, a, b)"),
     in_second("1.1.3", "Div: divides its first operand in place", FUNCTIONAL,
               DIV_FORWARD, "a.data /= b.data\n        return result(a.data, a, b)"),
+    in_second("1.1.3", "Div: divides the upstream gradient in place", FUNCTIONAL,
+              "        grad_a = np.ones(a.shape) / b.data * grad_output.data\n",
+              "        grad_output.data /= b.data\n        grad_a = grad_output.data\n",
+              also=((DIV_B, "grad_b = -a.data / b.data * grad_output.data"),)),
     in_second("1.1.3", "Div: gradient of b right for positive b only", FUNCTIONAL,
               DIV_B, "grad_b = -a.data / (np.abs(b.data) * b.data) * grad_output.data"),
     in_second("1.1.3", "Div: gradient of b divided by b once, through the gradient of a", FUNCTIONAL,
@@ -282,6 +286,16 @@ BUGS = (
               NEW_NODE, 'node = vars(cls).get("node") or BackwardFunction(cls)\n'
               "        cls.node, node.next_functions = node, []\n"
               "        node.ctx.saved_tensors.clear()\n"),
+
+    in_second("1.2", "next_functions is one list for all nodes", ENGINE,
+              "        self._forward_cls = cls\n        self.next_functions = []\n",
+              "        self._forward_cls = cls\n",
+              also=(("class BackwardFunction:\n", "class BackwardFunction:\n    next_functions = []\n\n"),
+                    (NEW_NODE, NEW_NODE + "        del node.next_functions[:]\n"))),
+    in_second("1.2", "one context for all nodes, as the default of an argument", ENGINE,
+              "    def __init__(self, cls):\n        self.ctx = ContextManager()\n",
+              "    def __init__(self, cls, ctx=ContextManager()):\n        self.ctx = ctx\n"
+              "        del ctx.saved_tensors[:]\n"),
 
     # 1.2 Autograd: the traversal
     Bug("1.2", "sums of gradients kept in place, in arrays that others hold (stack)", ENGINE,

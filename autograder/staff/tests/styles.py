@@ -207,6 +207,10 @@ STYLES = (
             self.running_mean = self.running_mean * old + mean * new
             self.running_var = self.running_var * old + var * number(m / (m - 1)) * new
 """),), THIRD, remark="the running averages are results in a graph that grows"),
+    Style("bias, gamma and beta of shape (1, F)", (
+        (LINEAR, "np.random.uniform(-k, k, out_features)", "np.zeros((1, out_features))"),
+        (BATCHNORM, "np.ones(num_features)", "np.ones((1, num_features))"),
+        (BATCHNORM, "np.zeros(num_features)", "np.zeros((1, num_features))")), THIRD),
     Style("evaluation mode by a flag of BatchNorm1d's own", (
         (BATCHNORM, "        self.momentum = momentum\n",
          "        self.momentum = momentum\n        self.uses_averages = False\n"),
@@ -439,6 +443,20 @@ class Rectify(Function):
         (ENGINE, "        self.cls = cls\n", "        self.cls = cls\n        self.number = next(numbers)\n"),
         (ENGINE, "        self.variable = tensor\n", "        self.variable = tensor\n"
          "        self.number = -next(numbers)\n")), THIRD),
+    Style("a tape of all operations, played backwards", (
+        (ENGINE, SORT, """\
+    needed = {root}
+    for node in reversed(list(tape)):
+        if node in needed:
+            yield node
+            needed.update(node.next_functions)
+    for node in needed:
+        if isinstance(node, AccumulateGrad):
+            yield node
+"""),
+        (ENGINE, "\n\ndef backward(", "\ntape = []\n\n\ndef backward("),
+        (ENGINE, "            output.grad_fn = node\n",
+         "            output.grad_fn = node\n            tape.append(node)\n")), THIRD),
     Style("a recursive sort of the graph", (
         (ENGINE, SORT, """\
     finished, seen = [], set()
@@ -524,6 +542,21 @@ class Rectify(Function):
         (LINEAR, "    def forward(self, x):", "    def __call__(self, x):"),)),
 
     # SGD
+    Style("SGD is no Optimizer and takes its parameters in a set", (
+        (SGD, "class SGD(Optimizer):", "class SGD:"),
+        (SGD, "from mytorch.optim.optimizer import Optimizer\n\n\n", "\n"),
+        (SGD, "        super().__init__(params)\n", "        self.params = set(params)\n")),),
+    Style("parameters() gives a set", (
+        (MODULE, """\
+        yield from [value for value in vars(self).values() if isinstance(value, Parameter)]
+        for module in self.submodules():
+            yield from module.parameters()
+""", """\
+        found = {value for value in vars(self).values() if isinstance(value, Parameter)}
+        for module in self.submodules():
+            found |= module.parameters()
+        return found
+"""),), THIRD),
     Style("SGD: plain steps where momentum is 0, else PyTorch's", (
         (SGD, SGD_STEP, """\
         for i in range(len(self.params)):
