@@ -144,27 +144,31 @@ class Watch:
             yield ("The weights never changed. One of: step() is missing; it comes when zero_grad() "
                    "has removed the gradients; the optimizer has other parameters; lr is 0.")
         if self.infinite:
-            yield ("The loss became {1} at batch {0:,}. One of: the learning rate is too high; "
-                   "a logarithm of 0; a division by 0.".format(*self.infinite))
+            batch, loss = self.infinite
+            yield (f"The loss became {loss} at batch {batch:,}. Often the learning rate is too "
+                   "high, or a logarithm or a division meets 0.")
 
     def find_leftover_gradients(self):
         if self.leftover:
-            yield (f"zero_grad() is missing: after {self.leftover:,} of {self.stepped:,} steps the "
-                   "next backward() met the gradients of the batch before, and adds its own to "
-                   "them. Call it once for each batch, before backward().")
+            yield (f"zero_grad() is missing or has no effect: after {self.leftover:,} of "
+                   f"{self.stepped:,} steps the next backward() met the gradients of the batch "
+                   "before, and adds its own to them. Call it once for each batch, before "
+                   "backward().")
 
     def find_wrong_modes(self):
         if self.trained_in_eval:
-            yield (f"train() is missing: {self.trained_in_eval:,} of {self.trained:,} batches were "
-                   "trained in evaluation mode, in which BatchNorm1d learns no averages. Call "
-                   "model.train() after each validation.")
+            yield ("train() is missing or does not reach BatchNorm1d: "
+                   f"{self.trained_in_eval:,} of {self.trained:,} batches were trained in "
+                   "evaluation mode, in which it learns no averages. Call model.train() after "
+                   "each validation.")
         if self.validated_in_train:
-            yield (f"eval() is missing: {self.validated_in_train:,} of {self.validated:,} "
-                   "validations ran in training mode, in which BatchNorm1d takes its averages from "
-                   "the images it is tested on. Call model.eval() before each validation.")
+            yield ("eval() is missing or does not reach BatchNorm1d: "
+                   f"{self.validated_in_train:,} of {self.validated:,} validations ran in training "
+                   "mode, in which it takes its averages from the images it is tested on. Call "
+                   "model.eval() before each validation.")
         elif self.all_modes == {True}:
-            yield ("eval() is missing: BatchNorm1d was never in evaluation mode. Call model.eval() "
-                   "before each validation.")
+            yield ("eval() is missing or does not reach BatchNorm1d: it was never in evaluation "
+                   "mode. Call model.eval() before each validation.")
 
     def remarks(self):
         """What is unusual, but may be right (list of str)."""

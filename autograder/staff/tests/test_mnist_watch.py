@@ -66,6 +66,25 @@ def mnist(train_x, train_y, val_x, val_y):
 '''
 
 
+LISTED = '''
+
+from mytorch.nn.module import Module
+
+
+class Listed(Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = Linear(784, 20), Linear(20, 10)
+        self.others = [BatchNorm1d(20), ReLU()]
+
+    def forward(self, x):
+        x = self.first(x)
+        for layer in self.others:
+            x = layer(x)
+        return self.last(x)
+'''
+
+
 def by_layer(is_train, indent):
     return (f"{indent}for layer in model.layers:\n{indent}    layer.is_train = {is_train}\n")
 
@@ -123,6 +142,9 @@ WRONG = {
     "eval() after the forward pass": [
         (EVAL, ""), ("    return float(np.mean(", "    model.eval()\n    return float(np.mean(")],
     "eval() of the Sequential, not of its layers": [(EVAL, "    model.is_train = False\n")],
+    "eval() that does not reach layers in a list": [
+        ("Sequential(Linear(784, 20), BatchNorm1d(20), ReLU(), Linear(20, 10)).float()",
+         "Listed()"), ("", LISTED)],
     "train() forgotten": [(FIRST_TRAIN, "    for _"), (LATER_TRAIN, "")],
     "train() not after validations": [(LATER_TRAIN, "")],
     "train() once an epoch": [(LATER_TRAIN, ""), (EPOCH, EPOCH + "        model.train()\n")],
