@@ -230,32 +230,6 @@ def test_two_optimizers_of_two_layers(given):
     return {**found, **values(**layers)}
 
 
-def remark_on_stored_gradients(results):
-    """What to say of a step that writes into the gradient it is given, which is 1."""
-    (after,) = (results.get("stored gradient") or {}).get("values") or [1]
-    if abs(after - 1) < 1e-6:
-        return ""
-    return (f"no points lost, but step() changes param.grad itself: from 1 to {after:g}.\n"
-            "Whoever steps twice on one gradient, or looks at it after the step, gets wrong numbers.\n"
-            "Compute with new arrays: lr * param.grad.data, not param.grad.data *= lr")
-
-
-def gradient_after_steps(count, **options):
-    """What a gradient of 1 is after the last of some steps."""
-    layer = linear(np.ones((1, 1)), np.ones(1))
-    optimizer = my.SGD(layer.parameters(), **options)
-    for _ in range(count):
-        optimizer.zero_grad()
-        layer(constant(np.ones((1, 1)))).backward()
-        optimizer.step()
-    return {"stored gradient": Numbers(layer.weight.grad)}
-
-
-@graded("Linear ReLU SGD Step", remark=remark_on_stored_gradients)
-def test_what_a_step_does_to_a_gradient(given):
-    return gradient_after_steps(1, lr=0.25)
-
-
 # 2.4 BatchNorm
 
 
@@ -385,39 +359,6 @@ def test_two_layers_with_batchnorm_trained_and_evaluated(given):
         evaluated, one_row = model(constant(given.other)), model(constant(given.row))
     return {**values(**layers),
             "output in evaluation": evaluated, "output in evaluation, one row": one_row}
-
-
-def remark_on_running_averages(results):
-    """What to say of running averages that keep the graphs of all batches."""
-    one, three = ((results.get(f"nodes after {count}") or {}).get("value") for count in (1, 3))
-    if not (isinstance(one, int) and isinstance(three, int)) or three <= one:
-        return ""
-    return ("no points lost, but the running averages are results in a graph that grows with each\n"
-            f"batch: {one} nodes after one batch, {three} after three. It fills the memory and slows\n"
-            "down every batch. Compute the averages from .data, outside the graph")
-
-
-def nodes_below(node):
-    """How many nodes a graph has, from ``node`` on."""
-    found, unexplored = set(), [node]
-    while unexplored:
-        node = unexplored.pop()
-        if node is not None and node not in found:
-            found.add(node)
-            unexplored.extend(node.next_functions)
-    return len(found)
-
-
-@graded("Linear Batchnorm ReLU Train/Eval", remark=remark_on_running_averages, x=(3, 6, 3),
-        **BATCHNORM)
-def test_what_running_averages_keep(given):
-    layer, nodes = batchnorm(given.gamma, given.beta), {}
-    for count, x in enumerate(given.x, start=1):
-        layer(leaf(x))
-        nodes[f"nodes after {count}"] = sum(
-            nodes_below(getattr(average, "grad_fn", None))
-            for average in (layer.running_mean, layer.running_var))
-    return nodes
 
 
 # 2.5 Cross entropy
@@ -589,8 +530,3 @@ def test_a_second_optimizer_starts_without_momentum(given):
         other=(4, 5), **TWO_LAYERS, **TWO_BATCHNORMS)
 def test_big_network_trained_with_momentum(given):
     return train_with_cross_entropy(given, lr=0.1, momentum=0.7)
-
-
-@graded("Linear Momentum Step", remark=remark_on_stored_gradients)
-def test_what_a_step_with_momentum_does_to_a_gradient(given):
-    return gradient_after_steps(2, lr=0.25, momentum=0.5)

@@ -1,5 +1,5 @@
 """Works out what the graded tests expect, from formulas in NumPy alone: no mytorch is imported.
-python3 autograder/staff/answers.py [--seed N] [FILE] writes it; --referee asks PyTorch instead."""
+python3 autograder/staff/answers.py [--seed N] [FILE] writes it; referee.py asks PyTorch."""
 
 import argparse
 import json
@@ -12,8 +12,8 @@ import numpy as np
 GRADER = Path(__file__).resolve().parents[1] / "hw1_autograder"
 sys.path.insert(0, str(GRADER))
 
-import test_autograd  # noqa: E402, F401  (registers its tests in graded.CASES)
-import test_mlp  # noqa: E402, F401
+from answers_autograd import AUTOGRAD, OPERATIONS  # noqa: E402
+import test_mlp  # noqa: E402, F401  (registers its tests in graded.CASES)
 from by_hand import (  # noqa: E402
     SGD, BatchNorm, CrossEntropy, Linear, ReLU, WeighedSum, differentiate, evaluate, forward,
     gradient, train_forward, wrong)
@@ -24,183 +24,7 @@ from problems import BY_KEY  # noqa: E402
 SEED = 11785
 FILE = GRADER / "answers.json"
 
-
-def gradients(g, f, **formulas):
-    """The labelled gradients of the sum of ``f()`` by the drawn inputs of these names."""
-    return {f"gradient of {name}": gradient(formula, f, getattr(g, name))
-            for name, formula in formulas.items()}
-
-
 # From here on ``g`` is what the tests call ``given``: the drawn inputs of one test.
-# 1.1 Operations of two tensors
-
-
-def operation(g, f, by_a, by_b):
-    """Results of the operation f(a, b), whose derivatives are ``by_a`` and ``by_b``."""
-    upstream = np.ones_like(g.upstream) if wrong("the upstream gradient ignored") else g.upstream
-    grad_a, grad_b = upstream * by_a, upstream * by_b
-    if np.ndim(by_a) and wrong("the gradients of a and b in each other's place"):
-        grad_a, grad_b = grad_b, grad_a
-    overwritten = wrong("the gradient of a, written over the upstream gradient")
-    return {"output of forward": f(g.a, g.b),
-            **gradients(g, lambda: g.upstream * f(g.a, g.b), a=grad_a, b=grad_b),
-            "a, afterwards": g.a, "b, afterwards": g.b,
-            "upstream gradient, afterwards": grad_a if overwritten else g.upstream}
-
-
-def minus(a, b):
-    if wrong("a + b instead of a - b"):
-        return a + b
-    return b - a if wrong("b - a instead of a - b") else a - b
-
-
-def times(a, b):
-    square = a.shape == a.shape[::-1]
-    return a @ b if square and wrong("the matrix product a @ b instead of a * b") else a * b
-
-
-def divided_by(a, b):
-    return b / a if wrong("b / a instead of a / b") else a / b
-
-
-def division(g):
-    by_b = -g.a / g.b**2
-    if wrong("-a/b instead of -a/b²"):
-        by_b = -g.a / g.b
-    if wrong("-1/b² instead of -a/b²"):
-        by_b = -1 / g.b**2
-    by_a = g.b if wrong("times b instead of divided by b") else 1 / g.b
-    return operation(g, divided_by, by_a, by_b)
-
-
-OPERATIONS = {
-    "test_addition": lambda g: operation(g, np.add, 1, 1),
-    "test_operator_plus": lambda g: {"a + b": g.a + g.b},
-    "test_operator_minus": lambda g: {
-        "a - b": g.a + g.b if wrong("the operator - adds") else minus(g.a, g.b)},
-    "test_subtraction": lambda g: operation(g, minus, 1, -1),
-    "test_subtraction_of_three_axes": lambda g: operation(g, minus, 1, -1),
-    "test_operator_times": lambda g: {
-        "a * b": g.a + g.b if wrong("the operator * adds") else times(g.a, g.b)},
-    "test_multiplication": lambda g: operation(g, times, g.b, g.a),
-    "test_multiplication_of_square_matrices_is_by_entry":
-        lambda g: operation(g, times, g.b, g.a),
-    "test_multiplication_by_zero": lambda g: operation(g, times, g.b, g.a),
-    "test_operator_divided_by": lambda g: {
-        "a / b": g.a * g.b if wrong("the operator / multiplies") else divided_by(g.a, g.b)},
-    "test_division": division,
-    "test_division_by_small_numbers": division,
-    "test_division_of_vectors": division,
-}
-
-
-# 1.2 Autograd
-
-
-def flags_of_results(g):
-    requires = {"leaf + leaf": True, "leaf + constant": True, "constant + leaf": True,
-                "constant + constant": False, "result + constant": True,
-                "constant + result": True}
-    return {f"({result}).{flag}": required == (flag == "requires_grad")
-            for result, required in requires.items() for flag in ("requires_grad", "is_leaf")}
-
-
-def chain(g):
-    grad = g.weights
-    if wrong("the gradient not handed down: each operation starts from ones"):
-        grad = np.ones_like(g.a)
-    return gradients(g, lambda: (g.a * g.b + g.c) * g.weights, a=grad * g.b, b=grad * g.a, c=grad)
-
-
-def used_twice_by_one(g):
-    once = wrong("only one of the two gradients kept where a tensor is both operands")
-    return gradients(g, lambda: g.a**2 * g.weights, a=g.weights * g.a * (1 if once else 2))
-
-
-def used_early_and_late(g):
-    shared = (g.p * g.q + 1) * g.r
-    found = gradients(g, lambda: (g.a * g.b * g.p * g.q + g.a * g.b) * g.r,
-                      a=shared * g.b, b=shared * g.a)
-    return {f"{label}, used {order} first": grad
-            for order in ("late", "early") for label, grad in found.items()}
-
-
-def without_rounding(f, a):
-    """The derivative of ``f``, which works entry by entry, from one step along the imaginary axis:
-    no difference is taken, so that it may be as small as 1e-200."""
-    return f(a + 1e-200j).imag / 1e-200
-
-
-def given_one_gradient(g, scale, labels):
-    """Of ``(b * p + a * q) + (a + b)``, where a and b may be results of a multiplication."""
-    def f():
-        return g.b * scale * (g.p + 1) + g.a * scale * (g.q + 1)
-
-    return {f"{name}, with {label}": array for label in labels for name, array in gradients(
-        g, f, a=scale * (g.q + 1), b=scale * (g.p + 1)).items()}
-
-
-def larger_computation(g):
-    found = {}
-    for order, exchanged in {"": False, ", operands exchanged": True}.items():
-        arrays = {name: getattr(g, name) for name in "abcpq"}
-        for name in "abc":
-            def f(array, name=name):
-                return test_autograd.larger_computation(
-                    **{**arrays, name: array}, exchanged=exchanged)
-            found[f"gradient of {name}{order}"] = without_rounding(f, arrays[name])
-    return found
-
-
-def operators_that_take_part(g):
-    kinds = {"leaf {} leaf": "ab", "leaf {} constant": "a", "constant {} leaf": "b"}
-    return {f"{operands.format(sign)}: a gradient of {name}": True
-            for sign in "-*/" for operands, names in kinds.items() for name in names}
-
-
-AUTOGRAD = {
-    "test_a_result_requires_grad_when_an_operand_does": flags_of_results,
-    "test_backward_starts_from_ones": lambda g: gradients(
-        g, lambda: g.a + g.b, a=np.ones_like(g.a), b=np.ones_like(g.b)),
-    "test_a_chain_of_operations": chain,
-    "test_the_example_of_the_handout": lambda g: {
-        "e": g.a + g.a * g.b + g.c + 3, **gradients(
-            g, lambda: g.a + g.a * g.b + g.c + 3,
-            a=1 + g.b, b=g.a, c=np.ones_like(g.c))},
-    "test_a_leaf_used_twice_by_one_operation": used_twice_by_one,
-    "test_a_result_used_twice": lambda g: gradients(
-        g, lambda: g.a * g.b * g.p + g.a * g.b * g.q,
-        a=(g.p + g.q) * g.b, b=(g.p + g.q) * g.a),
-    "test_a_result_used_early_and_late": used_early_and_late,
-    "test_six_results_each_used_twice": lambda g: gradients(
-        g, lambda: g.a * (g.weights + 1).prod(axis=0), a=(g.weights + 1).prod(axis=0)),
-    "test_a_constant_gets_no_gradient": lambda g: {
-        **gradients(g, lambda: g.a * g.c + g.c, a=g.c), "gradient of the constant": None},
-    "test_a_constant_as_the_first_operand": lambda g: gradients(g, lambda: g.c * g.a, a=g.c),
-    "test_constants_as_first_operands_of_a_chain": lambda g: gradients(
-        g, lambda: g.p * (g.c + g.q * g.a**2), a=g.p * g.q * 2 * g.a),
-    "test_every_operator_takes_part": operators_that_take_part,
-    "test_gradients_are_stored_on_leaves_only": lambda g: {
-        **gradients(g, lambda: g.a * g.b * g.weights, a=g.weights * g.b),
-        "(a * b).grad": None, "(a * b * weights).grad": None},
-    "test_backward_twice_adds_the_gradients_twice": lambda g: gradients(
-        g, lambda: 2 * g.a * g.b * (g.weights + 1),
-        a=2 * (g.weights + 1) * g.b, b=2 * (g.weights + 1) * g.a),
-    "test_gradients_of_two_computations_add_up": lambda g: gradients(
-        g, lambda: (g.a + g.b) * g.p + g.a * g.q, a=g.p + g.q, b=g.p),
-    "test_a_gradient_set_back_to_none": lambda g: {
-        "gradient of a, of the second backward() alone": gradient(g.p, lambda: g.a * g.p, g.a),
-        "gradient of b": gradient(g.a, lambda: g.a * g.b, g.b)},
-    "test_two_results_that_share_a_part": lambda g: {
-        **gradients(g, lambda: g.a * g.b * (g.p + g.q) + g.a, a=g.b * (g.p + g.q) + 1,
-                    b=g.a * (g.p + g.q)), "a, after backward()": g.a},
-    "test_leaves_that_are_given_one_gradient": lambda g: given_one_gradient(
-        g, np.ones_like(g.a), ("a + b last", "a + b first")),
-    "test_results_that_are_given_one_gradient": lambda g: given_one_gradient(
-        g, g.r, ("the sum last", "the sum first")),
-    "test_a_larger_computation": larger_computation,
-}
-
 
 # 2.1 to 2.4 and 2.6 Layers and SGD: the networks that the tests build, by the names in their labels
 
@@ -705,73 +529,12 @@ def as_json(seed):
     return f'{{"seed": {seed}, "answers": {{\n' + ",\n".join(cases) + "}}\n"
 
 
-def referee(seed):
-    """Print how far some large cases are from what PyTorch makes of the same inputs."""
-    try:
-        import torch
-        from torch import nn
-    except ImportError:
-        sys.exit("--referee needs PyTorch, which is not installed here")
-
-    def tensor(array):
-        return torch.tensor(array, requires_grad=array.dtype == np.float64)
-
-    def filled(network, *arrays):
-        for parameter, array in zip(network.double().parameters(), arrays):
-            parameter.data = torch.tensor(array)
-        return network
-
-    def differentiated(network, x, loss):
-        x = tensor(x)
-        loss(network(x)).backward()
-        return [parameter.grad for parameter in network.parameters()] + [x.grad]
-
-    def cross_entropy(labels):
-        return lambda logits: nn.functional.cross_entropy(logits, tensor(labels))
-
-    def trained(g, **options):
-        network = filled(
-            nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(),
-                          nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU()),
-            g.weight, g.bias, g.gamma, g.beta, g.weight2, g.bias2, g.gamma2, g.beta2)
-        optimizer, losses = torch.optim.SGD(network.parameters(), **options), []
-        for x, labels in zip(g.x, g.labels.reshape(len(g.x), -1)):
-            optimizer.zero_grad()
-            losses.append(cross_entropy(labels)(network(tensor(x))))
-            losses[-1].backward()
-            optimizer.step()
-        state = [v for k, v in network.state_dict().items() if "num_batches" not in k]
-        return losses + state + [network.eval()(tensor(g.other))]
-
-    by_pytorch = {
-        "test_batchnorm_backward": lambda g: differentiated(
-            filled(nn.BatchNorm1d(3), g.gamma, g.beta), g.x,
-            lambda output: (output * tensor(g.upstream)).sum()),
-        "test_linear_cross_entropy_backward": lambda g: differentiated(
-            filled(nn.Linear(4, 3), g.weight, g.bias), g.x, cross_entropy(g.labels)),
-        "test_big_network_trained_with_cross_entropy": lambda g: trained(g, lr=0.2),
-        "test_big_network_trained_with_momentum": lambda g: trained(g, lr=0.1, momentum=0.7),
-    }
-    for name, results in by_pytorch.items():
-        ours = list(WORKED_OUT_BY[name](CASES[name].draw(seed)).values())
-        theirs = [result.detach().numpy() for result in results(CASES[name].draw(seed))]
-        assert len(ours) == len(theirs)
-        apart = max(np.abs(a - b).max() / max(np.abs(b).max(), 1e-6)
-                    for a, b in zip(ours, theirs))
-        print(f"{name:44} largest relative difference {apart:.1e}")
-
-
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Write the answers to the graded tests.")
     parser.add_argument("file", nargs="?", default=str(FILE), metavar="FILE")
     parser.add_argument("--seed", type=int, default=SEED, help=f"of the inputs; default {SEED}")
-    parser.add_argument("--referee", action="store_true",
-                        help="write nothing; print the largest relative differences from PyTorch")
     options = parser.parse_args(arguments)
-    if options.referee:
-        referee(options.seed)
-    else:
-        Path(options.file).write_text(as_json(options.seed), encoding="ascii")
+    Path(options.file).write_text(as_json(options.seed), encoding="ascii")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from problems import PROBLEMS  # noqa: E402
 
 NAME = "hw1p1"
 TIMEOUT = 180  # seconds, Autolab's own limit; job.SECONDS lies well below
-JOB = ("job.py", "answers.py", "by_hand.py")  # of this folder: a job draws answers of its own
+# Of this folder: a job draws answers of its own.
+JOB = ("job.py", "answers.py", "answers_autograd.py", "by_hand.py")
 
 # Autolab takes the last line of the log. make must end with status 0, or that would be make's own.
 MAKEFILE = """\

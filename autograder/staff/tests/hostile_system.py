@@ -59,7 +59,7 @@ for pid in (helper, grader):
 
 SEARCH_OWN_MEMORY = """
 import gc, sys
-for name in ("answers", "by_hand", "grading", "job"):
+for name in ("answers", "answers_autograd", "by_hand", "grading", "job"):
     if hasattr(sys.modules.get(name), "__file__") and name != "grading":
         print("FOUND: module", name)
 for thing in gc.get_objects():

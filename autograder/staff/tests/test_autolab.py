@@ -129,7 +129,7 @@ def test_the_reference_scores_100_and_leaves_nothing_of_the_answers_nor_of_itsel
 
 
 def test_the_spy_would_find_the_formulas():
-    assert b"minus(g.a, g.b)" in (autolab.STAFF / "answers.py").read_bytes()
+    assert b"minus(g.a, g.b)" in (autolab.STAFF / "answers_autograd.py").read_bytes()
 
 
 def test_the_untouched_handout_scores_0(played):

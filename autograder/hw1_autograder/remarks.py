@@ -1,0 +1,128 @@
+"""Remarks: looks for what gives right numbers and will hurt all the same.
+They cost no points; what they say stands below a problem that has them all."""
+
+import numpy as np
+
+from graded import Numbers, constant, graded, leaf, my, truth
+from student_layers import BATCHNORM, batchnorm, linear
+
+# 1.2 Autograd
+
+
+def remark_on_visits(results):
+    """What to say of a node that ran more than once."""
+    visits = (results.get("visits") or {}).get("value")
+    if not isinstance(visits, int) or visits < 2:
+        return ""
+    return (f"no points lost, but a node with 2 uses ran its backward again for each path:\n"
+            f"{visits} times in a chain of 8 such nodes, and twice as often for each more.\n"
+            "Why, and what to do: hw1/README.md, section 4")
+
+
+@graded("autogradtest", remark=remark_on_visits)
+def visits_of_a_shared_node(given):
+    """How often one node runs in a chain of 8 results that are each used twice."""
+    visits = []
+
+    class Counted(my.Function):
+        @staticmethod
+        def forward(ctx, a):
+            return my.Tensor(a.data + 0, requires_grad=a.requires_grad, is_leaf=not a.requires_grad)
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            visits.append(1)
+            return grad_output
+
+    result = Counted.apply(my.Tensor(1.0, requires_grad=True))
+    for _ in range(8):
+        result = result + result
+    result.backward()
+    return {"visits": len(visits)}
+
+
+def remark_on_gradients_in_a_graph(results):
+    """What to say of a stored gradient that is itself a result of recorded operations."""
+    if (results.get("in a graph") or {}).get("value") is not True:
+        return ""
+    return ("no points lost, but a.grad is itself the result of a graph, which each backward() makes\n"
+            "longer: start from ones that do not require grad, or add up the .data of gradients")
+
+
+@graded("autogradtest", remark=remark_on_gradients_in_a_graph)
+def graph_of_a_gradient(given):
+    a = leaf(np.ones((2, 3)))
+    shared = a * a
+    (shared + shared).backward()
+    (a + a).backward()
+    return {"in a graph": truth(a.grad.requires_grad) is True and not a.grad.is_leaf}
+
+
+# 2.3 and 2.6 SGD
+
+
+def remark_on_stored_gradients(results):
+    """What to say of a step that writes into the gradient it is given, which is 1."""
+    (after,) = (results.get("stored gradient") or {}).get("values") or [1]
+    if abs(after - 1) < 1e-6:
+        return ""
+    return (f"no points lost, but step() changes param.grad itself: from 1 to {after:g}.\n"
+            "Whoever steps twice on one gradient, or looks at it after the step, gets wrong numbers.\n"
+            "Compute with new arrays: lr * param.grad.data, not param.grad.data *= lr")
+
+
+def gradient_after_steps(count, **options):
+    """What a gradient of 1 is after the last of some steps."""
+    layer = linear(np.ones((1, 1)), np.ones(1))
+    optimizer = my.SGD(layer.parameters(), **options)
+    for _ in range(count):
+        optimizer.zero_grad()
+        layer(constant(np.ones((1, 1)))).backward()
+        optimizer.step()
+    return {"stored gradient": Numbers(layer.weight.grad)}
+
+
+@graded("Linear ReLU SGD Step", remark=remark_on_stored_gradients)
+def gradient_after_a_step(given):
+    return gradient_after_steps(1, lr=0.25)
+
+
+@graded("Linear Momentum Step", remark=remark_on_stored_gradients)
+def gradient_after_steps_with_momentum(given):
+    return gradient_after_steps(2, lr=0.25, momentum=0.5)
+
+
+# 2.4 BatchNorm
+
+
+def remark_on_running_averages(results):
+    """What to say of running averages that keep the graphs of all batches."""
+    one, three = ((results.get(f"nodes after {count}") or {}).get("value") for count in (1, 3))
+    if not (isinstance(one, int) and isinstance(three, int)) or three <= one:
+        return ""
+    return ("no points lost, but the running averages are results in a graph that grows with each\n"
+            f"batch: {one} nodes after one batch, {three} after three. It fills the memory and slows\n"
+            "down every batch. Compute the averages from .data, outside the graph")
+
+
+def nodes_below(node):
+    """How many nodes a graph has, from ``node`` on."""
+    found, unexplored = set(), [node]
+    while unexplored:
+        node = unexplored.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            unexplored.extend(node.next_functions)
+    return len(found)
+
+
+@graded("Linear Batchnorm ReLU Train/Eval", remark=remark_on_running_averages, x=(3, 6, 3),
+        **BATCHNORM)
+def graph_of_running_averages(given):
+    layer, nodes = batchnorm(given.gamma, given.beta), {}
+    for count, x in enumerate(given.x, start=1):
+        layer(leaf(x))
+        nodes[f"nodes after {count}"] = sum(
+            nodes_below(getattr(average, "grad_fn", None))
+            for average in (layer.running_mean, layer.running_var))
+    return nodes
