@@ -100,11 +100,11 @@ def what_shared_results_get(given):
         one, other = np.ones_like(given.a), given.first * given.second
         total = sum(came, np.zeros_like(one))
         if any(np.allclose(total, only) for only in (one, other, 0 * one)):
-            return ["a result that is used twice handed on only one of its two gradients, "
-                    "not their sum" if came else "the node of a result used twice was not reached"]
+            return ["a result that is used twice: only one of its two gradients went through its "
+                    "node, not both" if came else "the node of a result used twice was not reached"]
         if any(np.allclose(total, one + other + again) for again in (one, other)):
-            return ["a result that is used twice handed on one of its gradients alone and then "
-                    "again in the sum: it counts twice"]
+            return ["a result that is used twice: one of its gradients went through its node "
+                    "alone and then again in the sum, so it counts twice"]
     return []
 
 

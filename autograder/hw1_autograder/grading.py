@@ -67,6 +67,8 @@ class Verdict:
         outcome (isolation.Outcome): what came back from its process.
         answers (RecordedAnswers): what is right, loaded.
         cases (sequence of Case): the tests that count; all of the problem by default.
+        refuted (set): (number of a problem, recorded mistake) that results of earlier problems
+            speak against; is added to.
 
     Attributes:
         complaints (dict): name of a failing test → list of str, what is wrong.
@@ -80,7 +82,7 @@ class Verdict:
         passed (bool), points (int): the score.
     """
 
-    def __init__(self, problem, outcome, answers, cases=None):
+    def __init__(self, problem, outcome, answers, cases=None, refuted=None):
         self.problem = problem
         self.outcome = outcome
         self.complaints = {}
@@ -90,6 +92,7 @@ class Verdict:
         self.clues = []
         self.recognised = False
         self.defined_at = outcome.defined_at
+        self._refuted = set() if refuted is None else refuted
         self._judge(cases_of(problem) if cases is None else cases, answers)
         self.passed = not self.complaints
         self.points = problem.points if self.passed else 0
@@ -112,12 +115,15 @@ class Verdict:
     def _expected(self, cases, answers):
         """The answers to each test, with the recorded mistakes that fit all of their results."""
         expected = {case.name: answers.by_case[case.name] for case in cases}
-        came = {name: self.outcome.cases.get(name) for name in expected}
+        came = [(answer, self.outcome.cases[name]) for name, answer in expected.items()
+                if self.outcome.cases.get(name)]
         try:
-            fit = judge.mistakes_that_fit(
-                [(expected[name], message) for name, message in came.items() if message])
+            fit, refuted = judge.mistakes_that_fit(came)
         except Exception:
-            fit = set()
+            fit, refuted = set(), set()
+        number = self.problem.number
+        self._refuted.update((number, mistake) for mistake in refuted)
+        fit = {mistake for mistake in fit if (number, mistake) not in self._refuted}
         return {name: judge.keep_mistakes(answer, fit) for name, answer in expected.items()}
 
     def _judge_case(self, case, expected, seed):
@@ -179,9 +185,10 @@ def grade(problems, root, answers, deadline=None, **protection):
     Raises:
         CannotGrade: also if this machine does not let the grader do its work.
     """
+    refuted = set()
     for problem, outcome in run(problems, root, answers, deadline, **protection):
         try:
-            verdict = Verdict(problem, outcome, answers)
+            verdict = Verdict(problem, outcome, answers, refuted=refuted)
         except Exception:  # what came has a form that nobody foresaw
             outcome.cases, outcome.ending = {}, "odd"
             verdict = Verdict(problem, outcome, answers)
@@ -195,7 +202,7 @@ def grade_here(problems, root, answers):
     Raises:
         KeyboardInterrupt: when the student leaves the debugger, or types Ctrl-C.
     """
-    seed, root = answers.load(), Path(root).resolve()
+    seed, root, refuted = answers.load(), Path(root).resolve(), set()
     sys.path.insert(0, str(root))
     for problem in problems:
         outcome = isolation.Outcome(root)
@@ -208,7 +215,7 @@ def grade_here(problems, root, answers):
 
         key, drawn = child.prepare(problem.key, seed, root)
         child.run_task((key, [(case, given) for case, given in drawn if case.scored]), root, take)
-        yield Verdict(problem, outcome, answers)
+        yield Verdict(problem, outcome, answers, refuted=refuted)
 
 
 def run(problems, root, answers, deadline=None, **protection):

@@ -149,22 +149,23 @@ def close(values, right, relative=RELATIVE, absolute=ABSOLUTE, of_largest=0.0):
 
 
 def mistakes_that_fit(tests):
-    """Names of the recorded mistakes with which all results of a problem agree. One that fits a
-    single result may do so by chance; one that is refuted by another result is false.
+    """The recorded mistakes with which all results of a problem agree, and those that a result
+    refutes. One that fits a single result may do so by chance.
 
     Args:
         tests (list): pairs of a test's ``expected`` and ``message``, as for judge_case.
 
     Returns:
-        set of str.
+        tuple: two sets of names.
     """
     names = {name for expected, _ in tests for answer in expected.values()
              if isinstance(answer, dict) for name in answer.get("mistakes", {})}
+    fit = names
     for expected, message in tests:
         results = message.get("results")
         if isinstance(results, dict):  # a test that raised says nothing about numbers
-            names = {name for name in names if agrees(name, expected, results)}
-    return names
+            fit = {name for name in fit if agrees(name, expected, results)}
+    return fit, names - fit
 
 
 def agrees(mistake, expected, results):

@@ -60,7 +60,7 @@ def grade_change(change, until=NUMBERS[-1], with_clues=True):
     report.unicode = True
     found = {"failed": [], "failed in float32": [], "complaints": {}, "remarks": [],
              "clues": []}
-    answers = grading.RecordedAnswers()
+    answers, refuted = grading.RecordedAnswers(), set()
     seed = answers.load()
     problems = [p for p in GRADED if p.number in NUMBERS[:NUMBERS.index(until) + 1]]
     with tempfile.TemporaryDirectory(prefix="mytorch-change-") as root, importing_from(root):
@@ -68,7 +68,7 @@ def grade_change(change, until=NUMBERS[-1], with_clues=True):
         compileall.compile_dir(root, quiet=2)  # once, not for each problem
         for problem in problems:
             outcome = run_here(problem, root, seed, with_clues)
-            verdict = grading.Verdict(problem, outcome, answers)
+            verdict = grading.Verdict(problem, outcome, answers, refuted=refuted)
             report.show(verdict)
             if verdict.passed:
                 found["remarks"] += verdict.remarks
