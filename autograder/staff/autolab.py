@@ -22,7 +22,7 @@ from problems import PROBLEMS  # noqa: E402
 NAME = "hw1p1"
 TIMEOUT = 180  # seconds, Autolab's own limit; job.SECONDS lies well below
 # Of this folder: a job draws answers of its own.
-JOB = ("job.py", "answers.py", "answers_autograd.py", "by_hand.py")
+JOB = ("job.py", "answers.py", "answers_autograd.py", "by_hand.py", "draws.py")
 
 # Autolab takes the last line of the log. make must end with status 0, or that would be make's own.
 MAKEFILE = """\
