@@ -19,6 +19,11 @@ from places import student_place, without_paths
 from problems import BY_KEY
 
 LAYERS = re.compile(r"mytorch/(nn/(?!functional|module|sequential)|optim/)")
+# What stands between a line that uses an operation and the operation itself.
+BETWEEN = re.compile(r"mytorch/(tensor|autograd_engine|nn/module|nn/sequential)\.py")
+# Functions of the handout that only check what another line gave them: that line is the place.
+CHECKING = ("compute", "check_tensors", "check_saved", "check_gradients", "check_leaf",
+            "check_output", "complain", "save_for_backward", "as_operand", "to_array")
 ARRAY_LIMIT = 500  # entries; a larger array comes back as its shape alone
 
 
@@ -126,7 +131,7 @@ def reset_warnings():
 
 def describe_error(error, root):
     """An exception as plain data: "type", "message"; the innermost of the student's own lines as
-    "place" and "source"; as "caller" the line of a layer that led there, if there is one; and the
+    "place" and "source"; as "caller" the line that used that operation, if there is one; and the
     line of the test as "test". Frames of the grader are left out."""
     try:
         message = str(error)
@@ -151,21 +156,23 @@ def describe_error(error, root):
 
 def where(frames, root):
     """The lines of a traceback that are worth showing; see describe_error."""
-    lines, found = [], {}
+    lines, checking, found = [], [], {}
     for frame, number in frames:
         filename = frame.f_code.co_filename
         source = linecache.getline(filename, number).strip()[:200]
         place = student_place(filename, number, root)
         if place:
-            lines.append((place, source))
+            own = checking if frame.f_code.co_name in CHECKING else lines
+            own.append((place, source))
         elif os.path.basename(filename).startswith(("test_", "sandbox")):
             found["test"] = f"{os.path.basename(filename)}:{number}:  {source}"
+    lines = lines or checking
     if not lines:
         return found
     place, source = lines[-1]
-    in_a_layer = [f"{p}:  {s}" for p, s in lines[:-1] if LAYERS.match(p)]
-    if in_a_layer and not LAYERS.match(place):
-        found["caller"] = in_a_layer[-1]
+    callers = [f"{p}:  {s}" for p, s in lines[:-1] if p != place and not BETWEEN.match(p)]
+    if callers and not LAYERS.match(place):
+        found["caller"] = callers[-1]
     return {**found, "place": place, "source": source}
 
 

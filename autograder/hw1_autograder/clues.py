@@ -269,7 +269,7 @@ def disagreement(operation, args):
                                 lambda moved: forward(moved)[1].data)
                 if fault:
                     return ("does not fit its forward: the gradient of argument "
-                            f"{position + 1}{fault}")
+                            f"{position}{fault}")
     except Exception:
         pass
     return ""

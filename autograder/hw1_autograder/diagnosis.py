@@ -64,6 +64,17 @@ MEANINGS = (
     ("AttributeError", r"'(numpy\.)?ndarray' object has no attribute "
      "'(requires_grad|is_leaf|grad|grad_fn|backward)'",
      "an ndarray stands there, where a Tensor is needed"),
+    ("TypeError", r"(?P<name>\w+)\(\) takes no arguments",
+     "an operation is called by its apply: F.{name}.apply(...)"),
+    ("AttributeError", r"'\w+' object has no attribute 'training'",
+     "a Module says by is_train whether it is in training mode"),
+    ("BdbQuit", "", "a breakpoint() is left in the code; to stop there, add --debug"),
+    ("TypeError", r".*'(method|builtin_function_or_method)'|.*got method",
+     "a method stands there without its brackets: x.T() is the transpose, x.T is not"),
+    ("TypeError", r"unsupported operand type\(s\) for (?P<name>[-+*/]): "
+     r"'(?P<left>float|int|ndarray|numpy\.ndarray)' and 'Tensor'",
+     "{left} {name} Tensor is left to the Tensor on the right, and mytorch/tensor.py need not know "
+     "it: make both Tensors, or compute with .data"),
     ("TypeError", "bad operand type for unary -: 'Tensor'",
      "a Tensor has no unary minus: mytorch/tensor.py defines none"),
     ("TypeError", r"unsupported operand type\(s\) for (?P<name>\S+?)(?: or pow\(\))?: "

@@ -121,6 +121,15 @@ def given_one_gradient(g, scale, labels):
         g, f, a=scale * (g.q + 1), b=scale * (g.p + 1)).items()}
 
 
+def operations_of_one_and_of_three(g):
+    def f():
+        return (g.a + 2 * g.b + 3 * g.c) * g.upstream
+
+    three = gradients(g, f, a=g.upstream, b=2 * g.upstream, c=3 * g.upstream)
+    return {"gradient of a, the only input": g.upstream,
+            **{f"{label}, of three inputs": grad for label, grad in three.items()}}
+
+
 def larger_computation(g):
     found = {}
     for order, exchanged in {"": False, ", operands exchanged": True}.items():
@@ -180,4 +189,5 @@ AUTOGRAD = {
     "test_results_that_are_given_one_gradient": lambda g: given_one_gradient(
         g, g.r, ("the sum last", "the sum first")),
     "test_a_larger_computation": larger_computation,
+    "test_operations_of_one_and_of_three_tensors": operations_of_one_and_of_three,
 }

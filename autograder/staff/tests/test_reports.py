@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import child
 import clues
 import diagnosis
 import graded
@@ -350,7 +351,7 @@ def composed(*changes):
 def test_of_operations_of_ones_own_the_wrong_one_is_named():
     said = composed(("grad_output.data / (2 * ctx.root)", "grad_output.data / ctx.root"))
     assert re.search(r"Sqrt.backward, at mytorch/nn/functional.py:\d+, does not fit its forward: "
-                     r"the gradient of argument 1\[0, \d\] is [\d.e-]+, but [\d.e-]+ by central", said)
+                     r"the gradient of argument 0\[0, \d\] is [\d.e-]+, but [\d.e-]+ by central", said)
     assert said.count("not fit its forward") == said.count("Sqrt.backward, at")
 
 
@@ -435,7 +436,7 @@ def test_a_gradient_of_nan_was_not_changed_by_whoever_got_it():
 def test_a_wrong_operation_is_told_with_both_numbers():
     double = operation("Double", lambda a: 2 * a, lambda g, a: [g])
     fault = clues.disagreement(double, [Tensor(np.array([1.0, 2.0]), requires_grad=True)])
-    found = re.match(r"does not fit its forward: the gradient of argument 1\[0\] is ([\d.]+), "
+    found = re.match(r"does not fit its forward: the gradient of argument 0\[0\] is ([\d.]+), "
                      r"but ([\d.]+) by central", fault)
     assert float(found.group(2)) == pytest.approx(2 * float(found.group(1)), rel=1e-4)
     for right, args in ((F.Div, [AT + 4, AT + 5]), (F.Log, [AT + 3]), (F.ReLU, [AT])):
@@ -689,3 +690,34 @@ def test_a_reader_that_has_seen_enough_ends_the_report_quietly(tree):
     error = process.stderr.read()
     process.stderr.close(), process.stdin.close()
     assert process.wait() == 141 and error == ""
+
+
+@pytest.mark.parametrize("kind, message, meaning", [
+    ("TypeError", "ReLU() takes no arguments", "called by its apply: F.ReLU.apply(...)"),
+    ("AttributeError", "'BatchNorm1d' object has no attribute 'training'", "is_train"),
+    ("BdbQuit", "", "--debug"),
+    ("TypeError", "save_for_backward: expected Tensors, got method; keep a constant as an attribute",
+     "x.T() is the transpose"),
+    ("TypeError", "unsupported operand type(s) for @: 'Tensor' and 'method'", "x.T() is the transpose"),
+    ("TypeError", "unsupported operand type(s) for *: 'float' and 'Tensor'", "float * Tensor is left"),
+])
+def test_a_mistake_that_many_make_is_put_in_plain_words(kind, message, meaning):
+    assert meaning in diagnosis.what_it_means(kind, message, {})
+
+
+def test_a_place_is_the_line_that_went_wrong_and_not_one_that_only_checks_it(tmp_path):
+    file = tmp_path / "mytorch/nn/functional.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("def compute(a):\n    raise ValueError(a)\n\n\n"
+                    "def forward(a):\n    return compute(a)\n\n\n"
+                    "def cross_entropy(a):\n    return forward(a)\n")
+    module = {}
+    exec(compile(file.read_text(), str(file), "exec"), module)
+    with pytest.raises(ValueError) as raised:
+        module["cross_entropy"](1)
+    described = child.describe_error(raised.value, tmp_path)
+    assert described["place"] == "mytorch/nn/functional.py:6"
+    assert described["caller"] == "mytorch/nn/functional.py:10:  return forward(a)"
+    with pytest.raises(ValueError) as raised:
+        module["compute"](1)
+    assert child.describe_error(raised.value, tmp_path)["place"] == "mytorch/nn/functional.py:2"
