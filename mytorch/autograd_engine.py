@@ -3,7 +3,8 @@ Start with hw1/README.md; then read this top to bottom: walk, recorder, the two 
 
 import weakref
 
-from mytorch.checks import check_gradients, check_leaf, check_output, check_saved
+from mytorch.checks import (
+    check_data, check_gradients, check_leaf, check_output, check_saved, refuse_to_store)
 from mytorch.deep_recursion import call_with_room_for
 
 
@@ -98,8 +99,7 @@ class Function:
 
         ``grad_output`` is a Tensor of the output's shape, not to be modified. Returns one
         Tensor, or a tuple with an entry for each argument of ``forward``, None where there is
-        no gradient. Entries for constants are ignored; at the end they may be left out.
-        """
+        no gradient. Entries for constants are ignored; at the end they may be left out."""
         raise NotImplementedError("a Function must define backward(ctx, grad_output)")
 
     @classmethod
@@ -108,11 +108,14 @@ class Function:
 
         Returns the result, a Tensor. It requires grad exactly when an input does, and is then
         no leaf; its ``grad_fn`` is the new BackwardFunction, whose ``next_functions`` has one
-        entry per argument: the node of that input, or None for a constant.
-        """
+        entry per argument: the node of that input, or None for a constant."""
         node = BackwardFunction(cls)
         node.record_inputs(args)
-        output = cls.forward(node.ctx, *args)
+        try:
+            output = cls.forward(node.ctx, *args)
+        except (TypeError, AttributeError):
+            check_data(cls, args)  # says so if this is why
+            raise
         check_output(cls, output)
         # BEGIN SOLUTION 1.2: set the output's flags; link it to its node, that to the inputs'
         output = detached(output)  # forward may have returned a Tensor that is used elsewhere
@@ -152,6 +155,7 @@ class AccumulateGrad:
     next_functions = ()
 
     def __init__(self, tensor):
+        check_leaf(tensor)
         # Weak, as the leaf holds this node: a ring of two would wait for the cycle collector.
         self._variable = weakref.ref(tensor)
 
@@ -171,9 +175,8 @@ class AccumulateGrad:
         variable = self._variable()
         if variable is None:
             return ()
-        if grad.data.shape != variable.data.shape:
-            raise ValueError("AccumulateGrad: expected a gradient of the leaf's shape "
-                             f"{variable.shape}, got {grad.shape}")
+        if grad.data.shape != variable.data.shape or variable.data.dtype.kind != "f":
+            refuse_to_store(grad, variable)
         # Both branches make a new array: what arrived may be on its way to others as well.
         # The arrays are added, not the Tensors: a stored gradient is in no graph.
         held, new = variable.grad, grad.data.astype(variable.data.dtype)
@@ -196,8 +199,7 @@ class ContextManager:
 
         Nothing is copied. If an optimizer makes a step before ``backward``, it gives its
         parameters new arrays, and those kept here stay. Only writing into an array, such as
-        by ``fill_``, changes it here too. Raises TypeError for what is no Tensor.
-        """
+        by ``fill_``, changes it here too. Raises TypeError for what is no Tensor."""
         check_saved(tensors)
         self.saved_tensors = [detached(tensor) for tensor in tensors]
 
@@ -227,11 +229,10 @@ class BackwardFunction:
             needs_grad = getattr(arg, "requires_grad", None)  # None for what is no Tensor
             if needs_grad is None:
                 inputs.append(None)
-            elif not arg.is_leaf:
-                inputs.append(weakref.ref(arg))
+            elif arg.is_leaf and (needs_grad or getattr(arg.data, "size", 0) <= 6):
+                inputs.append(arg)
             else:
-                check_leaf(arg, self.function_name)
-                inputs.append(arg if needs_grad or arg.data.size <= 6 else weakref.ref(arg))
+                inputs.append(weakref.ref(arg))
             needed.append(needs_grad or False)
             shapes.append(arg.data.shape if needs_grad else None)
         self.ctx.needs_input_grad = tuple(needed)
@@ -241,8 +242,7 @@ class BackwardFunction:
         """Run the operation's ``backward`` on ``grad_output`` and check what it returned.
 
         Returns a tuple, a Tensor or None for each argument of ``forward``; constants at the end
-        may be left out. Raises TypeError or ValueError for what does not fit the arguments.
-        """
+        may be left out. Raises TypeError or ValueError for what does not fit the arguments."""
         grads = self.function.backward(self.ctx, grad_output)
         grads = tuple(grads) if isinstance(grads, (tuple, list)) else (grads,)
         if self.input_shapes is not None:  # None in a node made by hand, without Function.apply

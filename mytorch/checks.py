@@ -1,37 +1,44 @@
-"""What the engine checks at each operation, and the sentences that say what is wrong.
-Kept apart so that autograd_engine.py shows how autograd works; nothing is repaired here."""
-
-
-def is_tensor(value):
-    """Whether ``value`` is a Tensor, told by its flag: the engine does not know the class."""
-    return hasattr(value, "requires_grad")
+"""What the engine checks, and the sentences that say what is wrong; nothing is repaired here.
+A Tensor is told by its attribute ``requires_grad``, as the engine does not know the class."""
 
 
 def check_saved(values):
     """Raise TypeError unless each of ``values``, given to ``save_for_backward``, is a Tensor."""
     for value in values:
-        if not is_tensor(value):
+        if not hasattr(value, "requires_grad"):
             raise TypeError(f"save_for_backward: expected Tensors, got {type(value).__name__}; "
                             "keep a constant as an attribute, such as ctx.axis = axis")
 
 
-def check_leaf(leaf, operation):
-    """Raise TypeError unless a leaf or constant holds an ndarray, of floats if it requires grad.
+def check_data(function, args):
+    """Raise TypeError if the data of one of the arguments of a Function is itself a Tensor."""
+    for arg in args:
+        if hasattr(arg, "requires_grad") and hasattr(arg.data, "requires_grad"):
+            raise TypeError(
+                f"{function.__name__}: the data of an input is a Tensor, expected an ndarray; to "
+                "change a weight, use arrays only, as in w.data = w.data - lr * w.grad.data")
+
+
+def check_leaf(leaf):
+    """Raise TypeError unless a leaf holds floats, as its gradient will be of the same dtype.
 
     Its constructor sees to that, but ``data`` and ``requires_grad`` can be assigned later.
     """
-    if hasattr(leaf.data, "requires_grad"):  # a Tensor
-        raise TypeError(
-            f"{operation}: the data of an input is a Tensor, expected an ndarray; to change a "
-            "weight, use arrays only, as in w.data = w.data - lr * w.grad.data")
-    if leaf.requires_grad and leaf.data.dtype.kind != "f":
-        raise TypeError(f"{operation}: an input that requires grad must hold floats, it holds "
+    if leaf.data.dtype.kind != "f":
+        raise TypeError(f"a Tensor that requires grad must hold floats, this one holds "
                         f"{leaf.data.dtype}; an integer cannot hold a gradient")
+
+
+def refuse_to_store(grad, leaf):
+    """Raise ValueError or TypeError: ``grad`` (Tensor) is no gradient for ``leaf``."""
+    check_leaf(leaf)
+    raise ValueError(f"AccumulateGrad: expected a gradient of the leaf's shape {leaf.shape}, "
+                     f"got {grad.shape}")
 
 
 def check_output(function, output):
     """Raise TypeError unless ``output``, which a Function's ``forward`` returned, is a Tensor."""
-    if not is_tensor(output):
+    if not hasattr(output, "requires_grad"):
         raise TypeError(f"{function.__name__}.forward: must return a Tensor, "
                         f"got {type(output).__name__}")
 
@@ -58,7 +65,7 @@ def check_gradients(function, grads, shapes):
     for position, (grad, shape) in enumerate(zip(grads, shapes)):
         if grad is None or shape is None:
             continue
-        if not is_tensor(grad):
+        if not hasattr(grad, "requires_grad"):
             complain(TypeError, function, f"gradient of argument {position}: expected a Tensor or "
                                           f"None, got {type(grad).__name__}")
         if grad.data.shape != shape:

@@ -54,5 +54,5 @@ def check_features(layer, x, features):
     """Raise ValueError unless ``x`` has shape (N, features), TypeError if it is no Tensor."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{layer}: expected a Tensor, got {type(x).__name__}")
-    if len(x.shape) != 2 or x.shape[1] != features:
+    if x.data.ndim != 2 or x.data.shape[1] != features:
         raise ValueError(f"{layer}: expected input of shape (N, {features}), got {x.shape}")

@@ -161,6 +161,15 @@ def test_an_integer_leaf_that_was_enabled_later_is_refused_at_its_use(use):
         use(t)
 
 
+def test_a_gradient_is_not_stored_in_integers_that_replaced_the_data():
+    t = leaf([1.0, 2.0])
+    result = t * 0.5
+    t.data = np.array([1, 2])
+    with pytest.raises(TypeError, match="requires grad must hold floats.*int64"):
+        result.backward()
+    assert t.grad is None
+
+
 def test_data_replaced_by_a_tensor_is_refused_at_the_next_use_with_the_right_way():
     w = Tensor([1.0, 2.0], is_parameter=True)
     (w * w).backward()
