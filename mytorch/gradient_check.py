@@ -17,6 +17,10 @@ class NoGraph(RuntimeError):
     """The result is in no graph, so there is nothing to walk backward."""
 
 
+class CutOff(RuntimeError):
+    """A result is in no graph although operations are recorded."""
+
+
 def uneven(*shape, seed=0):
     """Numbers of both signs, sizes from 0.5 to 2, as an ndarray of that shape.
 
@@ -75,7 +79,7 @@ def check_gradients(function, *tensors, upstream=None):
     """
     try:
         differences = find_differences(function, tensors, upstream)
-    except NoGraph as error:
+    except (NoGraph, CutOff) as error:
         print(f"check_gradients: {error}")
         return False
     wrong = [found for found in differences if found[1]]
@@ -95,7 +99,7 @@ def find_differences(function, tensors, upstream=None):
         number of entries.
 
     Raises:
-        NoGraph: if the result was not recorded in a graph.
+        NoGraph, CutOff: if the result is in no graph.
     """
     any_requires = any(tensor.requires_grad for tensor in tensors)
     inputs = [Tensor(np.array(tensor.data, np.float64), tensor.requires_grad or not any_requires)
@@ -138,9 +142,12 @@ def parameters_by_name(module):
 
 
 def check_in_graph(output):
-    """Raise NoGraph unless the Tensor ``output`` is the result of a recorded operation."""
+    """Raise NoGraph or CutOff unless the Tensor ``output`` is the result of a recorded operation."""
     if output.grad_fn is None:
-        raise NoGraph("no grad_fn on the result: Function.apply (1.2) has to record it")
+        leaf = Tensor(1.0, requires_grad=True)
+        if (leaf + leaf).grad_fn is None:
+            raise NoGraph("no grad_fn on the result: Function.apply (1.2) has to record it")
+        raise CutOff("the result is cut off from the graph, as after Tensor(x.data): no grad_fn on it")
 
 
 def run_backward(output, upstream):
