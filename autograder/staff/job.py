@@ -3,8 +3,12 @@ autolab.py packs it, autograde-Makefile runs it; the last line it prints is the 
 
 import sys
 
+NO_SCORES = "No scores, for no fault of the submission: "
+SAID = 3  # the exit status after such a line; autograde-Makefile knows it
+
 if sys.version_info < (3, 8):
-    sys.exit("This host's python3 is %d.%d; the grader needs 3.8 or newer." % sys.version_info[:2])
+    print(NO_SCORES + "the host's python3 is %d.%d; 3.8 is needed." % sys.version_info[:2])
+    sys.exit(SAID)
 
 import argparse
 import contextlib
@@ -29,12 +33,12 @@ try:
     from problems import FULL_SCORE, GRADED
     from report import Report
 except ImportError as problem:
-    sys.exit(f"The grader cannot start on this host: {problem}.")
+    print(f"{NO_SCORES}the grader cannot start on this host: {problem}.")
+    sys.exit(SAID)
 
 SECONDS = 120  # for all problems; Autolab itself stops the job after 180
 OVERDUE = 30  # seconds more, after which something is wrong that no deadline has caught
 DRAWS = 50  # of a seed, at most
-NO_SCORES = "No scores, for no fault of the submission: "
 
 
 class DrawnAnswers:
@@ -122,9 +126,11 @@ def conclude(verdicts, report, clean_up):
                     "these scores stay as they are. If your code is quick at home, hand in again.")
     if not verdicts:
         points = {problem.key: 0 for problem in GRADED}
-    active = max((v.outcome.protections for v in verdicts), key=len, default=[])
-    report.line(f"Limits: {', '.join(active) or 'none'}")
-    report.line(f"Total score: {sum(points.values())}/{FULL_SCORE}", 1)
+    else:
+        active = max((v.outcome.protections for v in verdicts), key=len)
+        report.line(f"Limits: {', '.join(active) or 'none'}")
+    ran = ", of what has run" if left_out else ""
+    report.line(f"Total score: {sum(points.values())}/{FULL_SCORE}{ran}", 1)
     with contextlib.suppress(Exception):  # it only helps the eye, and it holds students' words
         print(semantic_line(verdicts), flush=True)
     runner.print_last(json.dumps({"scores": points}), clean_up)
@@ -145,10 +151,10 @@ def parse_arguments(arguments):
 def main(arguments=None):
     """Grade as the command line says; returns the exit status.
 
-    It is 0 with the score line last in the log, and another with a reason last, where no scores
-    are to be written; autograde-Makefile then adds the line that says so to Autolab.
+    It is 0 with the score line last in the log, and SAID with a reason last, where no scores are to
+    be written; autograde-Makefile then adds the line that says so to Autolab.
     """
-    leave_after(SECONDS + OVERDUE, 1, "the job did not come to an end")
+    leave_after(SECONDS + OVERDUE, SAID, "the job did not come to an end")
     options = parse_arguments(arguments)
     report = Report(sys.stdout)
     try:
@@ -162,17 +168,18 @@ def main(arguments=None):
             grading_now.close()
         return 0
     except (grading.CannotGrade, OSError, MemoryError) as error:
-        return f"{NO_SCORES}{error}. See README, For staff."
+        print(f"{NO_SCORES}{error}. See README, For staff.")
     except Exception:
         traceback.print_exc(file=sys.stdout)
-        return f"{NO_SCORES}the grader broke down, see above."
+        print(f"{NO_SCORES}the grader broke down, see above.")
+    return SAID
 
 
 def leave_after(seconds, status, words=""):
     """End this process with that status, whatever it is doing then."""
     def leave(*_):
         if words:
-            os.write(2, f"{NO_SCORES}{words}\n".encode())
+            os.write(1, f"\n{NO_SCORES}{words}\n".encode())
         os._exit(status)
 
     signal.signal(signal.SIGALRM, leave)

@@ -138,6 +138,7 @@ def test_the_untouched_handout_scores_0(played):
 def test_what_is_no_tarball_scores_0(played):
     assert played["text"].scores == dict.fromkeys(FULL, 0)
     assert "Nothing was graded: handin.tar is no whole tar file" in played["text"].log
+    assert "Limits: " not in played["text"].log
 
 
 def test_the_line_before_the_score_shows_stages_and_hints_and_survives_autolabs_quoting(played):
@@ -165,11 +166,12 @@ HASTY = (autolab.STAFF / "job.py").read_text(encoding="utf-8").replace(
 # For no fault of the student's: no scores, and Autolab keeps those that it has.
 FAULTS = {
     "no numpy": (dict(python='exec {python} -S "$@"'), "No module named 'numpy'"),
-    "a python3 that does not start": (dict(python="exit 127"), ""),
+    "a python3 that does not start": (dict(python="exit 127"), "the job ended with status 127"),
+    "a cut-off autograde.tar": (dict(cut_off=True), "the job ended with status 2"),
     "a Python too old": (
         dict(python='shift; exec {python} -c "import runpy, sys; del sys.argv[0]; '
                     "sys.version_info = (3, 6, 9); runpy.run_path(sys.argv[0], "
-                    'run_name=\'__main__\')" "$@"'), "python3 is 3.6; the grader needs 3.8"),
+                    'run_name=\'__main__\')" "$@"'), "python3 is 3.6; 3.8 is needed"),
     "answers that cannot be worked out": (
         dict(package={"autograder/staff/by_hand.py": b"raise ArithmeticError('no luck')"}),
         "the grader broke down"),
@@ -178,7 +180,7 @@ FAULTS = {
                                                      b"    return {'answers': {}}\n"}),
         "there are no answers for test_addition"),
     "a grader that breaks": (
-        dict(package={"autograder/hw1_autograder/judge.py": b"raise KeyError(1)"}), "KeyError"),
+        dict(package={"autograder/hw1_autograder/judge.py": b"raise KeyError(1)"}), "the job ended with status 1"),
     "a job that does not come to an end": (
         dict(package={"autograder/staff/by_hand.py": b"while True: pass",
                       "autograder/staff/job.py": HASTY}), "the job did not come to an end"),
@@ -194,7 +196,9 @@ def test_a_fault_of_the_host_or_of_the_grader_writes_no_scores_and_says_why(name
     options, says = FAULTS[name]
     job = autolab_job.play(**{"handin": submission(), **options})
     assert job.scores == {}
-    assert says in job.log
+    (line,) = [line for line in job.log.splitlines()
+               if line.startswith("No scores, for no fault of the submission: ")]
+    assert says in line
     assert f"{GRADED[0].number} " not in job.log  # no student code ran before it was noticed
     assert job.left_running == []
 
@@ -212,6 +216,14 @@ def test_a_problem_that_had_no_time_to_run_is_not_in_the_score_line(capsys):
     printed = capsys.readouterr().out
     assert autolab_job.parse(printed) == {p.key: 0 for p in GRADED if p.number != "2.6"}
     assert "was over before Linear: momentum; " in printed and "stay as they are" in printed
+    assert "of what has run\n" in printed
+
+
+def test_a_problem_that_had_no_time_to_run_is_shown_without_a_zero(capsys):
+    answers, problem = grading.RecordedAnswers(), BY_KEY["subtest"]
+    answers.load()
+    report.Report(sys.stdout).show(grading.Verdict(problem, isolation.Outcome(ROOT), answers))
+    assert f" -/{problem.points}\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow
