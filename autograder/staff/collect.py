@@ -4,6 +4,7 @@
 import argparse
 import base64
 import collections
+import contextlib
 import csv
 import functools
 import hashlib
@@ -12,9 +13,11 @@ import io
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import tokenize
 from pathlib import Path
@@ -27,9 +30,11 @@ JOB = ROOT / "autograder" / "staff" / "job.py"
 GRADER = ROOT / "autograder" / "hw1_autograder"
 
 import handin  # noqa: E402  (handout has made the grader's folder known)
-from problems import FULL_SCORE, PROBLEMS  # noqa: E402
+import leftovers  # noqa: E402
+from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 
 HANDIN = re.compile(r"(?P<student>.+)_(?P<version>\d{1,9})_handin\.tar")  # as Autolab names them
+WRITTEN = ("scores.csv", "plots.html")  # by this program
 JOB_SECONDS = 180  # at most, for one handin
 PLOT_BYTES, PLOT_PIXELS = 1 << 20, 4000  # at most; pixels each way
 FILE_BYTES = 200_000  # of a file that is compared with others'
@@ -45,18 +50,18 @@ class Submission(NamedTuple):
 
 
 def find_handins(folder, every_version=False):
-    """The handins in a folder, sorted by student, and the names of other tarballs in it.
+    """The handins in a folder, sorted by student, and the names of other files in it.
 
     Args:
         folder (Path): where they were unpacked.
         every_version (bool): all of each student, not the newest alone.
     """
     found, others = [], []
-    for path in sorted(folder.glob("*.tar")):
+    for path in sorted(folder.iterdir()):
         name = HANDIN.fullmatch(path.name)
         if name:
             found.append(Submission(name["student"], int(name["version"]), path))
-        else:
+        elif path.is_file() and path.name not in WRITTEN and not path.name.startswith("."):
             others.append(path.name)
     found.sort(key=lambda one: (one.student, one.version))
     newest = {one.student: one for one in found}
@@ -67,15 +72,17 @@ def find_handins(folder, every_version=False):
 
 
 class Grading:
-    """A job that grades one handin; its report goes to a file of its own."""
+    """A job that grades one handin; its report goes to a file of its own, and what it unpacks to
+    a folder (str) that others share."""
 
-    def __init__(self, submission, log, options):
+    def __init__(self, submission, log, options, scratch):
         self.submission, self.log = submission, log
         self.give_up = time.monotonic() + JOB_SECONDS
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, str(JOB), "--handin", str(submission.path.resolve()), *options],
-                stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
+                env={**os.environ, "TMPDIR": scratch})
 
     def done(self):
         """Whether it has ended; ends it if it takes too long."""
@@ -99,19 +106,30 @@ class Grading:
 def grade_all(submissions, folder, at_a_time, options):
     """Yield each Grading when it has ended, in whatever order."""
     waiting, running = list(reversed(submissions)), []
+    scratch = tempfile.mkdtemp(prefix="mytorch-handins-")
+    before = signal.signal(signal.SIGINT, interrupt_once)
     try:
         while waiting or running:
             while waiting and len(running) < at_a_time:
                 submission = waiting.pop()
                 log = folder / f"{submission.path.name}.txt"
-                running.append(Grading(submission, log, options))
+                running.append(Grading(submission, log, options, scratch))
             for grading in [grading for grading in running if grading.done()]:
                 running.remove(grading)
                 yield grading
             time.sleep(0.02)
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for grading in running:
             grading.stop()
+        leftovers.remove_tree(scratch)  # also what the stopped ones have left
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupt_once(*_):
+    """Takes the first Ctrl-C; a second one would come in the midst of the cleaning up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 class Progress:
@@ -153,12 +171,18 @@ def grade_what_is_left(submissions, reports, without_landlock):
         print(f"{len(graded)} of {len(submissions)} are graded already.")
     options = ["--without-landlock"] if without_landlock else []
     started = time.monotonic()
-    for count, ended in enumerate(grade_all(left, reports, processors(), options), start=1):
-        graded[ended.submission] = ended.scores()
-        if isinstance(graded[ended.submission], dict):  # else the next run tries again
-            progress.add(digests[ended.submission], graded[ended.submission])
-        show_progress(count, len(left), started)
+    with contextlib.closing(grade_all(left, reports, processors(), options)) as grading_now:
+        for count, ended in enumerate(grading_now, start=1):
+            graded[ended.submission] = ended.scores()
+            if is_complete(graded[ended.submission]):  # else the next run tries again
+                progress.add(digests[ended.submission], graded[ended.submission])
+            show_progress(count, len(left), started)
     return graded
+
+
+def is_complete(scores):
+    """Whether these are scores of all problems, neither of a few nor a sentence."""
+    return isinstance(scores, dict) and all(problem.key in scores for problem in GRADED)
 
 
 def processors():
@@ -198,7 +222,8 @@ def read(path):
     except handin.HandinError as error:
         return {}, [f"no tarball to grade: {error}"]
     # That a README was passed over is not odd.
-    return files, [remark for remark in remarks if not remark.startswith("passed over: ")]
+    return files, [re.sub("^look at ", "", remark) for remark in remarks
+                   if not remark.startswith("passed over: ")]
 
 
 def plot_of(files):
@@ -262,32 +287,60 @@ class Finding(NamedTuple):
         submission (Submission): which.
         scores: dict of key → points, or why there are none.
         look (list of str): what a person should look at.
+        twins (list of str): who handed in the same, a sentence for each set of files.
     """
 
     submission: Submission
     scores: object
     look: list
+    twins: list
 
     @property
     def total(self):
-        """All points, or "" where there are no scores."""
-        return sum(self.scores.values()) if isinstance(self.scores, dict) else ""
+        """All points, or "" where a problem has no score."""
+        return sum(self.scores.values()) if is_complete(self.scores) else ""
+
+    @property
+    def total_in_words(self):
+        if self.total != "":
+            return f"{self.total}/{FULL_SCORE}"
+        return "incomplete" if isinstance(self.scores, dict) else "no score"
 
 
 def examine(graded):
-    """The Finding on each of some (Submission, scores)."""
+    """The Finding on each of some (Submission, scores), and what the groups of students handed in
+    alike, the largest part first: (students, names of files)."""
     same, findings = collections.defaultdict(list), []
     for submission, scores in graded:
         files, remarks = read(submission.path)
         plot, wrong = plot_of(files)
-        look = [scores] if isinstance(scores, str) else []
-        findings.append(Finding(submission, scores, look + remarks[:5] + [wrong] * bool(wrong)))
+        look = [no_total(scores)] * (not is_complete(scores))
+        findings.append(Finding(submission, scores, look + remarks[:5] + [wrong] * bool(wrong), []))
         for name, digest in fingerprints(files).items():
             same[name, digest].append(findings[-1])
         if plot:
             same["the plot", hashlib.sha256(plot).hexdigest()].append(findings[-1])
     add_twins(findings, same)
-    return findings
+    return findings, groups(same)
+
+
+def no_total(scores):
+    """Why these scores, or this sentence, have no total."""
+    if isinstance(scores, str):
+        return scores
+    missing = sum(problem.key not in scores for problem in GRADED)
+    return f"not all problems were run: {missing} of {len(GRADED)} have no score"
+
+
+def groups(same):
+    """Of ``same``, as add_twins has it, each set of students with all that just these share."""
+    shared = collections.defaultdict(set)
+    for (what, _), having in same.items():
+        students = sorted({finding.submission.student for finding in having})
+        if len(students) > 1:
+            shared[tuple(students)].add(what)
+    return sorted(((students, sorted(names)) for students, names in shared.items()),
+                  key=lambda group: (-len(group[1]), group))
 
 
 def add_twins(findings, same):
@@ -309,8 +362,13 @@ def add_twins(findings, same):
     for finding in findings:
         for (submission, what), students in twins.items():
             if submission == finding.submission:
-                more = f" and {len(students) - 5} more" if len(students) > 5 else ""
-                finding.look.append(f"same as {', '.join(students[:5])}{more}: {what}")
+                finding.twins.append(f"same as {some_of(students)}: {what}")
+
+
+def some_of(students):
+    """Their names, five at most."""
+    more = f" and {len(students) - 5} more" if len(students) > 5 else ""
+    return ", ".join(students[:5]) + more
 
 
 # What is written
@@ -325,7 +383,7 @@ def write_scores(findings, path):
             scores = finding.scores if isinstance(finding.scores, dict) else {}
             row = [finding.submission.student, finding.submission.version, finding.total,
                    *(scores.get(problem.key, "") for problem in PROBLEMS),
-                   "; ".join(finding.look)]
+                   "; ".join(finding.look + finding.twins)]
             writer.writerow([as_text(value) for value in row])
 
 
@@ -365,7 +423,7 @@ def write_plots(findings, path):
     """One page that holds every plot beside the name, and needs no other file."""
     names = [(f"h{number}", finding) for number, finding in enumerate(findings)]
     links = ", ".join(f'<a href="#{anchor}">{html.escape(finding.submission.student)}</a>'
-                      for anchor, finding in names if finding.look)
+                      for anchor, finding in names if finding.look + finding.twins)
     with path.open("w", encoding="utf-8") as file:
         file.write(PAGE.format(count=len(findings), look=links or "none"))
         for anchor, finding in names:
@@ -373,9 +431,9 @@ def write_plots(findings, path):
             data = base64.b64encode(plot).decode()
             file.write(FIGURE.format(
                 anchor=anchor, student=html.escape(finding.submission.student),
-                version=finding.submission.version, total=f"{finding.total}/{FULL_SCORE}" if finding.total != "" else "no score",
+                version=finding.submission.version, total=finding.total_in_words,
                 look="".join(f'<br><span class="look">{html.escape(words)}</span>'
-                             for words in finding.look),
+                             for words in finding.look + finding.twins),
                 picture=f'<img src="data:image/png;base64,{data}" alt="plot">' if plot else
                         f'<div class="none">{html.escape(wrong)}</div>'))
         file.write("</main>\n")
@@ -384,6 +442,16 @@ def write_plots(findings, path):
 def printable(text):
     """The text without what could move the cursor or colour the terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def list_what_to_look_at(findings, alike, others):
+    """Print a line for each; a group of students who handed in the same has one together."""
+    lines = [f"look at {finding.submission.path.name}: {words}"
+             for finding in findings for words in finding.look]
+    lines += [f"the same of {some_of(students)}: {', '.join(names)}" for students, names in alike]
+    lines += [f"passed over, as its name is not email_version_handin.tar: {name}" for name in others]
+    for line in lines:
+        print(printable(line))
 
 
 def parse_arguments(arguments):
@@ -401,21 +469,21 @@ def parse_arguments(arguments):
 def main(arguments=None):
     """Grade, and write what was found, as the command line says; returns the exit status."""
     options = parse_arguments(arguments)
+    if not options.folder.is_dir():
+        print(f"collect.py: there is no folder {options.folder}", file=sys.stderr)
+        return 1
     submissions, others = find_handins(options.folder, options.all)
     if not submissions:
         print(f"collect.py: {options.folder} holds no email_version_handin.tar", file=sys.stderr)
+        list_what_to_look_at((), (), others)
         return 1
     reports = options.folder / "reports"
     reports.mkdir(exist_ok=True)
     graded = grade_what_is_left(submissions, reports, options.without_landlock)
-    findings = examine((submission, graded[submission]) for submission in submissions)
+    findings, alike = examine((submission, graded[submission]) for submission in submissions)
     write_scores(findings, options.folder / "scores.csv")
     write_plots(findings, options.folder / "plots.html")
-    for finding in findings:
-        for words in finding.look:
-            print(printable(f"look at {finding.submission.path.name}: {words}"))
-    for name in others:
-        print(printable(f"passed over, as its name is not email_version_handin.tar: {name}"))
+    list_what_to_look_at(findings, alike, others)
     print(f"Written: {options.folder / 'scores.csv'}, {options.folder / 'plots.html'}, and a report "
           f"on each in {reports}")
     return 0

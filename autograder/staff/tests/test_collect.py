@@ -25,6 +25,8 @@ with open(__file__ + ".ran", "a") as file:
     print(sys.argv[2], *sys.argv[3:], file=file)
 if b"no host for this" in tarball:
     sys.exit("No scores: this host is at fault")
+if b"no time for this" in tarball:
+    sys.exit(print('{{"scores": {{"divtest": 5}}}}'))
 print("a report")
 print('{json.dumps({"scores": FULL})}')
 """
@@ -125,6 +127,32 @@ def test_a_grading_without_scores_has_none_says_why_and_is_tried_again(folder, j
     assert "no score" in (folder / "plots.html").read_text(encoding="utf-8")
 
 
+def test_scores_of_a_few_problems_have_no_total_and_are_tried_again(folder, job, capsys):
+    (folder / "a_1_handin.tar").write_bytes(solution(**{"hw1/x.py": b"# no time for this"}))
+    for count in (1, 2):
+        assert collect.main([str(folder)]) == 0
+        row = rows(folder)["a", "1"]
+        assert (row["divtest"], row["multest"], row["total"]) == ("5", "", "")
+        assert row["look at"].startswith("not all problems were run: ")
+        assert "look at a_1_handin.tar: not all problems were run: " in capsys.readouterr().out
+        assert len(job.read_text().splitlines()) == count
+    assert "version 1: incomplete" in (folder / "plots.html").read_text(encoding="utf-8")
+
+
+def test_an_interrupted_run_leaves_nothing_in_the_folder_for_temporary_files(
+        folder, job, tmp_path, monkeypatch):
+    collect.JOB.write_text("import os, tempfile, time\ntempfile.mkdtemp()\n"
+                           "os.kill(os.getppid(), 2)\nos.kill(os.getppid(), 2)\ntime.sleep(60)\n")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(collect.tempfile, "tempdir", str(scratch))
+    for name in "ab":
+        (folder / f"{name}_1_handin.tar").write_bytes(solution())
+    with pytest.raises(KeyboardInterrupt):
+        collect.main([str(folder)])
+    assert list(scratch.iterdir()) == []
+
+
 def test_a_grading_that_does_not_end_is_ended(folder, job, monkeypatch):
     collect.JOB.write_text("while True: pass")
     monkeypatch.setattr(collect, "JOB_SECONDS", 0)
@@ -143,7 +171,7 @@ def test_no_more_jobs_run_than_there_are_processors(tmp_path, monkeypatch):
     running, most = set(), []
 
     class Counted:
-        def __init__(self, submission, log, options):
+        def __init__(self, submission, log, options, scratch):
             self.submission, self.asked = submission, 0
             running.add(self)
             most.append(len(running))
@@ -199,8 +227,7 @@ def test_a_file_in_the_place_of_another_is_named(folder, job):
         **{"mytorch/tensor/__init__.py": b"pass\n", "README.md": b"read me\n"}))
     assert collect.main([str(folder)]) == 0
     assert looks(folder) == {
-        "a": "look at mytorch/tensor/__init__.py: Python imports it in the place of "
-             "mytorch/tensor.py"}
+        "a": "mytorch/tensor/__init__.py: Python imports it in the place of mytorch/tensor.py"}
 
 
 def of_the_reference(change, student=""):
@@ -210,7 +237,7 @@ def of_the_reference(change, student=""):
     return handin.tar_bytes({**sources, handin.PLOT: png(text=student.encode())})
 
 
-def test_solutions_that_differ_in_white_space_and_comments_alone_are_named(folder, job):
+def test_solutions_that_differ_in_white_space_and_comments_alone_are_named(folder, job, capsys):
     given = {name: text.encode() for name, text in handout.make(ROOT).items()
              if name.startswith(handin.FOLDERS)}
     for name, content in {
@@ -226,6 +253,8 @@ def test_solutions_that_differ_in_white_space_and_comments_alone_are_named(folde
     assert found["a"].startswith("same as b, c: hw1/mnist.py, mytorch/autograd_engine.py, ")
     assert "mytorch/nn/functional.py" in found["a"] and "the plot" not in found["a"]
     assert found["b"].startswith("same as a, c: ") and found["c"].startswith("same as a, b: ")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "hw1/mnist.py" in line]
+    assert len(lines) == 1 and lines[0].startswith("the same of a, b, c: hw1/mnist.py, ")
     assert found["d"] == ""
     assert found["blank"] == found["blank too"] == "no plot"
 
@@ -254,9 +283,14 @@ def test_words_of_what_is_no_python_are_found_all_the_same(source):
     assert isinstance(collect.words_of(source), list)
 
 
-def test_a_folder_without_handins_is_refused(folder, capsys):
+def test_a_folder_without_handins_or_that_does_not_exist_is_refused(folder, capsys):
+    (folder / "a_1_handin.tar.gz").write_bytes(b"")
     assert collect.main([str(folder)]) == 1
-    assert "holds no email_version_handin.tar" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "holds no email_version_handin.tar" in printed.err
+    assert "passed over, as its name is not email_version_handin.tar: a_1_handin.tar.gz" in printed.out
+    assert collect.main([str(folder / "nowhere")]) == 1
+    assert "there is no folder " in capsys.readouterr().err
 
 
 @pytest.mark.slow
