@@ -96,7 +96,9 @@ class Report:
         others = len(verdict.complaints) - 1
         if others and not self.verbose:
             self._indented(f"{others} more test{'s' * (others > 1)} of this problem failed")
-        if not explained:
+        # Of a problem that failed above as well, this may be the same mistake, and no hint fits it.
+        if not explained and problem.number not in [v.problem.number for v in self.judged
+                                                    if not v.passed]:
             self._indented(f"hint: {diagnosis.hint(problem, lines)}")
         self._indented(f"run again: ./grade.sh 1 {problem.number}")
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import types
 from pathlib import Path
 
 import numpy as np
@@ -721,3 +722,16 @@ def test_a_place_is_the_line_that_went_wrong_and_not_one_that_only_checks_it(tmp
     with pytest.raises(ValueError) as raised:
         module["compute"](1)
     assert child.describe_error(raised.value, tmp_path)["place"] == "mytorch/nn/functional.py:2"
+
+
+def test_a_problem_that_failed_above_already_gets_no_second_hint():
+    stream, cases = io.StringIO(), {"test_batchnorm_forward": {}, "test_batchnorm_backward": {}}
+    shown = report.Report(stream)
+    rows = [problem for problem in GRADED if problem.number == "2.4"]
+    for problem, name in zip(rows, cases):
+        shown.show(types.SimpleNamespace(
+            problem=problem, passed=False, points=0, unfinished="", complaints={name: [f"{name}: is wrong"]},
+            errors={}, clues=[], recognised=False, defined_at=name, remarks=[],
+            outcome=types.SimpleNamespace(cases=cases, output="", output_lines=0, root="/")))
+    assert "run again" in stream.getvalue() and "cannot be shown" not in stream.getvalue()
+    assert stream.getvalue().count("hint: ") == 1 and rows[0].hint.split()[0] in stream.getvalue()
