@@ -121,14 +121,27 @@ def assessment(contents):
     return buffer.getvalue()
 
 
+def moment(alone):
+    """A function that reads a date and time; a date without a time means that time of the day."""
+    def read(text):
+        try:
+            return datetime.datetime.fromisoformat(f"{text} {alone}" if len(text) == 10 else text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f'{text!r} is no time such as "2026-09-14 23:59"') from None
+    return read
+
+
 def parse_arguments(arguments):
     """The options of the command line, checked, as argparse's namespace."""
     parser = argparse.ArgumentParser(description="Make an assessment for Autolab's upload.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="made if it is not there")
-    for name, what in (("start", "students see it and can hand in"), ("due", "it is due"),
-                       ("end", "nothing more is taken (default: when it is due)")):
-        parser.add_argument("--" + name, type=datetime.datetime.fromisoformat, metavar="DATE",
-                            help=f'"2026-09-14 23:59", with +00:00 or Autolab\'s own zone: {what}')
+    for name, alone, what in (
+            ("start", "00:00", "students see it and can hand in"), ("due", "23:59", "it is due"),
+            ("end", "23:59", "nothing more is taken (default: when it is due)")):
+        parser.add_argument("--" + name, type=moment(alone), metavar="DATE", help=(
+            f'"2026-09-14 23:59", with +00:00 or Autolab\'s own zone: {what}; a date alone '
+            f"means {alone}"))
     parser.add_argument("--disable-network", action="store_true", help="jobs have no network")
     parser.add_argument("--without-landlock", action="store_true",
                         help="also give scores on hosts where a submission can write its own")

@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 
+import packages  # noqa: F401
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

@@ -16,6 +16,7 @@ import textwrap
 import warnings
 from pathlib import Path
 
+import packages  # noqa: F401
 import numpy as np
 
 HERE = Path(__file__).resolve().parent

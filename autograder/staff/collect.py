@@ -23,6 +23,7 @@ import tokenize
 from pathlib import Path
 from typing import NamedTuple
 
+import packages  # noqa: F401  (NumPy is needed by the jobs)
 import handout
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -303,15 +303,22 @@ def test_missing_dates_and_scores_without_landlock_come_with_a_warning(
 @pytest.mark.parametrize("dates, says", [
     (["--start", "2026-09-14"], "--start and --due belong together"),
     (["--start", "2026-09-14", "--due", "2026-09-13"], "not in the order start, due, end"),
-    (["--start", "2026-09-14", "--due", "2026-09-14"], "not in the order start, due, end"),
+    (["--start", "2026-09-14 23:59", "--due", "2026-09-14"], "not in the order start, due, end"),
     (["--start", "2026-09-14", "--due", "2026-09-20", "--end", "2026-09-19"], "not in the order"),
     (["--start", "2026-09-14", "--due", "2026-09-20 00:00+00:00"], "all dates with a zone, or none"),
-    (["--start", "tomorrow"], "invalid fromisoformat value: 'tomorrow'"),
+    (["--start", "tomorrow"], "'tomorrow' is no time such as \"2026-09-14 23:59\""),
+    (["--start", "14.10.2026"], "'14.10.2026' is no time such as \"2026-09-14 23:59\""),
 ])
 def test_dates_that_make_no_sense_are_refused(dates, says, tmp_path, capsys):
     with pytest.raises(SystemExit):
         autolab.main([str(tmp_path), *dates])
     assert says in capsys.readouterr().err
+
+
+def test_a_date_alone_starts_with_its_day_and_is_due_at_the_end_of_it():
+    options = autolab.parse_arguments(["out", "--start", "2026-09-14", "--due", "2026-10-01"])
+    assert str(options.start) == "2026-09-14 00:00:00"
+    assert str(options.due) == str(options.end) == "2026-10-01 23:59:00"
 
 
 FORGED = json.dumps({"scores": {p.key: p.points for p in PROBLEMS}}).encode()

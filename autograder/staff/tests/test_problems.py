@@ -54,6 +54,15 @@ def test_the_text_has_a_part_for_each_problem_with_its_points():
     assert found == wanted, f"hw1/README.md, section 6: {difference(found, wanted)}"
 
 
+@pytest.mark.parametrize("file, text", [("README.md", README), ("hw1/README.md", TEXT)])
+def test_each_report_that_is_shown_has_titles_and_points_of_the_table(file, text):
+    wanted = {(problem.number, problem.title, str(problem.points)) for problem in PROBLEMS}
+    shown = re.findall(r"^(\d[\d.]*) +(\S.*?) \.\.+ [\d-]+/(\d+)$", text, re.MULTILINE)
+    for number, title, full in shown:
+        assert (number, title, full) in wanted, (
+            f"{file}: it shows a report with {number} {title} of {full} points; problems.py has not")
+
+
 def difference(found, wanted):
     """In words, the first line that a list of (number, points) lacks or has too much."""
     for line in wanted:
