@@ -111,10 +111,10 @@ class Report:
             number = "" if number == verdict.problem.number else number
         cause = self.reasons.get(number, number)
         self._put_down(verdict.problem.number, cause)
+        at = [line for line in lines if line.startswith("at ")]  # of an exception
         if cause:
-            lines = [f"probably caused by {cause}: {lines[0]}", *verdict.clues[:1]]
+            lines = [f"probably caused by {cause}: {lines[0]}", *verdict.clues[:1], *at]
         elif name in verdict.errors and verdict.clues:  # the exception only follows
-            at = [line for line in lines if line.startswith("at ")]
             lines = [*verdict.clues, f"which then raises {lines[0]}", *at]
         else:
             end = 1 + (lines[1:2] != [] and lines[1].startswith("looks like"))
