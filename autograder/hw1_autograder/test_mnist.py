@@ -24,6 +24,7 @@ from problem3.watch import Watch  # noqa: E402
 
 PLOT = ROOT / "hw1" / "validation_accuracy.png"
 SEED = 11785
+EPOCHS = 3
 
 
 def main():
@@ -45,7 +46,6 @@ def main():
     started = time.monotonic()
     try:
         watch, returned = train(homework, data)
-        accuracies, in_percent = check_accuracies(returned)
     except NotImplementedError as error:
         print(f"Problem 3 cannot run yet: {error}")
         return 1
@@ -53,7 +53,18 @@ def main():
         traceback.print_exc()
         print("\nProblem 3: training stopped with the error above.")
         return 1
-    report(accuracies, in_percent, watch, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    try:
+        accuracies, in_percent = check_accuracies(returned)
+    except ValueError as error:
+        print(f"Problem 3: {error}")
+        show(watch.findings())
+        return 1
+    print(f"First validation accuracy: {accuracies[0]:.1%}   final: {accuracies[-1]:.1%}   "
+          f"({seconds:.1f} s)")
+    print(verdict(accuracies, watch.findings()))
+    asked = EPOCHS * -(-batches_per_epoch(homework, data) // 100)
+    show(watch.findings(), watch.remarks() + unusual(accuracies, in_percent, asked))
     plot(accuracies, watch.validated_at, data.name, PLOT)
     print(f"Plot written to {PLOT.relative_to(ROOT)}")
     return 0
@@ -61,8 +72,8 @@ def main():
 
 def train(homework, data):
     """Train under watch. Returns the Watch and what ``mnist()`` returned."""
-    batches_per_epoch = -(-len(data.train_x) // getattr(homework, "BATCH_SIZE", 100))
-    progress = Progress(3 * batches_per_epoch, batches_per_epoch)
+    batches = batches_per_epoch(homework, data)
+    progress = Progress(EPOCHS * batches, batches)
     watch = Watch(progress.update)
     np.random.seed(SEED)
     try:
@@ -73,16 +84,26 @@ def train(homework, data):
     return watch, returned
 
 
-def report(accuracies, in_percent, watch, seconds):
-    """Print the verdict, what the training forgot, and what is unusual."""
-    print(f"First validation accuracy: {accuracies[0]:.1%}   final: {accuracies[-1]:.1%}   "
-          f"({seconds:.1f} s)")
-    print(verdict(accuracies, watch.findings()))
-    remarks = watch.remarks()
+def batches_per_epoch(homework, data):
+    """How many batches hold all training images."""
+    return -(-len(data.train_x) // getattr(homework, "BATCH_SIZE", 100))
+
+
+def unusual(accuracies, in_percent, asked):
+    """Remarks on accuracies that are not quite what ``train`` is asked for: so many, as shares."""
+    remarks = []
     if in_percent:
         remarks.append("The accuracies came from 0 to 100 and are read as percent; train() is "
                        "asked for shares from 0 to 1.")
-    for text in watch.findings() + [f"Note: {remark}" for remark in remarks]:
+    if len(accuracies) != asked:
+        remarks.append(f"{asked} validations are asked for, at batches 0, 100, 200, ... of each "
+                       f"epoch; {len(accuracies)} came back.")
+    return remarks
+
+
+def show(findings, remarks=()):
+    """Print what the training forgot, and what is unusual."""
+    for text in findings + [f"Note: {remark}" for remark in remarks]:
         print(textwrap.fill(text, 90, initial_indent="- ", subsequent_indent="  "))
 
 

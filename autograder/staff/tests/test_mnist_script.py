@@ -45,12 +45,12 @@ def test_it_reports_the_accuracies_and_writes_the_plot(monkeypatch, tmp_path, di
 
 
 @pytest.mark.parametrize("accuracies, words", [
-    ([0.1, 0.45], "The network is learning.\n"),
-    ([0.96, 0.95], "The network is learning.\n"),
-    ([0.1, 0.44], "learning slowly, if at all: is the learning rate right?"),
-    ([0.1, 0.1], "learning slowly, if at all: is the learning rate right?"),
+    ([0.1, 0.3, 0.45], "The network is learning.\n"),
+    ([0.1, 0.96, 0.95], "The network is learning.\n"),
+    ([0.1, 0.3, 0.44], "learning slowly, if at all: is the learning rate right?"),
+    ([0.1, 0.1, 0.1], "learning slowly, if at all: is the learning rate right?"),
     ([0.1, 0.88, 0.3], "had learned (88.0%) and lost it again (30.0%)"),
-    ([0.12, 0.09], "The network is NOT learning: guessing alone gives 10%."),
+    ([0.12, 0.1, 0.09], "The network is NOT learning: guessing alone gives 10%."),
 ])
 def test_it_says_whether_the_network_learns(accuracies, words, monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setattr(homework, "mnist", lambda *data: accuracies)
@@ -79,7 +79,14 @@ def test_what_is_no_list_of_accuracies_is_refused(returned, monkeypatch, tmp_pat
     monkeypatch.setattr(homework, "mnist", lambda *data: returned)
     status, output = run(monkeypatch, tmp_path, digits, capsys)
     assert status == 1 and not (tmp_path / "plot.png").exists()
-    assert "training stopped" in output
+    assert "Problem 3: mnist(): expected a list of validation accuracies" in output
+    assert "Traceback" not in output
+
+
+def test_another_number_of_validations_gets_a_remark(monkeypatch, tmp_path, digits, capsys):
+    monkeypatch.setattr(homework, "mnist", lambda *data: [0.5, 0.95])
+    output = run(monkeypatch, tmp_path, digits, capsys)[1]
+    assert "- Note: 3 validations are asked for, at batches 0, 100, 200, ... of each epoch; 2" in output
 
 
 def test_an_unfinished_problem_is_said_in_one_line(monkeypatch, tmp_path, digits, capsys):
