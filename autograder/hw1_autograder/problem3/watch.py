@@ -28,7 +28,6 @@ class Watch:
         self.validated_at = []
         self.blind = False  # something was not as this file expects: then it finds nothing
 
-        self.depth = 0  # of calls of backward() within each other
         self.parameters = {}   # id → parameter, of the layers called since the last backward()
         self.before_step = {}  # id → (parameter, its values, its gradient) after the last backward()
         self.saw_layers = self.saw_gradients = False
@@ -93,9 +92,6 @@ class Watch:
 
     def before_backward(self, *_):
         """Compare weights and gradients with those after the ``backward()`` before this one."""
-        self.depth += 1
-        if self.depth > 1:
-            return
         known = [held for key, held in self.before_step.items() if key in self.parameters]
         moved = [held for held in known if not np.array_equal(sample(held[0]), held[1])]
         self.compared += bool(known)
@@ -107,9 +103,6 @@ class Watch:
 
     def after_backward(self, _, loss, *__):
         """Keep what the next ``backward()`` is compared with."""
-        self.depth -= 1
-        if self.depth:
-            return
         self.batches += 1
         self.before_step = {key: (parameter, sample(parameter), sample(parameter.grad))
                             for key, parameter in self.parameters.items()}

@@ -156,7 +156,8 @@ WRONG = {
         (OPTIMIZER, "SGD(Linear(784, 20).parameters(), lr=0.1)"),
         (ZERO, "            for param in model.parameters():\n                param.grad = None\n")],
     "backward() forgotten": [(BACKWARD, "")],
-    "The loss became nan": [("loss = criterion(", "loss = float('nan') * criterion(")],
+    "times inf: The loss became inf": [("loss = criterion(", "loss = float('inf') * criterion(")],
+    "times nan: The loss became nan": [("loss = criterion(", "loss = float('nan') * criterion(")],
     "zero_grad() forgotten, and eval() forgotten": [(ZERO, ""), (EVAL, "")],
     "zero_grad() forgotten, and train() forgotten": [(ZERO, ""), (LATER_TRAIN, "")],
 }
@@ -182,7 +183,7 @@ def watched(changes, digits):
     exec(compile(source, "homework.py", "exec"), vars(homework))
     np.random.seed(1)
     watch = Watch()
-    with watch.watching(homework):
+    with watch.watching(homework), np.errstate(all="ignore"):
         accuracies = homework.mnist(*digits)
     return watch, accuracies
 
@@ -191,7 +192,8 @@ def watched(changes, digits):
 def test_a_right_training_is_told_nothing(style, digits):
     watch, accuracies = watched(RIGHT[style], digits)
     assert watch.findings() == [] and not watch.blind
-    assert watch.batches == 24 and watch.remarks() == []
+    assert watch.batches == watch.trained == 24 and watch.remarks() == []
+    assert len(watch.before_step) <= 12  # of the model's 6, and of a copy that has just been used
     assert accuracies[-1] > 0.9
 
 
@@ -212,6 +214,22 @@ def test_a_finding_says_how_often(digits):
     assert "21 of 24 batches were trained in evaluation mode" in after_validation[0]
     validations = watched(WRONG["eval() forgotten"], digits)[0].findings()
     assert "9 of 9 validations ran in training mode" in validations[0]
+
+
+def test_what_is_called_in_another_way_is_not_missing(digits):
+    by_engine = ("            from mytorch import autograd_engine\n            autograd_engine.backward("
+                 "loss.grad_fn, Tensor(np.ones((), np.float32)))\n")
+    watch, accuracies = watched([(BACKWARD, by_engine)], digits)
+    assert watch.findings() == [] and accuracies[-1] > 0.9
+
+
+def test_a_weight_may_move_while_its_gradient_stays_0(digits):
+    decay = STEP + ("            for param in model.parameters():\n"
+                    "                param.data = 0.99 * param.data\n")
+    train_x, train_y, val_x, val_y = digits
+    watch, _ = watched(RIGHT["gradients filled with zeros"] + [(STEP, decay)],
+                       (0 * train_x, train_y, val_x, val_y))
+    assert watch.stepped == 23 and watch.findings() == []
 
 
 def test_a_network_without_batchnorm_gets_a_remark(digits):
