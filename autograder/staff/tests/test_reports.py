@@ -2,12 +2,7 @@
 A diagnosis is printed only when it is the one that fits; a place is named always."""
 
 import io
-import json
 import re
-import signal
-import subprocess
-import sys
-import tempfile
 import types
 from pathlib import Path
 
@@ -15,57 +10,14 @@ import numpy as np
 import pytest
 
 import child
-import clues
 import diagnosis
 import graded
-import grading
 import judge
 import report
-import solutions
-import watching
-from hostile import copy_grader
-from mytorch.autograd_engine import Function
-from mytorch.nn import functional as F
-from mytorch.tensor import Tensor
-from planted_bugs import BATCHNORM, BUGS, ENGINE, FUNCTIONAL, LINEAR, SGD, TENSOR
+from planted_bugs import BATCHNORM, ENGINE, FUNCTIONAL, LINEAR, SGD, TENSOR
 from problems import GRADED
-from solutions import REFERENCE, SECOND
-from styles import STYLES
-from test_grader import findings
-
-HERE = Path(__file__).resolve().parent
-BY_NAME = {bug.name: bug for bug in BUGS}
-SECOND_BATCHNORM = "return F.BatchNorm.apply(x, self.gamma, self.beta, self.eps)"
-
-
-def report_of(*numbers, changes=(), bug=None, remove=(), more=""):
-    """The report on problems, as one line.
-
-    Args:
-        *numbers (str): of the problems.
-        changes (list): edits of the second solution, as solutions.edited takes them.
-        bug (str): name of a planted bug, instead.
-        remove (list of str): files to remove.
-        more (str): what is written at the end of functional.py.
-    """
-    stream = io.StringIO()
-    shown = report.Report(stream)
-    shown.unicode = True
-    with tempfile.TemporaryDirectory(prefix="mytorch-message-") as root:
-        if bug:
-            BY_NAME[bug].plant(root)
-        else:
-            solutions.write(root, SECOND, changes)
-        library = Path(root) / "mytorch"
-        with open(str(library / FUNCTIONAL), "a", encoding="utf-8") as functional:
-            functional.write(more)
-        for name in remove:
-            (library / name).unlink()
-        problems = [problem for problem in GRADED if problem.number in numbers]
-        for verdict in grading.grade(problems, Path(root), grading.RecordedAnswers()):
-            shown.show(verdict)
-    return " ".join(stream.getvalue().split())
-
+from reading import BY_NAME, SECOND_BATCHNORM, report_of
+from solutions import REFERENCE
 
 # Not started, or wrong?
 
@@ -286,180 +238,6 @@ def test_an_error_of_a_test_says_what_the_code_returned(change, says):
     assert "Traceback" not in said and "graded.py" not in said
 
 
-# A wrong operation of one's own.
-
-HELPERS = """
-
-class Sqrt(Function):
-    @staticmethod
-    def forward(ctx, a):
-        ctx.root = np.sqrt(a.data)
-        return result(ctx.root, a)
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        return tensor.Tensor(grad_output.data / (2 * ctx.root))
-
-
-class Mean(Function):
-    @staticmethod
-    def forward(ctx, a, axis):
-        ctx.shape, ctx.axis = a.shape, axis
-        return result(np.mean(a.data, axis=axis, keepdims=True), a)
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        grad = np.ones(ctx.shape) * grad_output.data
-        return tensor.Tensor(grad / ctx.shape[ctx.axis])
-
-
-class Spread(Function):
-    @staticmethod
-    def forward(ctx, a, rows):
-        ctx.rows = rows
-        return result(np.repeat(a.data.reshape(1, -1), rows, axis=0), a)
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        return tensor.Tensor(grad_output.data.sum(axis=0, keepdims=True))
-
-
-class Row(Function):
-    @staticmethod
-    def forward(ctx, a):
-        return result(a.data.reshape(1, -1), a)
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        return tensor.Tensor(grad_output.data.reshape(-1))
-"""
-COMPOSED = (BATCHNORM, SECOND_BATCHNORM, """\
-spread = lambda row: F.Spread.apply(row, x.shape[0])
-        centred = x - spread(F.Mean.apply(x, 0))
-        eps = Tensor(np.full((1, x.shape[1]), self.eps))
-        std = F.Sqrt.apply(F.Mean.apply(centred * centred, 0) + eps)
-        gamma, beta = F.Row.apply(self.gamma), F.Row.apply(self.beta)
-        return spread(gamma) * (centred / spread(std)) + spread(beta)""")
-
-
-def composed(*changes):
-    """The report on 2.4 of a BatchNorm composed of small operations, with changes in these."""
-    helpers = HELPERS
-    for old, new in changes:
-        assert helpers.count(old) == 1
-        helpers = helpers.replace(old, new)
-    return report_of("2.4", changes=[COMPOSED], more=helpers)
-
-
-def test_of_operations_of_ones_own_the_wrong_one_is_named():
-    said = composed(("grad_output.data / (2 * ctx.root)", "grad_output.data / ctx.root"))
-    assert re.search(r"Sqrt.backward, at mytorch/nn/functional.py:\d+, does not fit its forward: "
-                     r"the gradient of argument 0\[0, \d\] is [\d.e-]+, but [\d.e-]+ by central", said)
-    assert said.count("not fit its forward") == said.count("Sqrt.backward, at")
-
-
-@pytest.mark.slow
-def test_of_correct_operations_none_is_named():
-    said = composed()
-    assert said.count("/1 ") == 2 and "0/" not in said
-    said = composed(("np.mean(a.data, axis=axis, keepdims=True)",
-                     "np.mean(a.data, axis=axis, keepdims=True) * 1.01"),
-                    ("grad / ctx.shape[ctx.axis]", "1.01 * grad / ctx.shape[ctx.axis]"))
-    assert "0/1" in said and "not fit" not in said
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("change, number, name", [
-    (("grad / ctx.shape[ctx.axis]", "grad"), "2.4", "Mean.backward"),
-    (("grad_output.data.sum(axis=0, keepdims=True)", "grad_output.data[:1]"), "2.4",
-     "Spread.backward"),
-    ((FUNCTIONAL, "tensor.Tensor(grad_output.data * ctx.exp)", "tensor.Tensor(ctx.exp)"), "2.5",
-     "Exp.backward"),
-    ((FUNCTIONAL, "np.dot(grad_output.data, b.data.T)", "2 * np.dot(grad_output.data, b.data.T)"),
-     "2.1", "MatMul.backward"),
-])
-def test_the_wrong_operation_is_named_in(change, number, name):
-    said = composed(change) if number == "2.4" else report_of(number, changes=[change])
-    assert f"{name}, at mytorch/nn/functional.py:" in said
-    assert set(re.findall(r"(\w+\.\w+), at \S+ does not fit its forward", said)) == {name}
-
-
-def operation(name, forward, backward):
-    """A Function of one or two Tensors, from functions of ndarrays."""
-    def run_forward(ctx, *args):
-        ctx.args = [getattr(arg, "data", arg) for arg in args]
-        return Tensor(forward(*ctx.args))
-
-    def run_backward(ctx, grad_output):
-        grads = backward(grad_output.data, *ctx.args)
-        return tuple(None if g is None else Tensor(g) for g in grads)
-
-    return type(name, (Function,), {"forward": staticmethod(run_forward),
-                                    "backward": staticmethod(run_backward)})
-
-
-DRAWS = np.random.RandomState(5)
-AT = np.array([[1.5, -0.5, 0.0], [0.25, 3.0, -2.0]])
-
-
-@pytest.mark.parametrize("function, args", [
-    (operation("Floor", np.floor, lambda g, a: [g]), [AT]),
-    (operation("Absolute", np.abs, lambda g, a: [g * np.where(a > 0, 1, -1)]), [AT]),
-    (operation("Dropout", lambda a: a * DRAWS.randint(2, size=a.shape), lambda g, a: [g]), [AT]),
-    (operation("Single", lambda a: (a * a).astype(np.float32), lambda g, a: [2 * g * a]), [AT]),
-    (operation("Summing", lambda a, b: a + b, lambda g, a, b: [g, g]), [AT, AT[0]]),
-    (operation("Constant", lambda a, b: a * b, lambda g, a, b: [g * b, None]), [AT, AT]),
-    (operation("Largest", np.max, lambda g, a: [g * (a == a.max())]), [AT]),
-    (operation("Raising", np.log, lambda g, a: [1 / 0]), [np.abs(AT)]),
-], ids=lambda value: getattr(value, "__name__", ""))
-def test_an_operation_is_not_called_wrong_where_there_is_any_doubt(function, args):
-    args = [Tensor(array.copy(), requires_grad=True) for array in args]
-    with np.errstate(all="ignore"):
-        assert clues.disagreement(function, args) == ""
-
-
-def test_an_operation_is_checked_only_at_arguments_that_leave_no_doubt():
-    x, w = Tensor(AT, requires_grad=True), Tensor(AT[0], requires_grad=True)
-    labels, constant = Tensor([1, 0]), Tensor(AT)
-    assert clues.may_be_checked([x]) and clues.may_be_checked([x, w]) and (
-        clues.may_be_checked([x, labels, 0, None, (1, 2)]))
-    assert not any(map(clues.may_be_checked, (
-        [labels], [x, constant], [x, AT.mean(axis=0)], [x, x * 2, w * 2],
-        [Tensor(AT.astype(np.float32), requires_grad=True)])))
-
-
-def test_a_gradient_of_nan_was_not_changed_by_whoever_got_it():
-    grad = Tensor(np.array([np.nan, 1.0]))
-    call = watching.Call(None, grad, [])
-    assert not call.is_another()
-    grad.data[1] = 2.0
-    assert call.is_another()
-
-
-def test_a_search_that_goes_on_for_long_is_stopped_and_keeps_what_others_found(monkeypatch):
-    def search():
-        while True:
-            pass
-
-    monkeypatch.setattr(clues, "SECONDS", 0.05)
-    handler = signal.getsignal(signal.SIGPROF)
-    assert clues.look(lambda: ["found"], lambda: 1 / 0, search, lambda: ["too late"]) == {
-        "0": "found"}
-    assert signal.getsignal(signal.SIGPROF) == handler
-    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
-
-
-def test_a_wrong_operation_is_told_with_both_numbers():
-    double = operation("Double", lambda a: 2 * a, lambda g, a: [g])
-    fault = clues.disagreement(double, [Tensor(np.array([1.0, 2.0]), requires_grad=True)])
-    found = re.match(r"does not fit its forward: the gradient of argument 0\[0\] is ([\d.]+), "
-                     r"but ([\d.]+) by central", fault)
-    assert float(found.group(2)) == pytest.approx(2 * float(found.group(1)), rel=1e-4)
-    for right, args in ((F.Div, [AT + 4, AT + 5]), (F.Log, [AT + 3]), (F.ReLU, [AT])):
-        tensors = [Tensor(array, requires_grad=True) for array in args]
-        assert clues.disagreement(right, tensors) == ""
-
-
 # Length, paths, signs.
 
 
@@ -524,190 +302,6 @@ def test_an_exception_says_what_it_means(error, words):
     assert diagnosis.what_it_means(error["type"], error["message"], error) == words
 
 
-# Whatever is planted, what the report says of it is true. A bug or a wording that is not in this
-# table yet fails the test: read the report (bug_table.py --report) and add it if it is true.
-
-IN_PLACE = ("in place", "into the upstream gradient", "changes the labels")
-TRUE_OF = {
-    "looks like: a + b instead of a - b": ("Sub: forward adds",),
-    "looks like: b - a instead of a - b": ("operands exchanged",),
-    "looks like: the operator - adds": ("operator - calls Add",),
-    "looks like: the matrix product a @ b instead of a * b": ("Mul: matrix product",),
-    "looks like: the gradients of a and b in each other's place": ("gradients exchanged",),
-    "looks like: the upstream gradient ignored": ("upstream gradient ignored",),
-    "looks like: the gradient of a, written over the upstream gradient": IN_PLACE,
-    "looks like: -a/b instead of -a/b²": ("divisor not squared", "divided by b once"),
-    "looks like: -1/b² instead of -a/b²": ("numerator forgotten",),
-    "looks like: only one of the two gradients kept where a tensor is both": ("kept in a dict",),
-    "looks like: the bias forgotten": ("Linear: bias forgotten",),
-    "looks like: the input of the last call taken for both": ("saved on the class",),
-    "looks like: the gradient of ReLU at exactly 0 is 1": ("derivative 1 at 0",),
-    "looks like: 1 where the input is above 0": ("1 where the input is above 0",),
-    "looks like: Sequential: only the first layer called": ("returns inside the loop",),
-    "looks like: Sequential: only the last layer called": ("every layer gets the input",),
-    "looks like: Sequential: the layers in reversed order": ("layers in reversed order",),
-    "looks like: Sequential: the last layer left out": (
-        "Sequential: first two layers only", "Sequential: the last layer left out"),
-    "looks like: the upstream gradient ignored by ReLU": ("ReLU: upstream gradient ignored",),
-    "looks like: a step up, not down": ("goes up instead of down",),
-    "looks like: the learning rate forgotten": ("learning rate forgotten",),
-    "looks like: the default learning rate 0.001": ("always the default learning rate",),
-    "looks like: the gradients of earlier steps added": ("zero_grad() does nothing",),
-    "looks like: normalised with the unbiased variance": ("normalises with the unbiased",),
-    "looks like: ε added after the root": ("ε added after the root",),
-    "looks like: ε left out": ("BatchNorm: ε forgotten",),
-    "looks like: eps always 1e-5": ("ε always the default",),
-    "looks like: the mean treated as a constant": ("mean cut off from the graph",),
-    "looks like: the variance treated as a constant": (
-        "variance taken as a constant", "variance cut off from the graph"),
-    "looks like: mean and variance treated as constants": ("mean and variance constants",),
-    "looks like: the last batch alone, not averaged": ("those of the last batch",),
-    "looks like: the biased variance (m) in running_var": ("stores the biased variance",),
-    "looks like: momentum the wrong way round": ("momentum the other way round",),
-    "looks like: summed over the batch, not averaged": ("sum over the batch", "not divided by N"),
-    "looks like: the upstream gradient of the loss ignored": ("cross entropy: upstream",),
-    "looks like: momentum taken off instead of added": ("previous step taken off",),
-    "looks like: the gradient damped by 1 - momentum": ("damped by 1 - momentum",),
-    "looks like: one momentum shared by": ("one buffer for all",),
-    "looks like: momentum forgotten": ("momentum: never stored", "zero_grad() forgets it"),
-    "forward changed its input": IN_PLACE,
-    "backward changed the gradient it was given": IN_PLACE,
-    "ReLU.backward changes the gradient it was given": ("ReLU: sets entries of the upstream",),
-    "Mul.backward changes the gradient it was given": ("multiplied into the upstream",),
-    "cut off from the graph": ("as a constant", "taken as constants", "outside the graph",
-                               "without its graph"),
-    "Linear.backward changes the gradient it was given": ("Linear: rows of the upstream",),
-    "BatchNorm.backward changes the gradient it was given": ("gamma multiplied into the upstream",),
-    "a gradient was changed in place after it had been handed": (
-        "added in place, into arrays", "in arrays that others hold"),
-    "a result that is used twice: only one": ("last path only", "'visited'", "handed down again"),
-    "a result that is used twice: one of its gradients": (
-        "before its later gradients", "earlier ones count again"),
-    "the node of a result used twice was not reached": ("first parent alone",),
-    "AccumulateGrad.apply: a second gradient replaces the first": ("overwritten by each path",),
-    "AccumulateGrad.apply: only the first gradient is kept": ("keeps the first of its gradients",),
-    "AccumulateGrad.apply keeps the first gradient's own array": ("another's array",),
-    "AccumulateGrad.apply stores ndarray": ("stored gradient is an ndarray",),
-    "BackwardFunction.apply of Add was given a Tensor of shape ()": ("from a single 1",),
-    "backward() starts from other numbers than 1": ("backward() starts from",),
-    "unbroadcast, at": ("bias gradient averaged",),
-    **{f"{operation}.backward, at": (f"{operation}: ",) for operation in (
-        "Add", "Sub", "Mul", "Div", "Log", "Reshape", "Transpose", "MatMul", "ReLU", "BatchNorm")},
-    "CrossEntropy.backward, at": ("cross entropy: ",),
-}
-DIAGNOSIS = re.compile(
-    r"looks like|(forward|backward) changed|\w+\.backward(,| changes)|unbroadcast, at|cut off|"
-    r"a gradient was|a result that|the node of|AccumulateGrad\.apply|BackwardFunction\.apply of|"
-    r"backward\(\) starts")
-DESCRIPTION = re.compile(
-    r"looks like: (the right answer|twice the|half the|all zeros|the transpose of|"
-    r"the right numbers|a division by zero|parameters as they were)")  # true whatever the reason
-
-
-def lies(text, *names):
-    """The lines of a report that diagnose what none of the planted bugs of these names is."""
-    def is_true(line):
-        return any(part in name for name in names for start, parts in TRUE_OF.items()
-                   for part in parts if line.startswith(start))
-
-    lines = [line.strip() for line in text.splitlines()]
-    diagnoses = [line for line in lines if DIAGNOSIS.match(line) and not DESCRIPTION.match(line)]
-    return [line for line in diagnoses if not any(
-        is_true(f"looks like: {one}") for one in line.partition("one of: ")[2].split("; "))
-        and not is_true(line)]
-
-
-@pytest.mark.slow
-def test_what_is_said_of_a_planted_bug_is_true_of_it():
-    found = {**findings(True), **findings(False)}
-    false = {bug.name: lies(found[bug.name]["report"], bug.name) for bug in BUGS}
-    assert {name: lines for name, lines in false.items() if lines} == {}
-    assert not any("cannot be judged" in finding["report"] or "/mytorch-change" in finding["report"]
-                   for finding in found.values())
-
-
-@pytest.mark.slow
-def test_a_closer_look_finds_no_fault_with_a_correct_solution_of_any_style():
-    found = {**findings(True), **findings(False)}
-    clues = {style.name: found[style.name]["clues"] for style in STYLES}
-    assert {name: lines for name, lines in clues.items() if lines} == {}
-
-
-PAIRS = """
-import json, random, sys, types
-import bug_table
-from planted_bugs import BUGS
-drawn, reports = random.Random(9), {}
-while len(reports) < 30:
-    first, second = sorted(drawn.sample(BUGS, 2), key=lambda bug: bug.number)
-    both = types.SimpleNamespace(solution=first.solution, edits=first.edits + second.edits)
-    if first.number < second.number and first.solution == second.solution:
-        try:
-            report = bug_table.grade_change(both)["report"]
-        except ValueError:  # they change the same lines
-            continue
-        reports[first.name + " + " + second.name] = report
-print(json.dumps(reports))
-"""
-
-
-@pytest.mark.slow
-def test_what_is_said_of_two_planted_bugs_at_once_is_true_of_one_of_them():
-    ended = subprocess.run([sys.executable, "-c", PAIRS], cwd=str(HERE.parent), check=True,
-                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8")
-    false = {names: lies(text, names) for names, text in json.loads(ended.stdout).items()}
-    assert {names: lines for names, lines in false.items() if lines} == {}
-
-
-# The command line.
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    """A project with a breakpoint in the ReLU layer, and the grader."""
-    root = tmp_path_factory.mktemp("debugged")
-    solutions.write(root, SECOND, [
-        ("nn/activations.py", "        return ", "        breakpoint()\n        return ")])
-    copy_grader(root)
-    return root
-
-
-def run(tree, *arguments, **options):
-    return subprocess.Popen(
-        [sys.executable, str(tree / "autograder/hw1_autograder/runner.py"), *arguments],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        universal_newlines=True, encoding="utf-8", **options)
-
-
-def test_debug_stops_at_breakpoints_with_the_keyboard_and_says_that_nothing_is_limited(tree):
-    out, err = run(tree, "2.2", "--debug").communicate("p x.shape\n" + "c\n" * 20)
-    assert out.startswith("Debugging: your code runs in this process. Nothing is limited")
-    assert "activations.py" in out and "(Pdb) (4, 3)\n" in out and err == ""
-    assert re.findall(r" (\d/\d)\n", out) == ["1/1", "1/1", "1/1", "2/2"]
-    assert out.splitlines()[-1].startswith('{"scores": ')
-
-
-def test_debug_ends_when_the_debugger_is_left(tree):
-    process = run(tree, "2.2", "--debug")
-    out, err = process.communicate("q\n")
-    assert process.returncode == 130 and err == "" and "scores" not in out
-
-
-def test_debug_wants_one_problem(tree):
-    for arguments in ((), ("2.1", "2.2"), ("2.1", "--handin", "handin.tar")):
-        process = run(tree, *arguments, "--debug")
-        assert "--debug takes one problem of the tree" in process.communicate()[1]
-        assert process.returncode == 2
-
-
-def test_a_reader_that_has_seen_enough_ends_the_report_quietly(tree):
-    process = run(tree, "1.1")
-    process.stdout.close()
-    error = process.stderr.read()
-    process.stderr.close(), process.stdin.close()
-    assert process.wait() == 141 and error == ""
-
-
 @pytest.mark.parametrize("kind, message, meaning", [
     ("TypeError", "ReLU() takes no arguments", "called by its apply: F.ReLU.apply(...)"),
     ("AttributeError", "'BatchNorm1d' object has no attribute 'training'", "is_train"),
@@ -745,8 +339,9 @@ def test_a_problem_that_failed_above_already_gets_no_second_hint():
     rows = [problem for problem in GRADED if problem.number == "2.4"]
     for problem, name in zip(rows, cases):
         shown.show(types.SimpleNamespace(
-            problem=problem, passed=False, points=0, unfinished="", complaints={name: [f"{name}: is wrong"]},
-            errors={}, clues=[], recognised=False, defined_at=name, remarks=[],
-            outcome=types.SimpleNamespace(cases=cases, output="", output_lines=0, root="/")))
+            problem=problem, passed=False, points=0, unfinished="", errors={}, clues=[],
+            complaints={name: [f"{name}: is wrong"]}, recognised=False, defined_at=name, remarks=[],
+            outcome=types.SimpleNamespace(cases=cases, output="", output_lines=0, root="/",
+                                          ending="done")))
     assert "run again" in stream.getvalue() and "cannot be shown" not in stream.getvalue()
     assert stream.getvalue().count("hint: ") == 1 and rows[0].hint.split()[0] in stream.getvalue()

@@ -1,0 +1,187 @@
+"""The closer look at a failure: of operations of one's own the wrong one is named, a right one
+never, and nothing where there is any doubt."""
+
+import re
+import signal
+
+import numpy as np
+import pytest
+
+import clues
+import watching
+from mytorch.autograd_engine import Function
+from mytorch.nn import functional as F
+from mytorch.tensor import Tensor
+from planted_bugs import BATCHNORM, FUNCTIONAL
+from reading import SECOND_BATCHNORM, report_of
+
+HELPERS = """
+
+class Sqrt(Function):
+    @staticmethod
+    def forward(ctx, a):
+        ctx.root = np.sqrt(a.data)
+        return result(ctx.root, a)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return tensor.Tensor(grad_output.data / (2 * ctx.root))
+
+
+class Mean(Function):
+    @staticmethod
+    def forward(ctx, a, axis):
+        ctx.shape, ctx.axis = a.shape, axis
+        return result(np.mean(a.data, axis=axis, keepdims=True), a)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        grad = np.ones(ctx.shape) * grad_output.data
+        return tensor.Tensor(grad / ctx.shape[ctx.axis])
+
+
+class Spread(Function):
+    @staticmethod
+    def forward(ctx, a, rows):
+        ctx.rows = rows
+        return result(np.repeat(a.data.reshape(1, -1), rows, axis=0), a)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return tensor.Tensor(grad_output.data.sum(axis=0, keepdims=True))
+
+
+class Row(Function):
+    @staticmethod
+    def forward(ctx, a):
+        return result(a.data.reshape(1, -1), a)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return tensor.Tensor(grad_output.data.reshape(-1))
+"""
+COMPOSED = (BATCHNORM, SECOND_BATCHNORM, """\
+spread = lambda row: F.Spread.apply(row, x.shape[0])
+        centred = x - spread(F.Mean.apply(x, 0))
+        eps = Tensor(np.full((1, x.shape[1]), self.eps))
+        std = F.Sqrt.apply(F.Mean.apply(centred * centred, 0) + eps)
+        gamma, beta = F.Row.apply(self.gamma), F.Row.apply(self.beta)
+        return spread(gamma) * (centred / spread(std)) + spread(beta)""")
+
+
+def composed(*changes):
+    """The report on 2.4 of a BatchNorm composed of small operations, with changes in these."""
+    helpers = HELPERS
+    for old, new in changes:
+        assert helpers.count(old) == 1
+        helpers = helpers.replace(old, new)
+    return report_of("2.4", changes=[COMPOSED], more=helpers)
+
+
+def test_of_operations_of_ones_own_the_wrong_one_is_named():
+    said = composed(("grad_output.data / (2 * ctx.root)", "grad_output.data / ctx.root"))
+    assert re.search(r"Sqrt.backward, at mytorch/nn/functional.py:\d+, does not fit its forward: "
+                     r"the gradient of argument 0\[0, \d\] is [\d.e-]+, but [\d.e-]+ by central", said)
+    assert said.count("not fit its forward") == said.count("Sqrt.backward, at")
+
+
+@pytest.mark.slow
+def test_of_correct_operations_none_is_named():
+    said = composed()
+    assert said.count("/1 ") == 2 and "0/" not in said
+    said = composed(("np.mean(a.data, axis=axis, keepdims=True)",
+                     "np.mean(a.data, axis=axis, keepdims=True) * 1.01"),
+                    ("grad / ctx.shape[ctx.axis]", "1.01 * grad / ctx.shape[ctx.axis]"))
+    assert "0/1" in said and "not fit" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change, number, name", [
+    (("grad / ctx.shape[ctx.axis]", "grad"), "2.4", "Mean.backward"),
+    (("grad_output.data.sum(axis=0, keepdims=True)", "grad_output.data[:1]"), "2.4",
+     "Spread.backward"),
+    ((FUNCTIONAL, "tensor.Tensor(grad_output.data * ctx.exp)", "tensor.Tensor(ctx.exp)"), "2.5",
+     "Exp.backward"),
+    ((FUNCTIONAL, "np.dot(grad_output.data, b.data.T)", "2 * np.dot(grad_output.data, b.data.T)"),
+     "2.1", "MatMul.backward"),
+])
+def test_the_wrong_operation_is_named_in(change, number, name):
+    said = composed(change) if number == "2.4" else report_of(number, changes=[change])
+    assert f"{name}, at mytorch/nn/functional.py:" in said
+    assert set(re.findall(r"(\w+\.\w+), at \S+ does not fit its forward", said)) == {name}
+
+
+def operation(name, forward, backward):
+    """A Function of one or two Tensors, from functions of ndarrays."""
+    def run_forward(ctx, *args):
+        ctx.args = [getattr(arg, "data", arg) for arg in args]
+        return Tensor(forward(*ctx.args))
+
+    def run_backward(ctx, grad_output):
+        grads = backward(grad_output.data, *ctx.args)
+        return tuple(None if g is None else Tensor(g) for g in grads)
+
+    return type(name, (Function,), {"forward": staticmethod(run_forward),
+                                    "backward": staticmethod(run_backward)})
+
+
+DRAWS = np.random.RandomState(5)
+AT = np.array([[1.5, -0.5, 0.0], [0.25, 3.0, -2.0]])
+
+
+@pytest.mark.parametrize("function, args", [
+    (operation("Floor", np.floor, lambda g, a: [g]), [AT]),
+    (operation("Absolute", np.abs, lambda g, a: [g * np.where(a > 0, 1, -1)]), [AT]),
+    (operation("Dropout", lambda a: a * DRAWS.randint(2, size=a.shape), lambda g, a: [g]), [AT]),
+    (operation("Single", lambda a: (a * a).astype(np.float32), lambda g, a: [2 * g * a]), [AT]),
+    (operation("Summing", lambda a, b: a + b, lambda g, a, b: [g, g]), [AT, AT[0]]),
+    (operation("Constant", lambda a, b: a * b, lambda g, a, b: [g * b, None]), [AT, AT]),
+    (operation("Largest", np.max, lambda g, a: [g * (a == a.max())]), [AT]),
+    (operation("Raising", np.log, lambda g, a: [1 / 0]), [np.abs(AT)]),
+], ids=lambda value: getattr(value, "__name__", ""))
+def test_an_operation_is_not_called_wrong_where_there_is_any_doubt(function, args):
+    args = [Tensor(array.copy(), requires_grad=True) for array in args]
+    with np.errstate(all="ignore"):
+        assert clues.disagreement(function, args) == ""
+
+
+def test_an_operation_is_checked_only_at_arguments_that_leave_no_doubt():
+    x, w = Tensor(AT, requires_grad=True), Tensor(AT[0], requires_grad=True)
+    labels, constant = Tensor([1, 0]), Tensor(AT)
+    assert clues.may_be_checked([x]) and clues.may_be_checked([x, w]) and (
+        clues.may_be_checked([x, labels, 0, None, (1, 2)]))
+    assert not any(map(clues.may_be_checked, (
+        [labels], [x, constant], [x, AT.mean(axis=0)], [x, x * 2, w * 2],
+        [Tensor(AT.astype(np.float32), requires_grad=True)])))
+
+
+def test_a_gradient_of_nan_was_not_changed_by_whoever_got_it():
+    grad = Tensor(np.array([np.nan, 1.0]))
+    call = watching.Call(None, grad, [])
+    assert not call.is_another()
+    grad.data[1] = 2.0
+    assert call.is_another()
+
+
+def test_a_search_that_goes_on_for_long_is_stopped_and_keeps_what_others_found(monkeypatch):
+    def search():
+        while True:
+            pass
+
+    monkeypatch.setattr(clues, "SECONDS", 0.05)
+    handler = signal.getsignal(signal.SIGPROF)
+    assert clues.look(lambda: ["found"], lambda: 1 / 0, search, lambda: ["too late"]) == {
+        "0": "found"}
+    assert signal.getsignal(signal.SIGPROF) == handler
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+
+
+def test_a_wrong_operation_is_told_with_both_numbers():
+    double = operation("Double", lambda a: 2 * a, lambda g, a: [g])
+    fault = clues.disagreement(double, [Tensor(np.array([1.0, 2.0]), requires_grad=True)])
+    found = re.match(r"does not fit its forward: the gradient of argument 0\[0\] is ([\d.]+), "
+                     r"but ([\d.]+) by central", fault)
+    assert float(found.group(2)) == pytest.approx(2 * float(found.group(1)), rel=1e-4)
+    for right, args in ((F.Div, [AT + 4, AT + 5]), (F.Log, [AT + 3]), (F.ReLU, [AT])):
+        tensors = [Tensor(array, requires_grad=True) for array in args]
+        assert clues.disagreement(right, tensors) == ""

@@ -1,0 +1,150 @@
+"""What is said of each planted bug, and of pairs of them, is true of it; of a correct solution
+nothing is said. The table names, for each diagnosis, the bugs of which it is true."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from planted_bugs import BUGS
+from styles import STYLES
+from test_grader import findings
+
+HERE = Path(__file__).resolve().parent
+
+# Whatever is planted, what the report says of it is true. A bug or a wording that is not in this
+# table yet fails the test: read the report (bug_table.py --report) and add it if it is true.
+
+IN_PLACE = ("in place", "into the upstream gradient", "changes the labels")
+TRUE_OF = {
+    "looks like: a + b instead of a - b": ("Sub: forward adds",),
+    "looks like: b - a instead of a - b": ("operands exchanged",),
+    "looks like: the operator - adds": ("operator - calls Add",),
+    "looks like: the matrix product a @ b instead of a * b": ("Mul: matrix product",),
+    "looks like: the gradients of a and b in each other's place": ("gradients exchanged",),
+    "looks like: the upstream gradient ignored": ("upstream gradient ignored",),
+    "looks like: the gradient of a, written over the upstream gradient": IN_PLACE,
+    "looks like: -a/b instead of -a/b²": ("divisor not squared", "divided by b once"),
+    "looks like: -1/b² instead of -a/b²": ("numerator forgotten",),
+    "looks like: only one of the two gradients kept where a tensor is both": ("kept in a dict",),
+    "looks like: the bias forgotten": ("Linear: bias forgotten",),
+    "looks like: the input of the last call taken for both": ("saved on the class",),
+    "looks like: the gradient of ReLU at exactly 0 is 1": ("derivative 1 at 0",),
+    "looks like: 1 where the input is above 0": ("1 where the input is above 0",),
+    "looks like: Sequential: only the first layer called": ("returns inside the loop",),
+    "looks like: Sequential: only the last layer called": ("every layer gets the input",),
+    "looks like: Sequential: the layers in reversed order": ("layers in reversed order",),
+    "looks like: Sequential: the last layer left out": (
+        "Sequential: first two layers only", "Sequential: the last layer left out"),
+    "looks like: the upstream gradient ignored by ReLU": ("ReLU: upstream gradient ignored",),
+    "looks like: a step up, not down": ("goes up instead of down",),
+    "looks like: the learning rate forgotten": ("learning rate forgotten",),
+    "looks like: the default learning rate 0.001": ("always the default learning rate",),
+    "looks like: the gradients of earlier steps added": ("zero_grad() does nothing",),
+    "looks like: normalised with the unbiased variance": ("normalises with the unbiased",),
+    "looks like: ε added after the root": ("ε added after the root",),
+    "looks like: ε left out": ("BatchNorm: ε forgotten",),
+    "looks like: eps always 1e-5": ("ε always the default",),
+    "looks like: the mean treated as a constant": ("mean cut off from the graph",),
+    "looks like: the variance treated as a constant": (
+        "variance taken as a constant", "variance cut off from the graph"),
+    "looks like: mean and variance treated as constants": ("mean and variance constants",),
+    "looks like: the last batch alone, not averaged": ("those of the last batch",),
+    "looks like: the biased variance (m) in running_var": ("stores the biased variance",),
+    "looks like: momentum the wrong way round": ("momentum the other way round",),
+    "looks like: summed over the batch, not averaged": ("sum over the batch", "not divided by N"),
+    "looks like: the upstream gradient of the loss ignored": ("cross entropy: upstream",),
+    "looks like: momentum taken off instead of added": ("previous step taken off",),
+    "looks like: the gradient damped by 1 - momentum": ("damped by 1 - momentum",),
+    "looks like: one momentum shared by": ("one buffer for all",),
+    "looks like: momentum forgotten": ("momentum: never stored", "zero_grad() forgets it"),
+    "forward changed its input": IN_PLACE,
+    "backward changed the gradient it was given": IN_PLACE,
+    "ReLU.backward changes the gradient it was given": ("ReLU: sets entries of the upstream",),
+    "Mul.backward changes the gradient it was given": ("multiplied into the upstream",),
+    "cut off from the graph": ("as a constant", "taken as constants", "outside the graph",
+                               "without its graph"),
+    "Linear.backward changes the gradient it was given": ("Linear: rows of the upstream",),
+    "BatchNorm.backward changes the gradient it was given": ("gamma multiplied into the upstream",),
+    "a gradient was changed in place after it had been handed": (
+        "added in place, into arrays", "in arrays that others hold"),
+    "a result that is used twice: only one": ("last path only", "'visited'", "handed down again"),
+    "a result that is used twice: one of its gradients": (
+        "before its later gradients", "earlier ones count again"),
+    "the node of a result used twice was not reached": ("first parent alone",),
+    "AccumulateGrad.apply: a second gradient replaces the first": ("overwritten by each path",),
+    "AccumulateGrad.apply: only the first gradient is kept": ("keeps the first of its gradients",),
+    "AccumulateGrad.apply keeps the first gradient's own array": ("another's array",),
+    "AccumulateGrad.apply stores ndarray": ("stored gradient is an ndarray",),
+    "BackwardFunction.apply of Add was given a Tensor of shape ()": ("from a single 1",),
+    "backward() starts from other numbers than 1": ("backward() starts from",),
+    "unbroadcast, at": ("bias gradient averaged",),
+    **{f"{operation}.backward, at": (f"{operation}: ",) for operation in (
+        "Add", "Sub", "Mul", "Div", "Log", "Reshape", "Transpose", "MatMul", "ReLU", "BatchNorm")},
+    "CrossEntropy.backward, at": ("cross entropy: ",),
+}
+DIAGNOSIS = re.compile(
+    r"looks like|(forward|backward) changed|\w+\.backward(,| changes)|unbroadcast, at|cut off|"
+    r"a gradient was|a result that|the node of|AccumulateGrad\.apply|BackwardFunction\.apply of|"
+    r"backward\(\) starts")
+DESCRIPTION = re.compile(
+    r"looks like: (the right answer|twice the|half the|all zeros|the transpose of|"
+    r"the right numbers|a division by zero|parameters as they were)")  # true whatever the reason
+
+
+def lies(text, *names):
+    """The lines of a report that diagnose what none of the planted bugs of these names is."""
+    def is_true(line):
+        return any(part in name for name in names for start, parts in TRUE_OF.items()
+                   for part in parts if line.startswith(start))
+
+    lines = [line.strip() for line in text.splitlines()]
+    diagnoses = [line for line in lines if DIAGNOSIS.match(line) and not DESCRIPTION.match(line)]
+    return [line for line in diagnoses if not any(
+        is_true(f"looks like: {one}") for one in line.partition("one of: ")[2].split("; "))
+        and not is_true(line)]
+
+
+@pytest.mark.slow
+def test_what_is_said_of_a_planted_bug_is_true_of_it():
+    found = {**findings(True), **findings(False)}
+    false = {bug.name: lies(found[bug.name]["report"], bug.name) for bug in BUGS}
+    assert {name: lines for name, lines in false.items() if lines} == {}
+    assert not any("cannot be judged" in finding["report"] or "/mytorch-change" in finding["report"]
+                   for finding in found.values())
+
+
+@pytest.mark.slow
+def test_a_closer_look_finds_no_fault_with_a_correct_solution_of_any_style():
+    found = {**findings(True), **findings(False)}
+    clues = {style.name: found[style.name]["clues"] for style in STYLES}
+    assert {name: lines for name, lines in clues.items() if lines} == {}
+
+
+PAIRS = """
+import json, random, sys, types
+import bug_table
+from planted_bugs import BUGS
+drawn, reports = random.Random(9), {}
+while len(reports) < 30:
+    first, second = sorted(drawn.sample(BUGS, 2), key=lambda bug: bug.number)
+    both = types.SimpleNamespace(solution=first.solution, edits=first.edits + second.edits)
+    if first.number < second.number and first.solution == second.solution:
+        try:
+            report = bug_table.grade_change(both)["report"]
+        except ValueError:  # they change the same lines
+            continue
+        reports[first.name + " + " + second.name] = report
+print(json.dumps(reports))
+"""
+
+
+@pytest.mark.slow
+def test_what_is_said_of_two_planted_bugs_at_once_is_true_of_one_of_them():
+    ended = subprocess.run([sys.executable, "-c", PAIRS], cwd=str(HERE.parent), check=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8")
+    false = {names: lies(text, names) for names, text in json.loads(ended.stdout).items()}
+    assert {names: lines for names, lines in false.items() if lines} == {}
