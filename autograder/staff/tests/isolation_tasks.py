@@ -1,4 +1,4 @@
-"""Tasks for test_isolation.py: the key of each is the code that it runs.
+"""Tasks for the tests of isolation (crews.py): the key of each is the code that it runs.
 As child.py does, but what a task wants to say it puts into a dict called ``said``."""
 
 

@@ -1,0 +1,38 @@
+"""Runs a few lines of Python as tasks of the grader's isolation, for the tests of it.
+What a machine must have for some of them stands here too."""
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import calls
+import isolation
+import limits
+
+HERE = Path(__file__).resolve().parent
+filtered = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() not in calls.AUDIT_ARCH, reason="no filter here")
+landlock = pytest.mark.skipif(limits.landlock_version() < 6, reason="no Landlock of Linux 6.12")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can do that")
+
+
+class Task(NamedTuple):
+    key: str
+    time_limit: float = 5.0
+
+
+def run(*codes, root=HERE, time_limit=5.0, deadline=None, **options):
+    """The Outcomes of tasks."""
+    with isolation.Crew("isolation_tasks", root, **options) as crew:
+        tasks = [Task(code, time_limit) for code in codes]
+        return [outcome for _, outcome in crew.run(tasks, seed=7, deadline=deadline)]
+
+
+def said(outcome):
+    """What a task put into ``said``."""
+    assert outcome.ending == "done", (outcome.ending, outcome.output)
+    return json.loads(outcome.lines[-1])
