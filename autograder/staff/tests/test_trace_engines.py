@@ -260,7 +260,9 @@ QUICK = ("one recursion per path", "leaves are set by backward() itself",
          "constants left out of next_functions, gradients meet wrong parents",
          "gradients are added in place, into arrays that others hold too",
          "sums of shared nodes are kept from one backward() to the next")
-WRONG += tuple(bug for bug in BUGS if bug.number == "1.2" and bug.file != FUNCTIONAL)
+UNSEEN = ("apply takes two inputs, neither one nor three",)  # raises before there is a graph
+WRONG += tuple(bug for bug in BUGS if bug.number == "1.2" and bug.file != FUNCTIONAL
+               and bug.name not in UNSEEN)
 
 
 def tell(engines, folder):
