@@ -198,9 +198,12 @@ class Helper:
 
 
 def receive(control):
-    """What has come by a socket: data, and open files (list of int) with it."""
+    """What has come by a socket: data, empty at its end, and open files (list of int) with it."""
     numbers = array.array("i")
-    data, ancillary, _, _ = control.recvmsg(1 << 16, socket.CMSG_SPACE(16 * numbers.itemsize))
+    try:
+        data, ancillary, _, _ = control.recvmsg(1 << 16, socket.CMSG_SPACE(16 * numbers.itemsize))
+    except ConnectionResetError:  # the other side closed it without reading all that was told
+        return b"", []
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             numbers.frombytes(content[:len(content) - len(content) % numbers.itemsize])

@@ -4,6 +4,7 @@ cleaned up. Their tasks here are a few lines of Python (isolation_tasks.py)."""
 import errno
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -253,3 +254,11 @@ def test_output_is_cut_off_and_its_lines_are_counted():
     assert outcome.output_lines == 1002
     assert len(outcome.output.encode()) <= isolation.OUTPUT_LIMIT + 3
     assert set(outcome.output[:-1]) == {"ä"}
+
+
+def test_a_socket_closed_before_all_was_read_is_at_its_end_for_the_helper():
+    control, other = socket.socketpair()
+    control.send(b"news that nobody reads")
+    other.close()
+    assert helper.receive(control) == (b"", [])
+    control.close()
