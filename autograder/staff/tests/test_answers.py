@@ -81,6 +81,7 @@ def test_there_is_an_answer_to_each_result_of_a_test(recorded, name):
     assert list(case.function(case.draw(1))) == list(recorded["answers"][name])
 
 
+@pytest.mark.slow
 def test_the_reference_scores_100_with_another_seed(of_another_seed):
     run = subprocess.run(
         [sys.executable, str(GRADER / "runner.py"), "--answers", str(of_another_seed)],

@@ -233,6 +233,7 @@ def test_ten_jobs_at_once_under_one_limit_of_100_processes_all_get_100():
         assert played.left_running == []
 
 
+@pytest.mark.slow
 def test_built_without_landlock_it_gives_scores_on_such_a_host_too():
     makefile = autolab.makefile(without_landlock=True)
     spying = submission(**{"mytorch/tensor.py": SPYING})

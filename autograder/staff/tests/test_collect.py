@@ -71,6 +71,7 @@ def looks(folder):
     return {student: row["look at"] for (student, _), row in rows(folder).items()}
 
 
+@pytest.mark.slow
 def test_the_newest_version_of_each_student_is_graded_or_all_of_them(folder, job):
     for name in ("a_b@x.edu_9", "a_b@x.edu_10", "c@x.edu_1"):
         (folder / f"{name}_handin.tar").write_bytes(solution(png(text=name.encode())))
@@ -237,6 +238,7 @@ def of_the_reference(change, student=""):
     return handin.tar_bytes({**sources, handin.PLOT: png(text=student.encode())})
 
 
+@pytest.mark.slow
 def test_solutions_that_differ_in_white_space_and_comments_alone_are_named(folder, job, capsys):
     given = {name: text.encode() for name, text in handout.make(ROOT).items()
              if name.startswith(handin.FOLDERS)}

@@ -13,7 +13,7 @@ from hostile import GRADER, HOSTILE, Hostile, run_grader
 from hostile_system import SYSTEM
 from problems import GRADED, PROBLEMS
 
-QUICK = ("an endless loop in one operation", "os._exit(0) in one operation",
+QUICK = ("os._exit(0) in one operation",
          "a forged score line", "a process left running in a session of its own")
 QUICK_WITHOUT = ("a process that forks, moves on and exits, again and again", "kills everybody")
 

@@ -68,6 +68,7 @@ def test_the_untouched_handout_scores_0_and_says_of_each_problem_that_it_is_unfi
     check_what_is_shown(folder, [])
 
 
+@pytest.mark.slow
 def test_filled_in_with_the_reference_it_scores_100(tmp_path):
     handout.write(handout.make(handout.ROOT, solved=NUMBERS), handout.ROOT, tmp_path / "solved")
     verdicts = grade(tmp_path / "solved")

@@ -43,6 +43,7 @@ def test_slow_imports_have_a_limit_of_their_own_and_cost_its_time_only_once(monk
     assert outcomes[0].stuck_at == outcomes[1].stuck_at != [] and not outcomes[1].protections
 
 
+@pytest.mark.slow
 def test_a_slow_import_leaves_the_problem_all_of_its_own_time():
     busy = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end:\n    pass\n"
     (outcome,) = run(busy.format(1.05) + "# ready\n" + busy.format(0.6), time_limit=0.8)
