@@ -64,4 +64,5 @@ class BatchNorm1d(Module):
     # END SOLUTION 2.4
 
     def extra_repr(self):
+        """The sizes and options of the layer, for ``repr``."""
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"

@@ -47,6 +47,7 @@ class Linear(Module):
         # END SOLUTION 2.1
 
     def extra_repr(self):
+        """The sizes and options of the layer, for ``repr``."""
         return f"{self.in_features}, {self.out_features}"
 
 
