@@ -57,9 +57,8 @@ def check_gradients(function, grads, shapes):
             input's (often a forgotten ``unbroadcast``).
         TypeError: for a gradient that is no Tensor.
     """
-    complete = len(grads) == len(shapes) or len(grads) < len(shapes) and not any(
-        shape is not None for shape in shapes[len(grads):])
-    if not complete:
+    left_out = shapes[len(grads):]
+    if len(grads) > len(shapes) or left_out.count(None) < len(left_out):
         complain(ValueError, function, f"expected {len(shapes)} gradients, one per argument of "
                                        f"forward, got {len(grads)}")
     for position, (grad, shape) in enumerate(zip(grads, shapes)):

@@ -168,11 +168,14 @@ def named(threads):
     return f"PyTorch, {threads} thread{'s' * (threads > 1)}"
 
 
-def compare_training(rounds, clock):
-    """In each round all contenders train from one seed; prints seconds and accuracies.
+def turns(number, contenders):
+    """The order of contenders in that round. Another begins in each, as threads of PyTorch's that
+    still spin slow down who comes next."""
+    return [(number + turn) % contenders for turn in range(contenders)]
 
-    Another begins in each round: threads of PyTorch's that still spin slow down who comes next.
-    """
+
+def compare_training(rounds, clock):
+    """In each round all contenders train from one seed; prints seconds and accuracies."""
     data = mnist_data.load()
     contenders = {"MyTorch": mnist, "NumPy by hand": train_by_hand}
     for threads in threads_to_try(clock):
@@ -182,8 +185,7 @@ def compare_training(rounds, clock):
     print("seed  " + "".join(f"{name:>20}" for name in contenders))
     seconds, finals = [[] for _ in contenders], [[] for _ in contenders]
     for seed in range(rounds):
-        for turn in range(len(contenders)):
-            i = (seed + turn) % len(contenders)
+        for i in turns(seed, len(contenders)):
             train = list(contenders.values())[i]
             np.random.seed(seed)
             start = clock()
@@ -249,9 +251,11 @@ def compare_steps(rounds, clock):
     print(" width  batch" + "".join(f"{name:>20}" for name in ["MyTorch"] + names))
     for width, batch in itertools.product(WIDTHS, BATCHES):
         x, labels = np.random.rand(batch, 784).astype(np.float32), np.arange(batch) % 10
-        rows = [[microseconds_per_step(clock, make(width), x, labels) for make in makers]
-                for _ in range(rounds)]
-        ours, *others = map(min, zip(*rows))
+        times = [[] for _ in makers]
+        for number in range(rounds):
+            for i in turns(number, len(makers)):
+                times[i].append(microseconds_per_step(clock, makers[i](width), x, labels))
+        ours, *others = map(min, times)
         print(f"{width:6}{batch:7}{ours:17,.0f} us"
               + "".join(f"{ours / other:18.2f} x" for other in others), flush=True)
 
