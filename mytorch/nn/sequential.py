@@ -33,7 +33,7 @@ class Sequential(Module):
     def forward(self, x):
         """x (Tensor): what the first layer takes. Returns what the last one returns."""
         # BEGIN SOLUTION 2.1: pass x through the layers
-        for layer in self.children().values():
+        for layer in self.layers:
             x = layer(x)
         return x
         # END SOLUTION 2.1
