@@ -9,6 +9,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import archive
 import handin
 import pytest
 
@@ -190,21 +191,61 @@ def long_names(count):
     return (header.tobuf(tarfile.GNU_FORMAT) + b"mytorch/".ljust(512, b"x")) * count + bytes(1024)
 
 
-def notes_of(size):
-    """A tarball with a header of so many bytes that say nothing."""
-    header = tarfile.TarInfo("notes")
-    header.type, header.size = tarfile.XHDTYPE, size
-    return header.tobuf(tarfile.USTAR_FORMAT) + b"1" * size + bytes(1024 + -size % 512)
+def with_notes(*notes, kind=tarfile.XHDTYPE, content=b""):
+    """A tarball of mytorch/a.py, with a pax header before it for each of ``notes`` (bytes)."""
+    def entry(name, kind, content):
+        header = tarfile.TarInfo(name)
+        header.type, header.size = kind, len(content)
+        return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+    headers = [entry("notes", kind, text) for text in notes]
+    return b"".join(headers) + entry("mytorch/a.py", tarfile.REGTYPE, content) + bytes(1024)
 
 
 @pytest.mark.parametrize("content, sentence", [
     (long_names(1200), "is no whole tar file"),
-    (notes_of(1 << 20), "a header of 1,048,576 bytes"),
-])
-def test_a_tarball_made_of_headers_ends_in_a_sentence(content, sentence, tmp_path):
+    (with_notes(b"1" * (1 << 20)), "a header of 1,048,576 bytes"),
+    (with_notes(*[b"1" * 8192] * 2000), "notes in a header"),  # minutes for tarfile
+    (with_notes(*[b"2 " * 4094 + b"x=\n"] * 2000), "notes in a header"),  # 30 GB for tarfile
+    (with_notes(b"16 size=-1000000\n"), "notes in a header"),
+    (with_notes(b"17 size=-1000000\n"), "tells no size"),
+    (with_notes(b"4007 size=" + b"9" * 3996 + b"\n"), "tells no size"),
+    (with_notes(b"12 size=1e3\n"), "tells no size"),
+], ids=["long names", "long", "digits", "overlapping", "wrong length", "negative", "endless", "1e3"])
+def test_a_tarball_of_odd_headers_ends_in_a_sentence(content, sentence, tmp_path):
     (tmp_path / "handin.tar").write_bytes(content)
     with pytest.raises(handin.HandinError, match=sentence):
         handin.read(tmp_path / "handin.tar")
+
+
+def test_a_file_with_holes_is_passed_over_whatever_its_map_says(tmp_path):
+    holes = b"300000\n" + b"".join(b"%d\n1\n" % i for i in range(300_000))
+    notes = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n30 GNU.sparse.realsize=300000\n"
+    (tmp_path / "handin.tar").write_bytes(with_notes(notes, content=holes))
+    with pytest.raises(handin.HandinError, match="no folder mytorch/, but nothing"):
+        handin.read(tmp_path / "handin.tar")
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_and_contents_are_those_that_tarfile_finds_in_every_form_of_tar(form):
+    names = ["mytorch/a.py", "./mytorch/b.py", "mytorch/" + "long/" * 24 + "c.py"]
+    names += [] if form == tarfile.USTAR_FORMAT else ["mytorch/u\u0308.py", "mytorch/" + "x" * 150]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form, pax_headers={"comment": "a"}) as tar:
+        for size, name in enumerate(names, start=510):
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = size, 1.5  # which pax notes
+            tar.addfile(member, io.BytesIO(b"1" * size))
+        tar.addfile(tarfile.TarInfo("hw1"))
+    found = [(member.name, member.start, member.size)
+             for member in archive.members(buffer.getvalue())]
+    with tarfile.open(fileobj=io.BytesIO(buffer.getvalue())) as tar:
+        assert found == [(member.name, member.offset_data, member.size) for member in tar]
+
+
+def test_what_stands_behind_the_end_of_an_archive_is_not_read(tmp_path):
+    (tmp_path / "handin.tar").write_bytes(with_notes() + b"more" * 1000)
+    assert handin.read(tmp_path / "handin.tar") == ({"mytorch/a.py": b""}, [])
 
 
 def test_a_file_1900_folders_deep_is_passed_over_with_a_remark(tmp_path):
