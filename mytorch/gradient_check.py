@@ -147,6 +147,10 @@ def check_in_graph(output):
         leaf = Tensor(1.0, requires_grad=True)
         if (leaf + leaf).grad_fn is None:
             raise NoGraph("no grad_fn on the result: Function.apply (1.2) has to record it")
+        constant = Tensor(1.0)
+        if None in ((leaf + constant).grad_fn, (constant + leaf).grad_fn):
+            raise CutOff("no grad_fn on the result: Function.apply (1.2) has to record it as soon as "
+                         "one input requires grad, though another is a constant")
         raise CutOff("the result is cut off from the graph, as after Tensor(x.data): no grad_fn on it")
 
 

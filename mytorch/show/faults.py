@@ -22,7 +22,7 @@ def find_faults(judge, second):
     first, words = judge.watch, judge.words
     found = judge.start() + judge.wrong_kinds()
     if first.error or first.stopped:
-        return found + judge.shapes()
+        return found + judge.shapes() + ([] if first.calls else judge.recording())
     found += judge.recording() + judge.handing_over() + judge.storing()
     if second is not None:
         again = Judge(second, words, "In a second backward() on the same graph, ")
@@ -143,6 +143,8 @@ class Judge:
         """Why the gradients of one node did not arrive as they should, as a list of sentences."""
         calls = [call for call in self.calls.get(key, ()) if call.array is not None]
         who = self.words.receiver(shares[0])
+        if self.stored_unvisited(key):
+            return self.stored_by_backward(self.leaves[key], shares)
         for call in calls:
             for share in call.sources or ():
                 if share.parent is None or graph.key_of(share.parent) != key:
@@ -167,6 +169,34 @@ class Judge:
                     f"the {show(share.copy)} that {self.words.call(share.call)} passed to {who} "
                     f"was counted again: it arrived in {self.steps(share.arrived_in)}.")
         return in_all
+
+    def stored_unvisited(self, key):
+        """Whether backward() set the .grad of a leaf by itself: its node was never visited."""
+        leaf = self.leaves.get(key)
+        return (leaf is not None and key not in self.calls and self.changed_grad(leaf)
+                and self.watch.after[id(leaf)] is not None)
+
+    def stored_by_backward(self, leaf, shares):
+        """A leaf whose .grad backward() set by itself, to something else than the sum."""
+        name, who = self.words.grad(leaf), self.words.receiver(shares[0])
+        before, after = self.watch.before[id(leaf)], self.watch.after[id(leaf)]
+        passed = " and ".join(show(share.copy) for share in shares[:4])
+        held = "" if before is None else f" and {name} held {show(before)}"
+        were = "was" if len(shares) == 1 else "were"
+        sentence = f"{passed} {were} passed to {who}{held}, but now {name} is {show(after)}: "
+        written = [share for share in shares
+                   if any(write.array is share.array for write in self.watch.writes)]
+        if written:
+            others = [self.words.grad(other) for other in self.leaves.values() if other is not leaf
+                      and holds(self.watch.stored[id(other)], written[0].array)]
+            also = f", which is also {' and '.join(others)}" * bool(others)
+            return self.say(f"{sentence}backward() wrote into the array that was passed{also}. A "
+                            "gradient that was passed on belongs to others too; make a new array "
+                            "instead.")
+        if any(fits(after, [share.copy]) for share in shares):
+            return self.say(f"{sentence}backward() replaced what was there. Gradients that meet must "
+                            "be added, as AccumulateGrad.apply does.")
+        return self.say(f"{sentence}it should be the sum.")
 
     def steps(self, calls):
         """Their numbers: ``step 4``, ``step 4 and again in step 6``."""

@@ -121,6 +121,12 @@ def is_of_constant(node):
     return leaf is not None and not leaf.requires_grad
 
 
+def is_of_result(node):
+    """Whether an engine made this AccumulateGrad for the result of an operation, as for a leaf."""
+    grad_fn = getattr(leaf_of(node), "grad_fn", None)
+    return grad_fn is not None and not is_leaf_node(grad_fn)
+
+
 def complete(found, saved):
     """Arguments, with the one whose Tensor is gone found among ``saved`` where that is certain."""
     gone = [i for i, argument in enumerate(found) if argument.tensor is None and argument.is_tensor]

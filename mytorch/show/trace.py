@@ -8,6 +8,7 @@ from mytorch.show.sources import fits
 from mytorch.show.watch import MAX_VISITS, Watch, grads_put_back, unseen, watched_tensors
 from mytorch.show.words import Words, show
 
+NO_INPUTS = "no input, its next_functions is empty"
 MAX_NODES, MAX_TOLD, MAX_TOLD_OF_STOPPED, WIDTH = 200, 200, 20, 100
 
 
@@ -65,7 +66,7 @@ class Story:
         judge = faults.Judge(first, self.words)
         self.faults = faults.find_faults(judge, second) + probe.find_faults()
         self.unsettled = {key for key, shares in judge.shares.items()
-                          if not judge.has_arrived(key, shares)}
+                          if not judge.has_arrived(key, shares) and not judge.stored_unvisited(key)}
         self.uses = {}  # by graph.key_of a node: how many gradients were passed to it
         for call in first.calls:
             for share in call.shares or ():
@@ -151,7 +152,7 @@ class Story:
                 ", by backward()" if not change.inside else ", though this is another's node")
             if change.before is None:
                 text = f"{name} = {show(change.after)} (it was None){by}"
-            elif change.after is not None and call.copy is not None and fits(
+            elif not by and change.after is not None and call.copy is not None and fits(
                     change.after, [change.before, call.copy]):
                 text = (f"{name} += {show(call.copy)}: {show(change.before)} + "
                         f"{show(call.copy)} = {show(change.after)}{by}")
@@ -171,7 +172,7 @@ class Story:
             if not graph.is_leaf_node(node):
                 inputs = [self.words.argument(argument) for argument in graph.arguments(node)
                           if argument.is_tensor]
-                self.lines.append(f"    {self.words.node(node)}: from {', '.join(inputs) or 'nothing'}")
+                self.lines.append(f"    {self.words.node(node)}: from {', '.join(inputs) or NO_INPUTS}")
         for change in self.watch.outside:
             self.lines.append(f"    {self.words.grad(change.tensor)} = {show(change.after)}")
 
@@ -217,7 +218,10 @@ class Story:
                 f"{len(self.watch.nodes if self.watch.stopped else visits)}.")
 
     def unreached(self):
-        """Names of leaves that want a gradient but are not in the graph."""
+        """Names of leaves that want a gradient but are not in the graph, though it is whole."""
+        if any(graph.inputs_without_nodes(node) or graph.is_of_result(node)
+               for node in self.watch.nodes):
+            return []  # apply has cut the graph, as is said among what is wrong
         reached = [graph.leaf_of(node) for node in self.watch.nodes]
         return [name for name, tensor in self.words.names.items()
                 if tensor.requires_grad and tensor.is_leaf

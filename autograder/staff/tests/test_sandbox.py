@@ -379,6 +379,23 @@ def test_an_apply_that_records_no_graph_is_said_to_be_unfinished(monkeypatch, ca
     assert "--trace: not started  no grad_fn on the result" in capsys.readouterr().out
 
 
+def test_an_apply_that_records_nothing_where_one_input_is_a_constant_is_said_to_be_that(
+        monkeypatch, capsys):
+    recording = vars(Function)["apply"].__func__
+
+    def apply(cls, *args):
+        tensors = [arg for arg in args if isinstance(arg, Tensor)]
+        if all(tensor.requires_grad for tensor in tensors):
+            return recording(cls, *args)
+        return cls.forward(sandbox.ContextManager(), *args)
+    monkeypatch.setattr(Function, "apply", classmethod(apply))
+    assert sandbox.main(["test1", "test5"]) == 1
+    test1, test5 = capsys.readouterr().out.split("\n", 1)
+    assert test1.split() == ["test1", "ok"]
+    assert "as soon as one input requires grad, though another is a constant" in " ".join(test5.split())
+    assert "cut off" not in test5
+
+
 def test_lines_are_wrapped_between_words_at_the_terminals_width(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     lines = sandbox.wrapped("FAILED  one tw-three-four five six\nseven eight nine ten eleven twelve "

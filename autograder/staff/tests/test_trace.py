@@ -378,6 +378,19 @@ Every .grad is as it was before the trace.
 """
 
 
+def test_a_graph_without_next_functions_is_said_to_be_cut_by_apply_and_by_nothing_else(
+        capsys, monkeypatch):
+    def unwritten(node, grad):
+        raise NotImplementedError("TODO")
+    monkeypatch.setattr(autograd_engine, "backward", unwritten)
+    e, names = example()
+    e.grad_fn.next_functions = []
+    text = " ".join(traced(capsys, e, **names).split())
+    assert "Add -> e: from no input, its next_functions is empty" in text
+    assert "Function.apply recorded 0 of the 1 inputs of Add -> e that require grad" in text
+    assert "does not lead" not in text
+
+
 def test_an_engine_that_does_nothing_yet_is_told_likewise(capsys, monkeypatch):
     monkeypatch.setattr(autograd_engine, "backward", lambda node, grad: None)
     text = traced(capsys, leaf(1.0) * 2.0)

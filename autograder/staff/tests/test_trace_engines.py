@@ -19,6 +19,22 @@ PER_PATH = """\
 """
 
 
+SETS_LEAVES = """\
+    def recurse(node, grad):
+        if isinstance(node, AccumulateGrad):
+            leaf = node.variable
+            if leaf.grad is None:
+                {}
+            else:
+                {}
+            return
+        for parent, grad in zip(node.next_functions, node.apply(grad)):
+            if parent is not None:
+                recurse(parent, grad)
+    recurse(grad_fn, grad_of_output)
+"""
+
+
 def engine(name, traversal, *also):
     """The reference with another traversal, and with other texts replaced."""
     return Bug("1.2", name, ENGINE, TRAVERSAL, traversal, also)
@@ -149,6 +165,16 @@ WRONG = (
             return
         node.visited = True
         for parent""")),
+    engine("sets leaves by itself, and replaces", SETS_LEAVES.format(
+        "leaf.grad = grad", "leaf.grad = grad")),
+    engine("sets leaves by itself, and adds in place", SETS_LEAVES.format(
+        "leaf.grad = grad", "leaf.grad.data += grad.data")),
+    Bug("1.2", "results stay leaves and get an AccumulateGrad for each use", ENGINE,
+        "output.is_leaf = not output.requires_grad", "output.is_leaf = True",
+        (("if arg.is_leaf and arg.grad_fn is None:", """\
+if arg.is_leaf:
+        return AccumulateGrad(arg)
+    if arg.grad_fn is None:"""),)),
     engine("hands the first gradient to all", PER_PATH.replace(
         "zip(node.next_functions, node.apply(grad))",
         "zip(node.next_functions, [*node.apply(grad)[:1]] * 2)")),
@@ -243,6 +269,14 @@ SENTENCES = {
     "apply does not fill next_functions": (
         "example", "Function.apply recorded 0 of the 1 inputs of Add -> e that require grad: "
         "next_functions must hold a node for each."),
+    "sets leaves by itself, and replaces": (
+        "example", "1 and 2 were passed to a, but now a.grad is 2: backward() replaced what was "
+        "there. Gradients that meet must be added, as AccumulateGrad.apply does."),
+    "sets leaves by itself, and adds in place": (
+        "example", "1 was passed to c, but now c.grad is 3: backward() wrote into the array that was "
+        "passed, which is also a.grad."),
+    "results stay leaves and get an AccumulateGrad for each use": (
+        "example", "is_leaf is True there: Function.apply must set it to False. Every .grad is as"),
     "what is stored is a number": ("example", "a and c got a .grad of type float; it should be a"),
     "nothing is stored": ("example", "a.grad stayed None, though 3 arrived."),
     "halves what it hands on": ("example", "1 was passed to Add in all, but 0.5 arrived."),
