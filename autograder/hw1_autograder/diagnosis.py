@@ -39,6 +39,8 @@ def order(number):
     return [int(part) for part in number.split(".") if part]
 
 
+ARRAYS = "forward and backward of an operation compute with arrays, the .data of Tensors"
+
 # Type and message of an exception (regular expressions) -> what it means, in plain words.
 MEANINGS = (
     ("SystemExit", "", "the code called sys.exit() or exit(); remove the call"),
@@ -76,10 +78,26 @@ MEANINGS = (
      "{left} {name} Tensor is left to the Tensor on the right, and mytorch/tensor.py need not know "
      "it: make both Tensors, or compute with .data"),
     ("TypeError", "bad operand type for unary -: 'Tensor'",
-     "a Tensor has no unary minus: mytorch/tensor.py defines none"),
+     "mytorch/tensor.py gives a Tensor no unary minus; " + ARRAYS),
     ("TypeError", r"unsupported operand type\(s\) for (?P<name>\S+?)(?: or pow\(\))?: "
      r"('Tensor' and '\w+'|'\w+' and 'Tensor')",
-     "mytorch/tensor.py has no operator {name} for these two"),
+     "mytorch/tensor.py has no operator {name} for these two; " + ARRAYS),
+    ("TypeError", "operand 'Tensor' does not support ufuncs",
+     "NumPy does not compute with a Tensor; " + ARRAYS),
+    ("TypeError", "NumPy cannot take a Tensor as an array",
+     ".data belongs into operations: elsewhere no gradient comes back through it"),
+    ("TypeError", r"save_for_backward: expected Tensors, got (ndarray|float|int)",
+     "if that is an operand, the operator in mytorch/tensor.py must hand on Tensors, like +"),
+    ("TypeError", r"(Function\.)?apply\(\) got an unexpected keyword argument",
+     "apply takes all arguments by their position, without names"),
+    ("TypeError", r"object of type 'Tensor' has no len\(\)",
+     "how many rows x has says x.shape[0]"),
+    ("AttributeError", r"'ContextManager' object has no attribute '(?P<name>\w+)'",
+     "forward must keep it for backward: ctx.{name} = ..."),
+    ("ValueError", r"not enough values to unpack \(expected \d+, got (?P<name>\d+)\)",
+     "forward has saved {name} Tensors for backward: ctx.save_for_backward(...)"),
+    ("NameError", r"name '(?P<name>np|Tensor|Function)' is not defined",
+     "the file does not import {name}"),
     (".*", r".*memoryview",
      "a memoryview is the .data of an ndarray: an ndarray stands there for a Tensor"),
 )
@@ -117,6 +135,11 @@ def what_it_means(kind, message, error):
         found = re.fullmatch(kinds, kind[:60]) and re.match(pattern, message[:600])
         if found:
             parts = {"circle": str(error.get("circle") or "")[:200], **found.groupdict()}
+            where = f"{error.get('place')} {error.get('caller')}"
+            if kind == "RecursionError" and "functional.py" in where:
+                return f"{words}: does an operation use itself? {ARRAYS}"
+            if "unpack" in pattern and "saved_tensors" not in str(error.get("source")):
+                return ""
             grad = re.search(r"\b\w+\.grad\b", str(error.get("source")))
             parts["grad"] = grad.group() if grad else ""
             if "{grad}" in words and not grad:

@@ -12,6 +12,7 @@ import pytest
 import child
 import diagnosis
 import graded
+import diagnosis
 import judge
 import report
 from planted_bugs import BATCHNORM, ENGINE, FUNCTIONAL, LINEAR, SGD, TENSOR
@@ -26,7 +27,7 @@ def test_a_minus_before_a_tensor_is_a_mistake_in_that_line_and_not_a_missing_ope
     said = report_of("1.1.1", changes=[(
         FUNCTIONAL, "return grad_output.copy(), tensor.Tensor(-grad_output.data)",
         "return grad_output.copy(), -grad_output")])
-    assert "a Tensor has no unary minus: mytorch/tensor.py defines none" in said
+    assert "mytorch/tensor.py gives a Tensor no unary minus; forward and backward" in said
     assert re.search(r"at mytorch/nn/functional.py:\d+: return grad_output.copy\(\), -grad", said)
     assert "not started" not in said and "no operator" not in said
 
@@ -64,6 +65,42 @@ def test_a_function_without_its_backward_is_named():
         "        return result(np.maximum(a.data, 0), a)\n\n    @staticmethod\n"
         "    def backwards(")])
     assert "ReLU.backward is not written" in said and "not started" not in said
+
+
+@pytest.mark.parametrize("kind, message, source, advice", [
+    ("TypeError", "operand 'Tensor' does not support ufuncs (__array_ufunc__=None)", "np.exp(x)",
+     "NumPy does not compute with a Tensor; forward and backward of an operation compute with arrays"),
+    ("TypeError", "NumPy cannot take a Tensor as an array: pass its .data", "np.mean(x)",
+     ".data belongs into operations: elsewhere no gradient comes back through it"),
+    ("TypeError", "save_for_backward: expected Tensors, got float; keep a", "save_for_backward(a, b)",
+     "if that is an operand, the operator in mytorch/tensor.py must hand on Tensors, like +"),
+    ("TypeError", "Function.apply() got an unexpected keyword argument 'axis'", "F.Sum.apply(",
+     "apply takes all arguments by their position, without names"),
+    ("TypeError", "apply() got an unexpected keyword argument 'axis'", "F.Sum.apply(",
+     "apply takes all arguments by their position, without names"),
+    ("TypeError", "object of type 'Tensor' has no len()", "len(x)",
+     "how many rows x has says x.shape[0]"),
+    ("AttributeError", "'ContextManager' object has no attribute 'shapes'", "ctx.shapes[0]",
+     "forward must keep it for backward: ctx.shapes = ..."),
+    ("ValueError", "not enough values to unpack (expected 2, got 0)", "a, b = ctx.saved_tensors",
+     "forward has saved 0 Tensors for backward: ctx.save_for_backward(...)"),
+    ("NameError", "name 'np' is not defined", "np.exp(z)", "the file does not import np"),
+    ("RecursionError", "maximum recursion depth exceeded", "return a - b",
+     "the code calls itself without end: does an operation use itself? forward and backward of"),
+])
+def test_what_python_says_of_a_typical_mistake_is_said_in_plain_words_too(
+        kind, message, source, advice):
+    error = {"type": kind, "message": message, "source": source, "place": "mytorch/nn/functional.py:9"}
+    assert diagnosis.explain_error(error)[1].startswith(advice)
+
+
+@pytest.mark.parametrize("kind, message, source", [
+    ("ValueError", "not enough values to unpack (expected 2, got 1)", "m, n = x.shape"),
+    ("NameError", "name 'b' is not defined", "b + 1"),
+])
+def test_what_python_says_well_is_left_at_that(kind, message, source):
+    error = {"type": kind, "message": message, "source": source, "place": "mytorch/nn/linear.py:9"}
+    assert len(diagnosis.explain_error(error)) == 2
 
 
 # Is an earlier problem the cause?
