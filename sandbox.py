@@ -1,6 +1,7 @@
 """Your workbench: quick checks of your own code, and a place to try things.
 `python3 sandbox.py --help` says what it can do; hw1/README.md is the text to read first."""
 
+import bdb
 import operator
 import os
 import shutil
@@ -99,15 +100,29 @@ def check_operation(operation, function, shape_a, shape_b):
     ctx = ContextManager()
     tensors = [Tensor(array.copy(), requires_grad=True) for array in (a, b)]
     output = operation.forward(ctx, *tensors)
-    check("output", output, function(a, b))
+    for name, tensor, array in zip("ab", tensors, (a, b)):
+        check_unchanged(f"forward changed its input {name}", tensor, array)
+    check("output of forward", output, function(a, b))
     upstream = uneven(*output.shape)
-    gradients = operation.backward(ctx, Tensor(upstream.copy()))
+    grad_output = Tensor(upstream.copy())
+    gradients = operation.backward(ctx, grad_output)
+    check_unchanged("backward changed the gradient it was given", grad_output, upstream)
     if not isinstance(gradients, (tuple, list)) or len(gradients) != 2:
-        raise Failed(f"backward: expected 2 gradients, of a and of b, got {gradients!r}")
+        raise Failed("backward: expected 2 gradients, of a and of b, got "
+                     f"{type(gradients).__name__}")
     right = numerical_gradients(function, [a, b], upstream)
     ones = numerical_gradients(function, [a, b], np.ones(output.shape))
-    for name, grad, expected, ignoring in zip("ab", gradients, right, ones):
-        check(f"gradient of {name}", grad, expected, the_upstream_gradient_ignored=ignoring)
+    for name, grad, expected, other, ignoring in zip("ab", gradients, right, right[::-1], ones):
+        if np.allclose(other, -expected):  # as of a - b: then it is the sign
+            other = expected
+        check(f"gradient of {name}", grad, expected, the_upstream_gradient_ignored=ignoring,
+              that_of_the_other_operand=other)
+
+
+def check_unchanged(complaint, tensor, array):
+    """Fail with that complaint unless ``tensor`` still holds the numbers of ``array``."""
+    if not np.array_equal(tensor.data, array):
+        raise Failed(f"{complaint}, in place: make a new array instead")
 
 
 def check_operator(function, operation):
@@ -187,15 +202,21 @@ def test4():
 
 
 def test5():
-    """Flags of results; a constant gets no gradient, a result stores none."""
+    """Flags of results; a constant, also as the first operand, gets no gradient, a result none."""
     a, c = Tensor(uneven(2, 3), requires_grad=True), Tensor(uneven(2, 3))
     product = a * c
     run_backward(product + c, uneven(2, 3))
     check_is("(a * c).requires_grad", product.requires_grad, True)
     check_is("(a * c).is_leaf", product.is_leaf, False)
     check_is("(c + c).requires_grad", (c + c).requires_grad, False)
+    check_is("(c + c).is_leaf", (c + c).is_leaf, True)
     check_is("gradient of the constant c", c.grad, None)
     check_is("gradient stored on a * c", product.grad, None)
+    a.grad, upstream = None, uneven(2, 3, seed=1)
+    constant = Tensor(uneven(2, 3, seed=2))
+    run_backward(constant * a, upstream)
+    check("gradient of a in c * a", a.grad, upstream * constant.data,
+          that_of_the_constant_c=upstream * a.data)
 
 
 def test6():
@@ -274,19 +295,22 @@ def test_relu():
     output = ReLU()(x)
     check("output", output, [0, 0, 2])
     run_backward(output, np.array([5., 6, 7]))
-    check("gradient", x.grad, [0, 0, 7], passed_at_0_as_well=np.array([0., 6, 7]))
+    check("gradient", x.grad, [0, 0, 7], passed_at_0_as_well=np.array([0., 6, 7]),
+          the_upstream_gradient_ignored=np.array([0., 0, 1]))
     check_differences(ReLU(), Tensor(uneven(3, 4)))
 
 
 def take_two_steps(momentum):
     """A weight before, between and after two steps of SGD with lr 0.1, and the numerical gradients
-    that they were given, of the sum of its cubes: two lists of ndarrays."""
+    that they were given, of the sum of its cubes: two lists of ndarrays. There is a second weight,
+    whose gradients are all 1."""
     weight = Tensor(uneven(2, 3), requires_grad=True, is_parameter=True)
-    optimizer = SGD([weight], lr=0.1, momentum=momentum)
+    second = Tensor(uneven(2, 3, seed=1), requires_grad=True, is_parameter=True)
+    optimizer = SGD([weight, second], lr=0.1, momentum=momentum)
     weights, gradients = [weight.data.copy()], []
     for _ in range(2):
         gradients += numerical_gradients(lambda w: w ** 3, [weights[-1].copy()], np.ones((2, 3)))
-        weight.grad = Tensor(gradients[-1].copy())
+        weight.grad, second.grad = Tensor(gradients[-1].copy()), Tensor(np.ones((2, 3)))
         optimizer.step()
         if isinstance(weight.data, Tensor):
             raise Failed("after step() the weight's data is a Tensor: compute with param.grad.data")
@@ -296,34 +320,41 @@ def take_two_steps(momentum):
     return weights, gradients
 
 
-def check_step(number, weights, moves):
-    """Check that step 1 or 2 moved the weight so far."""
+def check_step(number, weights, moves, **mistakes):
+    """Check that step 1 or 2 moved the weight so far; ``mistakes`` would have moved it otherwise."""
     before = weights[number - 1]
     check(f"weight after step {number}", Tensor(weights[number]), before + moves,
-          the_weight_as_it_was=before, a_step_up_instead_of_down=before - moves)
+          the_weight_as_it_was=before, a_step_up_instead_of_down=before - moves,
+          **{name: before + wrong for name, wrong in mistakes.items()})
 
 
 def test_sgd():
     weights, gradients = take_two_steps(momentum=0.0)
     for number in (1, 2):
-        check_step(number, weights, -0.1 * gradients[number - 1])
+        check_step(number, weights, -0.1 * gradients[number - 1],
+                   the_learning_rate_forgotten=-gradients[number - 1])
 
 
 def test_momentum():
     """Of each step, the next one keeps 0.9."""
     weights, gradients = take_two_steps(momentum=0.9)
     first, plain = -0.1 * gradients[0], -0.1 * gradients[1]
-    check_step(1, weights, first)
+    check_step(1, weights, first, the_gradient_multiplied_by_1_minus_momentum=0.1 * first)
     if np.allclose(weights[2], weights[1] + plain):
         raise NotStarted("2.6, or v is not stored: step 2 keeps nothing of step 1")
-    check_step(2, weights, 0.9 * first + plain)
+    check_step(2, weights, 0.9 * first + plain, one_v_for_all_parameters=0.9 * (
+        0.9 * first - 0.1) + plain, the_gradient_remembered_and_not_the_step=0.9 * gradients[0] + plain)
 
 
 def test_batchnorm_train():
     """A batch of 1 and 3: mean 2, variance 1 (divided by m), 2 (divided by m - 1)."""
     layer = BatchNorm1d(1, eps=0.0, momentum=0.1)
-    check("output", layer(Tensor([[1.], [3.]])), [[-1], [1]])
+    plus_minus = np.array([[-1.], [1.]])
+    check("output", layer(Tensor([[1.], [3.]])), plus_minus,
+          normalised_by_the_variance_divided_by_m_minus_1=plus_minus / np.sqrt(2))
     check_running(layer, 0.2, 1.1)
+    check("output with eps 3", BatchNorm1d(1, eps=3.0)(Tensor([[1.], [3.]])), plus_minus / 2,
+          eps_added_after_the_root=plus_minus / 4, eps_forgotten=plus_minus)
     layer = BatchNorm1d(3)
     layer.gamma.data, layer.beta.data = numbers((3,), (3,))
     check_differences(layer, Tensor(uneven(5, 3)))
@@ -333,9 +364,10 @@ def check_running(layer, mean, variance):
     """Check the running averages of a BatchNorm1d of one feature, from 0 and 1 on."""
     averages = [Tensor(np.array(getattr(average, "data", average), np.float64).reshape(()))
                 for average in (layer.running_mean, layer.running_var)]
-    check("running_mean", averages[0], mean, the_weights_of_old_and_new_swapped=np.array(1.8))
+    check("running_mean", averages[0], mean, the_weights_of_old_and_new_swapped=np.array(1.8),
+          no_average_kept=np.array(0.0))
     check("running_var", averages[1], variance, the_weights_of_old_and_new_swapped=np.array(1.9),
-          the_variance_divided_by_m=np.array(1.0))
+          **{"the_variance_divided_by_m,_or_no_average_kept": np.array(1.0)})
 
 
 def test_batchnorm_eval():
@@ -343,7 +375,10 @@ def test_batchnorm_eval():
     layer = BatchNorm1d(1, eps=0.0)
     layer(Tensor([[1.], [3.]]))
     layer.eval()
-    check("output", layer(Tensor([[0.2], [0.2 + np.sqrt(1.1)]])), [[0], [1]])
+    x = np.array([[0.2], [0.2 + np.sqrt(1.1)]])
+    check("output", layer(Tensor(x)), [[0], [1]], running_averages_that_are_still_0_and_1=x,
+          the_mean_and_variance_of_this_batch=np.array([[-1.], [1.]]),
+          the_running_variance_divided_by_m=x - 0.2)
     check_running(layer, 0.2, 1.1)
     check_differences(layer, Tensor(uneven(5, 1)))
 
@@ -351,9 +386,11 @@ def test_batchnorm_eval():
 def test_cross_entropy():
     criterion = CrossEntropyLoss()
     with np.errstate(all="ignore"):  # an overflow is told below, by what it leads to
-        check("loss of equal logits", criterion(Tensor([[5., 5], [5, 5]]), Tensor([0, 1])), np.log(2),
-              the_sum_over_the_batch=np.log(4))
-        check("loss of large logits", criterion(Tensor([[1000., 0], [0, -1000]]), Tensor([1, 0])), 500)
+        equal, large = Tensor([[5., 5]] * 4), Tensor([[1000., 0], [0, -1000], [0, 1000], [-1000, 0]])
+        check("loss of equal logits", criterion(equal, Tensor([0, 1, 0, 0])), np.log(2),
+              the_sum_over_the_batch=np.log(16), exp_summed_over_the_whole_batch=np.log(8),
+              exp_summed_over_the_examples=np.log(4))
+        check("loss of large logits", criterion(large, Tensor([1, 0, 0, 1])), 500)
         for shift in (0, 1000):
             check_differences(lambda logits: criterion(logits, Tensor([2, 0, 2, 1])),
                               Tensor(uneven(4, 3) + shift))
@@ -373,6 +410,8 @@ def run(name):
     passed, text = True, "ok"
     try:
         CHECKS[name]()
+    except bdb.BdbQuit:  # q at a breakpoint(), or nobody there to type
+        sys.exit("left the debugger")
     except (Exception, SystemExit) as error:
         passed, text = False, explain(error)
     if text.startswith("FAILED") and CHECKS[name] in NOT_GRADED:

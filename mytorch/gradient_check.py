@@ -71,7 +71,7 @@ def check_gradients(function, *tensors, upstream=None):
         its worst entry and, where it can be told, the mistake.
 
     Raises:
-        TypeError: if the function returns no Tensor.
+        TypeError: if the function returns no Tensor, or one of ``tensors`` is none.
 
     >>> check_gradients(lambda a, b: a * b, Tensor([1., 2.]), Tensor([3., 4.]))
     check_gradients: ok, 4 entries, largest difference 2.8e-11
@@ -101,6 +101,10 @@ def find_differences(function, tensors, upstream=None):
     Raises:
         NoGraph, CutOff: if the result is in no graph.
     """
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError("check_gradients: expected Tensors behind the function, "
+                            f"got {type(tensor).__name__}")
     any_requires = any(tensor.requires_grad for tensor in tensors)
     inputs = [Tensor(np.array(tensor.data, np.float64), tensor.requires_grad or not any_requires)
               for tensor in tensors]
@@ -110,12 +114,21 @@ def find_differences(function, tensors, upstream=None):
         checked.update(parameters_by_name(function))
     for leaf in checked.values():
         leaf.grad = None
+    before = {name: leaf.data.copy() for name, leaf in checked.items()}
     output = function(*inputs)
+    for name, leaf in checked.items():
+        if not np.array_equal(leaf.data, before[name]):  # differences would be of other numbers
+            return [(np.inf, f"forward changed {name}, in place: make a new array instead",
+                     leaf.data.size)]
     if not isinstance(output, Tensor):
         raise TypeError("check_gradients: expected a function that returns a Tensor, "
                         f"got {type(output).__name__}")
     upstream = uneven(*output.shape) if upstream is None else upstream
-    run_backward(output, upstream)
+    given = Tensor(upstream.copy())
+    run_backward(output, given)
+    if not np.array_equal(given.data, upstream):
+        return [(np.inf, f"{output.grad_fn.function_name}.backward, or the engine, changed the gradient "
+                         "it was given, in place: make a new array instead", upstream.size)]
 
     def values(*_):
         """The result at what the inputs hold now, as numerical_gradients changes them."""
@@ -124,9 +137,15 @@ def find_differences(function, tensors, upstream=None):
     arrays = [leaf.data for leaf in checked.values()]
     right = numerical_gradients(values, arrays, upstream)
     ignoring = numerical_gradients(values, arrays, np.ones(output.shape))
-    return [(*compare(f"gradient of {name}", leaf.grad, expected,
-                      {"the upstream gradient ignored": without}), expected.size)
-            for (name, leaf), expected, without in zip(checked.items(), right, ignoring)]
+    found = [(*compare(f"gradient of {name}", leaf.grad, expected,
+                       {"the upstream gradient ignored": without}), expected.size)
+             for (name, leaf), expected, without in zip(checked.items(), right, ignoring)]
+    missing = [leaf.grad is None for leaf in checked.values()]
+    if any(missing) and not all(missing):
+        why = "\n  others got theirs: is it used, and not as .data, which is outside the graph?"
+        found = [(far, complaint + why * is_missing, size)
+                 for (far, complaint, size), is_missing in zip(found, missing)]
+    return found
 
 
 def parameters_by_name(module):
@@ -155,9 +174,11 @@ def check_in_graph(output):
 
 
 def run_backward(output, upstream):
-    """Call ``backward`` of the engine on the node of ``output``, with ``upstream`` (ndarray)."""
+    """Call ``backward`` of the engine on the node of ``output``, with ``upstream``: a Tensor, or an
+    ndarray, of which a copy is given."""
     check_in_graph(output)
-    autograd_engine.backward(output.grad_fn, Tensor(upstream.copy()))
+    given = upstream if isinstance(upstream, Tensor) else Tensor(upstream.copy())
+    autograd_engine.backward(output.grad_fn, given)
 
 
 def compare(name, got, right, mistakes=None):
@@ -210,6 +231,8 @@ def likely_mistake(values, right, mistakes):
     """The mistake that gives just these values, as a line of its own; "" if none does."""
     if values.shape == right.shape and close(values, right).all():
         return ""
+    if np.isfinite(right).all() and not np.isfinite(values).all():
+        return "\n  looks like: an overflow, or a division by 0 (inf or nan)"
     candidates = {**mistakes, "the right answer with the opposite sign": -right,
                   "twice the right answer (added once too often?)": 2 * right,
                   "the transpose of the right answer": right.T,

@@ -1,0 +1,172 @@
+"""check_gradients on what is right and wrong, and the comparisons that it is made of.
+What it prints is what students read, so the words are tested."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sandbox
+from mytorch.autograd_engine import Function
+from mytorch.gradient_check import against_torch, check_gradients, compare, uneven
+from mytorch.nn import functional as F
+from mytorch.nn.batchnorm import BatchNorm1d
+from mytorch.nn.linear import Linear
+from mytorch.nn.sequential import Sequential
+from mytorch.tensor import Tensor
+
+ROOT = Path(__file__).resolve().parents[3]
+CHECKS = list(sandbox.CHECKS)
+
+
+class Wrong(Function):
+    """Doubles, but hands on ones instead of twice what arrives."""
+
+    @staticmethod
+    def forward(ctx, a):
+        return Tensor(2 * a.data)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return Tensor(2 * np.ones(grad_output.shape))
+
+
+def scaled(*factors):
+    """A Function ``a + b`` whose backward multiplies each gradient by a factor or array."""
+    class Scaled(Function):
+        @staticmethod
+        def forward(ctx, *args):
+            return Tensor(sum(arg.data for arg in args))
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            return tuple(Tensor(factor * grad_output.data) for factor in factors)
+    return Scaled.apply
+
+
+def zeros_for_the_last(backward):
+    def wrong(ctx, grad):
+        *rest, last = backward(ctx, grad)
+        return (*rest, Tensor(0 * last.data))
+    return staticmethod(wrong)
+
+
+def test_check_gradients_names_the_worst_entry_and_the_mistake(capsys):
+    assert check_gradients(Wrong.apply, Tensor([[1.0, 2.0]])) is False
+    output = capsys.readouterr().out
+    assert re.search(r"gradient of input 0\[0, [01]\]: expected -?[\d.]+, got 2; 2 of 2 differ", output)
+    assert "looks like: the upstream gradient ignored" in output
+
+
+def test_check_gradients_shows_the_entry_that_is_most_wrong_of_the_input_that_is(capsys):
+    off = np.array([[1, 1.01, 1], [1, 3, 1.02]])
+    assert check_gradients(scaled(1.001, off), *2 * [Tensor(np.ones((2, 3)))],
+                           upstream=np.ones((2, 3))) is False
+    assert capsys.readouterr().out == ("check_gradients: gradient of input 1[1, 1]: expected 1, got 3; "
+                                       "3 of 6 differ\n")
+
+
+@pytest.mark.parametrize("wrong, shown", [(np.nan, "nan"), (1.01, "1.01")])
+def test_check_gradients_names_the_input_that_fails_not_the_one_with_large_numbers(
+        wrong, shown, capsys):
+    # Input 0 is a thousand times as large: what is tolerated there is more than input 1 is off.
+    def function(a, b):
+        return scaled(1 + 5e-5, 1)(a * Tensor(1e3), scaled(wrong)(b))
+    assert check_gradients(function, Tensor([1.0]), Tensor([1.0]), upstream=np.ones(1)) is False
+    assert f"gradient of input 1[0]: expected 1, got {shown}" in capsys.readouterr().out
+
+
+def test_nan_and_inf_are_the_worst_there_is():
+    right, held = np.array([1.0, 2.0, 3.0]), np.array([9.0, np.nan, 3.0])
+    assert compare("g", Tensor(held), right)[0] == np.inf
+    assert "g[1]: expected 2, got nan; 2 of 3" in compare("g", Tensor(held), right)[1]
+    assert compare("g", Tensor(right), np.full(3, np.inf))[0] == np.inf
+
+
+def test_the_worst_entry_is_one_that_is_wrong_not_a_large_one_within_its_tolerance():
+    right = np.array([1e6, 1.0])
+    assert "g[1]: expected 1, got 1.01; 1 of 2" in compare("g", Tensor(right + [50, 0.01]), right)[1]
+
+
+def test_check_gradients_accepts_what_is_right_and_changes_no_gradient(capsys):
+    a, b = Tensor([[1.0, -2.0]], requires_grad=True), Tensor([[3.0], [4.0]], requires_grad=True)
+    assert check_gradients(lambda a, b: a * b / (a - b), a, b) is True
+    assert "ok, 4 entries" in capsys.readouterr().out
+    assert a.grad is None and b.grad is None
+
+
+def test_check_gradients_checks_those_that_require_grad_or_all(capsys):
+    a, b = Tensor([1.0], requires_grad=True), Tensor([2.0])
+    assert check_gradients(scaled(1, 5), a, b) is True
+    assert check_gradients(scaled(1, 5), b, b) is False
+
+
+def test_check_gradients_of_a_module_checks_its_parameters_and_changes_nothing(monkeypatch, capsys):
+    model = Sequential(Linear(2, 3), BatchNorm1d(3), Linear(3, 3)).float()
+    before = [np.array(tensor.data) for tensor in model.parameters()] + [model[1].running_mean.data]
+    held = model[0].bias.grad = Tensor(np.ones(3))
+    assert check_gradients(model, Tensor(uneven(4, 2))) is True
+    assert "ok, 35 entries" in capsys.readouterr().out
+    after = [tensor.data for tensor in model.parameters()] + [model[1].running_mean.data]
+    assert all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(before, after))
+    assert model[0].bias.grad is held
+    monkeypatch.setattr(F.Linear, "backward", zeros_for_the_last(F.Linear.backward))
+    assert check_gradients(model, Tensor(uneven(4, 2))) is False
+    assert "gradient of Linear.bias (2)[" in capsys.readouterr().out
+
+
+def test_check_gradients_says_who_changed_an_array_in_place_and_compares_nothing_then(capsys):
+    def changing(x):
+        x.data[x.data < 0] = 0
+        return x * x
+    assert not check_gradients(changing, Tensor([-1.0, 2.0]))
+    assert capsys.readouterr().out == (
+        "check_gradients: forward changed input 0, in place: make a new array instead\n")
+
+
+def test_check_gradients_refuses_what_is_no_tensor():
+    with pytest.raises(TypeError, match="expected Tensors behind the function, got ndarray"):
+        check_gradients(lambda x: x + x, np.ones(3))
+
+
+def test_check_gradients_says_that_no_gradient_came(capsys):
+    assert check_gradients(lambda a, b: a * 1, Tensor([1.0]), Tensor([1.0])) is False
+    assert "gradient of input 1: expected a Tensor of shape (1,), got None" in capsys.readouterr().out
+    assert check_gradients(lambda a: Tensor(a.data), Tensor([1.0])) is False
+    assert "check_gradients: the result is cut off from the graph" in capsys.readouterr().out
+    with pytest.raises(TypeError, match="a function that returns a Tensor, got ndarray"):
+        check_gradients(lambda a: a.data, Tensor([1.0]))
+
+
+@pytest.mark.parametrize("got, complaint", [
+    (np.ones((2, 3)), "g: expected a Tensor of shape (2, 3), got ndarray of shape (2, 3)"),
+    (Tensor(uneven(3, 2)), "g: expected shape (2, 3), got (3, 2)\n  looks like: the transpose"),
+    (Tensor(np.zeros((2, 3))), "looks like: all zeros"),
+])
+def test_a_comparison_says_what_came(got, complaint):
+    assert complaint in compare("g", got, uneven(3, 2).T)[1]
+
+
+def test_what_is_right_within_the_tolerance_of_central_differences_passes():
+    right = np.array([1000.0, 0.0])
+    assert compare("g", Tensor(right + [0.09, 9e-7]), right)[1] == ""
+    assert "g[0]" in compare("g", Tensor(right + [0.2, 0]), right)[1]
+    assert "g[1]" in compare("g", Tensor(right + [0, 3e-6]), right)[1]
+
+
+def test_against_torch_says_where_there_is_no_pytorch(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert against_torch(lambda a: a * a, Tensor([1.0])) is None
+    assert "PyTorch is not installed here" in capsys.readouterr().out
+
+
+def test_the_library_needs_nothing_of_the_grader(tmp_path):
+    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+            "import mytorch.gradient_check, mytorch.show, mytorch.optim.sgd, mytorch.nn.loss; "
+            "print([m for m in sys.modules.values() if 'autograder' in str(getattr(m, '__file__', ''))])")
+    ran = subprocess.run([sys.executable, "-c", code], cwd=str(tmp_path), stdout=subprocess.PIPE,
+                         universal_newlines=True)
+    assert ran.stdout == "[]\n"
