@@ -3,6 +3,7 @@
 import numpy as np
 
 LEARNED = 0.45  # ten digits: guessing gives 0.1
+USUAL = 0.93  # the network of Problem 3 ends at 0.95 to 0.96 on MNIST, at 0.97 on drawn digits
 
 
 def check_accuracies(returned):
@@ -45,7 +46,8 @@ def verdict(accuracies, findings):
                 "learning rate too high?")
     if final >= 0.1:
         return "The network is learning slowly, if at all: is the learning rate right?"
-    return "The network is NOT learning: guessing alone gives 10%."
+    return ("The network is NOT learning: guessing alone gives 10%. Do images and labels stay together "
+            "where they are shuffled?")
 
 
 def plot(accuracies, batches, data_name, path):

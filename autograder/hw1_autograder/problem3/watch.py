@@ -1,5 +1,5 @@
 """Watches a training from outside and finds what its loop forgets: zero_grad, eval, train.
-It looks at gradients, weights and modes, not at names, so every way to do it right is right."""
+It looks at gradients, weights, logits and modes, not at names: every right way to do it is right."""
 
 import contextlib
 import importlib
@@ -42,6 +42,12 @@ class Watch:
         self.trained = self.trained_in_eval = 0  # batches with a BatchNorm1d; in the wrong mode
         self.validated = self.validated_in_train = 0  # the same, calls of validate()
 
+        self.labels = None  # those given to validate(), while it runs
+        self.outputs = {}   # id of a Linear → its outputs while validate() runs, the last called last
+        self.miscounted = None  # (accuracy returned, accuracy by the logits) of the newest miscount
+        self.first_images = []  # of each batch of the training, the first image, as bytes
+        self.is_new_batch = True  # no layer was called yet since the last backward()
+
     @contextlib.contextmanager
     def watching(self, homework):
         """While this context lasts, watch what the module ``homework`` (hw1.mnist) trains."""
@@ -53,7 +59,8 @@ class Watch:
 
             watch(find("mytorch.tensor", "Tensor"), "backward",
                   self.before_backward, self.after_backward)
-            watch(find("mytorch.nn.linear", "Linear"), "forward", self.before_layer)
+            watch(find("mytorch.nn.linear", "Linear"), "forward",
+                  self.before_linear, self.after_linear)
             watch(find("mytorch.nn.batchnorm", "BatchNorm1d"), "forward", self.before_batchnorm)
             watch(homework, "validate", self.before_validate, self.after_validate)
             yield
@@ -85,6 +92,16 @@ class Watch:
                 self.parameters[id(value)] = value
                 self.saw_gradients = self.saw_gradients or value.grad is not None
 
+    def before_linear(self, layer, x, *_):
+        self.before_layer(layer)
+        if self.labels is None and self.is_new_batch:
+            self.first_images.append(hash(np.asarray(x.data)[0].tobytes()))
+            self.is_new_batch = False
+
+    def after_linear(self, output, layer, *_):
+        if self.labels is not None:
+            self.outputs[id(layer)] = self.outputs.pop(id(layer), []) + [output.data]
+
     def before_batchnorm(self, layer, *_):
         self.before_layer(layer)
         self.modes.add(bool(layer.is_train))
@@ -106,16 +123,19 @@ class Watch:
         self.batches += 1
         self.before_step = {key: (parameter, sample(parameter), sample(parameter.grad))
                             for key, parameter in self.parameters.items()}
-        self.parameters, self.modes = {}, set()
+        self.parameters, self.modes, self.is_new_batch = {}, set(), True
         self.loss = float(np.mean(loss.data))
         if self.infinite is None and not math.isfinite(self.loss):
             self.infinite = self.batches, self.loss
         self.after_batch(self)
 
-    def before_validate(self, *_):
+    def before_validate(self, *arguments):
         self.modes_outside, self.modes = self.modes, set()
+        self.labels, self.outputs = (arguments + (None,) * 3)[2], {}
 
     def after_validate(self, accuracy, *_):
+        self.count_anew(accuracy)
+        self.labels = None
         self.validated += bool(self.modes)
         self.validated_in_train += self.modes == {True}
         self.modes = self.modes_outside
@@ -123,11 +143,24 @@ class Watch:
         with contextlib.suppress(Exception):  # whatever it is, train() has to judge it
             self.accuracy = float(accuracy)
 
+    def count_anew(self, accuracy):
+        """Compare an accuracy with that by the outputs of the last layer, if there is one for each
+        label. It may be higher, as images can be taken in another order, but not lower."""
+        if self.labels is None or not self.outputs or not np.isscalar(accuracy):
+            return
+        logits = np.concatenate(list(self.outputs.values())[-1])
+        if logits.shape != (len(self.labels), 10):
+            return
+        by_logits = float(np.mean(logits.argmax(axis=1) == np.asarray(self.labels)))
+        if accuracy < by_logits - 0.05:
+            self.miscounted = accuracy, by_logits
+
     def findings(self):
         """What the training forgot (list of str, the gravest first), nothing that is not sure."""
         if self.blind:
             return []
-        checks = (self.find_no_learning, self.find_leftover_gradients, self.find_wrong_modes)
+        checks = (self.find_no_learning, self.find_leftover_gradients, self.find_wrong_modes,
+                  self.find_wrong_count)
         return [finding for check in checks for finding in check()]
 
     def find_no_learning(self):
@@ -163,12 +196,33 @@ class Watch:
             yield ("eval() is missing or does not reach BatchNorm1d: it was never in evaluation "
                    "mode. Call model.eval() before each validation.")
 
+    def find_wrong_count(self):
+        if self.miscounted:
+            returned, by_logits = self.miscounted
+            yield (f"validate() counts wrongly: it returned {returned:.1%}, but the largest logit is "
+                   f"the right one for {by_logits:.1%} of the images. Take the largest of each row, "
+                   "logits.data.argmax(axis=1), and compare it with the labels.")
+
     def remarks(self):
         """What is unusual, but may be right (list of str)."""
-        if self.saw_layers and not self.all_modes and not self.blind:
-            return ["BatchNorm1d was never called; Problem 3 asks for the layers Linear(784, 20), "
-                    "BatchNorm1d(20), ReLU() and Linear(20, 10)."]
-        return []
+        if self.blind:
+            return []
+        remarks = []
+        if self.saw_layers and not self.all_modes:
+            remarks.append("BatchNorm1d was never called; Problem 3 asks for the layers "
+                           "Linear(784, 20), BatchNorm1d(20), ReLU() and Linear(20, 10).")
+        if self.repeats_its_order():
+            remarks.append("The batches came in the same order in each epoch. Problem 3 asks to "
+                           "shuffle the images before each, and their labels alike.")
+        return remarks
+
+    def repeats_its_order(self):
+        """Whether all batches after the first epoch are those of the epoch before, in its order."""
+        images = self.first_images
+        if images[:1] * 2 == images[:2] or images[:1] == [] or images[0] not in images[1:]:
+            return False
+        epoch = images.index(images[0], 1)
+        return len(images) >= 2 * epoch and images[epoch:] == images[:-epoch]
 
 
 def find(module, name):

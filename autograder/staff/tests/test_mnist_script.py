@@ -45,12 +45,12 @@ def test_it_reports_the_accuracies_and_writes_the_plot(monkeypatch, tmp_path, di
 
 
 @pytest.mark.parametrize("accuracies, words", [
-    ([0.1, 0.3, 0.45], "The network is learning.\n"),
+    ([0.1, 0.9, 0.93], "The network is learning.\n"),
     ([0.1, 0.96, 0.95], "The network is learning.\n"),
     ([0.1, 0.3, 0.44], "learning slowly, if at all: is the learning rate right?"),
     ([0.1, 0.1, 0.1], "learning slowly, if at all: is the learning rate right?"),
     ([0.1, 0.88, 0.3], "had learned (88.0%) and lost it again (30.0%)"),
-    ([0.12, 0.1, 0.09], "The network is NOT learning: guessing alone gives 10%."),
+    ([0.12, 0.1, 0.09], "The network is NOT learning: guessing alone gives 10%. Do images and labels"),
 ])
 def test_it_says_whether_the_network_learns(accuracies, words, monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setattr(homework, "mnist", lambda *data: accuracies)
@@ -95,6 +95,54 @@ def test_an_unfinished_problem_is_said_in_one_line(monkeypatch, tmp_path, digits
     monkeypatch.setattr(homework, "mnist", unfinished)
     output = run(monkeypatch, tmp_path, digits, capsys)[1]
     assert output.endswith("Problem 3 cannot run yet: TODO (3): the training loop\n")
+
+
+def test_a_network_that_ends_lower_than_usual_is_asked_for_the_usual_reasons(
+        monkeypatch, tmp_path, digits, capsys):
+    monkeypatch.setattr(homework, "mnist", lambda *data: [0.1, 0.6, 0.92])
+    output = run(monkeypatch, tmp_path, digits, capsys)[1]
+    assert "The network is learning.\n- Note: This network usually ends at 95% or more." in output
+    assert "Is lr 0.1" in output
+
+
+HANDOUT = '''
+def mnist(train_x, train_y, val_x, val_y):
+    """Build the network."""
+    # TODO (3): build it
+    raise NotImplementedError("TODO (3): build it")
+'''
+
+
+@pytest.mark.parametrize("source, is_unwritten", [
+    (HANDOUT, True), (HANDOUT.replace("    # TODO", "    return [1.0]\n    # TODO"), False)])
+def test_before_any_download_it_is_told_that_mnist_is_not_written(
+        source, is_unwritten, monkeypatch, tmp_path, capsys):
+    path = tmp_path / "handout.py"
+    path.write_text(source)
+    namespace = {}
+    exec(compile(source, str(path), "exec"), namespace)
+    monkeypatch.setattr(homework, "mnist", namespace["mnist"])
+
+    def load():
+        raise test_mnist.mnist_data.MnistError("no digits")
+    monkeypatch.setattr(test_mnist.mnist_data, "load", load)
+    assert test_mnist.main() == 1
+    printed = capsys.readouterr()
+    assert (printed.out == "Problem 3 cannot run yet: mnist() in hw1/mnist.py is not written.\n"
+            ) == is_unwritten
+    assert ("no digits" in printed.err) != is_unwritten
+
+
+def test_an_error_is_shown_with_the_students_lines_alone_and_what_it_means(
+        monkeypatch, tmp_path, digits, capsys):
+    def mnist(train_x, *_):
+        return homework.Linear(784, 10)(homework.Tensor(train_x)).mean()
+    monkeypatch.setattr(homework, "mnist", mnist)
+    status, output = run(monkeypatch, tmp_path, digits, capsys)
+    assert status == 1
+    assert "in mnist\n    return homework.Linear(784, 10)" in output
+    assert "hw1_autograder" not in output
+    assert "mytorch/tensor.py gives a Tensor no mean\n\nProblem 3: training stopped" in output
 
 
 def test_the_plot_says_what_it_shows(tmp_path, monkeypatch):

@@ -55,7 +55,8 @@ def mnist(train_x, train_y, val_x, val_y):
     optimizer, accuracies = SGD(model.parameters(), lr=0.1), []
     for _ in range(3):
         model.train()
-        for x, y in zip(np.split(train_x, 8), np.split(train_y, 8)):
+        order = np.random.permutation(len(train_x))
+        for x, y in zip(np.split(train_x[order], 8), np.split(train_y[order], 8)):
             loss = CrossEntropyLoss()(model(Tensor(x)), Tensor(y))
             loss.backward()
             optimizer.step()
@@ -158,6 +159,10 @@ WRONG = {
     "backward() forgotten": [(BACKWARD, "")],
     "times inf: The loss became inf": [("loss = criterion(", "loss = float('inf') * criterion(")],
     "times nan: The loss became nan": [("loss = criterion(", "loss = float('nan') * criterion(")],
+    "validate() takes the largest of all: validate() counts wrongly": [
+        ("argmax(axis=1)", "argmax()")],
+    "validate() takes the largest of each class: validate() counts wrongly": [
+        ("argmax(axis=1) == val_y", "argmax(axis=0)[0] == val_y")],
     "zero_grad() forgotten, and eval() forgotten": [(ZERO, ""), (EVAL, "")],
     "zero_grad() forgotten, and train() forgotten": [(ZERO, ""), (LATER_TRAIN, "")],
 }
@@ -236,6 +241,20 @@ def test_a_network_without_batchnorm_gets_a_remark(digits):
     watch, _ = watched([("Linear(784, 20), BatchNorm1d(20),", "Linear(784, 20),")], digits)
     assert watch.findings() == []
     assert watch.remarks()[0].startswith("BatchNorm1d was never called; Problem 3 asks for")
+
+
+def test_a_count_that_is_wrong_is_told_with_the_right_one(digits):
+    mistake = "validate() takes the largest of all: validate() counts wrongly"
+    finding = watched(WRONG[mistake], digits)[0].findings()[0]
+    assert "it returned 0.0%, but the largest logit is the right one for 100.0%" in finding
+
+
+def test_batches_in_the_same_order_in_each_epoch_get_a_remark(digits):
+    shuffled, once = "random.permutation(len(train_x))", "arange(len(train_x))"
+    watch, _ = watched([(shuffled, once)], digits)
+    assert watch.findings() == []
+    assert [remark[:45] for remark in watch.remarks()] == [
+        "The batches came in the same order in each ep"]
 
 
 def test_where_it_cannot_follow_the_training_goes_on_and_nothing_is_found():
