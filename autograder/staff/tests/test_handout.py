@@ -70,6 +70,15 @@ def test_the_untouched_handout_scores_0_and_says_of_each_problem_that_it_is_unfi
 
 
 @pytest.mark.slow
+def test_pytest_shows_the_verdict_on_a_graded_test_and_no_line_of_the_grader(folder):
+    command = [sys.executable, "-m", "pytest", "-k", "test_subtraction or plus"]
+    ran = subprocess.run(command, cwd=str(folder), stdout=subprocess.PIPE, universal_newlines=True)
+    assert "TODO (1.1.1): subtract, like Add above" in ran.stdout
+    assert "verdict" not in ran.stdout and "conftest.py" not in ran.stdout
+    assert "2 failed, 1 passed" in ran.stdout
+
+
+@pytest.mark.slow
 def test_filled_in_with_the_reference_it_scores_100(tmp_path):
     handout.write(handout.make(handout.ROOT, solved=NUMBERS), handout.ROOT, tmp_path / "solved")
     verdicts = grade(tmp_path / "solved")
