@@ -15,6 +15,7 @@ import pytest
 import runner
 import sandbox
 from mytorch import autograd_engine
+from mytorch.tensor import Tensor
 from problems import PROBLEMS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -177,6 +178,20 @@ def test_each_problem_of_the_text_says_what_to_write_the_usual_mistake_and_how_t
         assert "*Write*" in part and "*Common mistake:*" in part, number
         command = "./grade.sh m" if number == "3" else f"./grade.sh 1 {number}"
         assert f"*Check:* `{command}`" in part, number
+
+
+def test_the_text_says_of_a_tensor_what_is_given_what_is_to_write_and_what_is_not_there():
+    given, to_write, missing = re.findall(r"^\| (?:given|yours to write|not there)[^|]*\|(.*)\|$",
+                                          TEXTS["hw1/README.md"], re.MULTILINE)
+    source = "mytorch/tensor.py"
+    handed_out = handout.hand_out(source, (ROOT / source).read_text(encoding="utf-8"))
+    for name in re.findall(r"`(?:Tensor\.)?([a-zA-Z_]+)", given):
+        assert re.search(rf"(def |self\.){name}\b", handed_out), name
+    for name in re.findall(r"`(__\w+__)`", to_write):
+        assert hasattr(Tensor, name) and f"def {name}(" not in handed_out, name
+    for name in ("neg", "pow", "rmul", "getitem", "len"):
+        assert f"__{name}__" not in handed_out, name
+    assert "def sum" not in handed_out and "def mean" not in handed_out and "sums, means" in missing
 
 
 def test_the_readme_is_short_without_its_staff_part():
