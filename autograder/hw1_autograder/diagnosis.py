@@ -5,7 +5,8 @@ import re
 
 from places import student_place
 
-BEFORE_THE_HANDOUT = "-*/"  # operators that the handout leaves to the student
+# Operators that the handout leaves to the student, by the names of their methods.
+BEFORE_THE_HANDOUT = {"-": "__sub__", "*": "__mul__", "/": "__truediv__"}
 OPERATIONS = ("Sub", "Mul", "Div")  # and operations, in some of its versions
 PACKAGES = ("mytorch", "mytorch/nn", "mytorch/optim", "hw1")  # folders, not files
 
@@ -27,7 +28,8 @@ def unfinished(error, number=""):
         return ""
     operator = re.match(r"unsupported operand type\(s\) for (\S+): 'Tensor' and 'Tensor'", message)
     if kind == "TypeError" and operator and operator.group(1) in BEFORE_THE_HANDOUT:
-        return f"Tensor has no operator {operator.group(1)} yet, in mytorch/tensor.py"
+        name = BEFORE_THE_HANDOUT[operator.group(1)]
+        return f"Tensor has no operator {operator.group(1)} ({name}) yet, in mytorch/tensor.py"
     missing = re.match(r"module 'mytorch\.nn\.functional' has no attribute '(\w+)'", message)
     if kind == "AttributeError" and missing and missing.group(1) in OPERATIONS:
         return f"mytorch/nn/functional.py has no {missing.group(1)} yet"

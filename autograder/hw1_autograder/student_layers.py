@@ -63,7 +63,7 @@ def parameters_of(layers):
 
 def as_the_formulas(label, parameter, result):
     """A parameter, or its gradient, as the formulas have it: of shape (F,) where both are (1, F)."""
-    if label.endswith(".weight") or np.ndim(parameter.data) != 2 or (
+    if label.endswith(".weight") or getattr(parameter.data, "ndim", 0) != 2 or (
             np.shape(getattr(result, "data", None)) != parameter.data.shape):
         return result
     return Numbers(result)

@@ -36,7 +36,7 @@ def test_a_minus_before_a_tensor_is_a_mistake_in_that_line_and_not_a_missing_ope
 def test_what_the_handout_leaves_to_write_is_not_started():
     operator = "    def __sub__(self, other):\n        return F.Sub.apply(self, other)\n"
     said = report_of("1.1.1", changes=[(TENSOR, operator, "")])
-    assert "(not started: Tensor has no operator - yet, in mytorch/tensor.py)" in said
+    assert "(not started: Tensor has no operator - (__sub__) yet, in mytorch/tensor.py)" in said
     said = report_of("1.1.1", changes=[(FUNCTIONAL, "class Sub(", "class Subtraction(")])
     assert "(not started: mytorch/nn/functional.py has no Sub yet)" in said
     said = report_of("2.1", changes=[(
@@ -101,6 +101,15 @@ def test_what_python_says_of_a_typical_mistake_is_said_in_plain_words_too(
 def test_what_python_says_well_is_left_at_that(kind, message, source):
     error = {"type": kind, "message": message, "source": source, "place": "mytorch/nn/linear.py:9"}
     assert len(diagnosis.explain_error(error)) == 2
+
+
+def test_a_weight_whose_data_became_a_tensor_is_said_to_be_that_and_not_the_test():
+    refusing = "class Tensor:\n    def __array__(self, *_, **__):\n        raise TypeError('no array')\n\n"
+    said = report_of("2.3", changes=[
+        (SGD, "p.data -= self.lr * v", "p.data = type(p)(p.data - self.lr * v)"),
+        (TENSOR, "class Tensor:\n", refusing)])
+    assert "layer.weight: expected a Tensor with an ndarray as data, got a Tensor whose data is" in said
+    assert "no array" not in said
 
 
 # Is an earlier problem the cause?
