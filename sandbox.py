@@ -293,6 +293,8 @@ def test_relu():
     """What is above 0 stays; the rest, 0 itself too, becomes 0 and passes no gradient."""
     x = Tensor([-1., 0., 2.], requires_grad=True)
     output = ReLU()(x)
+    if output is x:
+        raise Failed("forward returned its input itself: return a new Tensor")
     check("output", output, [0, 0, 2])
     run_backward(output, np.array([5., 6, 7]))
     check("gradient", x.grad, [0, 0, 7], passed_at_0_as_well=np.array([0., 6, 7]),

@@ -396,6 +396,8 @@ SAYS = (  # where, by what it is replaced, the check, what it says
     (F.ReLU, "forward", changing_its_input, "test_relu", "forward changed input 0, " + IN_PLACE),
     (F.ReLU, "backward", changing_its_gradient, "test_relu",
      "ReLU.backward, or the engine, changed the gradient it was given, " + IN_PLACE),
+    (ReLU, "forward", lambda right: lambda self, x: x, "test_relu",
+     "forward returned its input itself: return a new Tensor"),
     (Linear, "forward", weight_as_data, "test_linear",
      "got None others got theirs: is it used, and not as .data, which is outside the graph?"),
     (BatchNorm1d, "forward", normalised_by(lambda v, eps, m: np.sqrt(v * m / (m - 1) + eps)),
