@@ -194,7 +194,7 @@ class Helper:
         self.end_all_but_tasks(patience=3.0)
         restore_modes(self.modes_before)
         remove_tree(self.settings.scratch)
-        remove_shared_memory(self.shared_before)
+        remove_shared_memory(self.shared_before, patience=5.0)
 
 
 def receive(control):

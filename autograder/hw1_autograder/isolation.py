@@ -26,7 +26,7 @@ CLOCK = 4  # a task may sleep for so many times its processor time
 BUSY = 0.05  # of a processor: who uses more does not sleep, the machine is slow or loaded
 PATIENCE = 60.0  # seconds for the system to make a process
 LAST_PATIENCE = 10.0  # and to end one
-CLEAN_UP = 15.0  # seconds for the helper to clean up
+CLEAN_UP = 20.0  # seconds for the helper to clean up
 
 # A forked helper has NumPy already loaded. Not on macOS, whose system libraries do not survive a
 # fork of a process that has used them; there the helper is a new Python.

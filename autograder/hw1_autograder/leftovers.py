@@ -65,29 +65,45 @@ def wait_for(pid, patience):
 def remove_tree(top, patience=10.0):
     """Remove a folder that a student's code could fill; returns whether it is gone.
 
-    Subfolders are moved up into ``top`` before they are emptied, so that no path gets longer than
-    the system takes, whatever was built.
+    What cannot be removed is tried again, as it may be someone else who is removing it.
     """
     give_up = time.monotonic() + patience
-    folders = [str(top)]
-    try:
-        while folders and time.monotonic() < give_up:
-            folder = folders.pop()
+    while os.path.lexists(str(top)):
+        empty_tree(str(top), give_up)
+        with contextlib.suppress(OSError):
+            os.rmdir(str(top))
+        if time.monotonic() > give_up:
+            break
+        time.sleep(0.002)
+    return not os.path.lexists(str(top))
+
+
+def empty_tree(top, give_up):
+    """Remove what a folder holds, as far as it can be removed until time.monotonic() is ``give_up``.
+
+    Folders deeper in it are moved up into ``top`` before they are emptied, so that no path gets
+    longer than the system takes, whatever was built.
+    """
+    folders = [top]
+    while folders:
+        folder = folders.pop()
+        with contextlib.suppress(OSError):
             os.chmod(folder, 0o700)
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if time.monotonic() > give_up:
-                        return False
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(moved_up(entry.path, str(top)))
-                    else:
-                        os.unlink(entry.path)
-            if folder != str(top):
+                        return
+                    with contextlib.suppress(OSError):
+                        if not entry.is_dir(follow_symlinks=False):
+                            os.unlink(entry.path)
+                        # Those in top stay: under new names they would be found once more.
+                        elif folder == top:
+                            folders.append(entry.path)
+                        else:
+                            folders.append(moved_up(entry.path, top))
+        if folder != top:
+            with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        os.rmdir(str(top))
-    except OSError:
-        pass
-    return not os.path.lexists(str(top))
 
 
 def moved_up(folder, top):
@@ -126,14 +142,19 @@ def shared_memory():
         return set()
 
 
-def remove_shared_memory(known):
+def remove_shared_memory(known, patience=1.0):
     """Remove shared memory of this user that is not ``known`` and that nobody uses any more.
 
     Whoever calls this ignores SIGIO, which tells that someone is opening the file meanwhile.
     """
+    give_up = time.monotonic() + patience
     for name in shared_memory() - set(known):
+        if time.monotonic() > give_up:
+            break
         with contextlib.suppress(OSError):
-            file = os.open(os.path.join(SHARED_MEMORY, name), os.O_RDWR | os.O_NOFOLLOW)
+            # Without O_NONBLOCK, a lease that someone has on the file would make this wait.
+            file = os.open(os.path.join(SHARED_MEMORY, name),
+                           os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 if os.fstat(file).st_uid == os.getuid():
                     # Refused while anyone else has the file open.

@@ -1,6 +1,7 @@
 """Limits for a process that runs a student's code: what Linux, and in part macOS, can enforce.
 Each applies where the system has it; nothing here knows what the process computes."""
 
+import contextlib
 import ctypes
 import functools
 import math
@@ -8,6 +9,7 @@ import os
 import resource
 import signal
 import stat
+import struct
 import sys
 from pathlib import Path
 
@@ -17,12 +19,14 @@ MEMORY_LIMIT = 2 << 30  # bytes of address space
 PROCESS_LIMIT = 256  # more than the user has already
 FILE_SIZE_LIMIT = 64 << 20
 WRITE_PROTECTION = "writing (Landlock)"
+SIGNAL_PROTECTION = "signals (Landlock)"
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
+CAP_DAC_READ_SEARCH = 1 << 2
 
 
 def prctl(option, value):
@@ -57,6 +61,8 @@ def protect_child(home, processor_seconds, readable=()):
     active = ["a process of its own"]
     if prctl(PR_SET_PDEATHSIG, signal.SIGKILL):
         active.append("ends with the grader")
+    end_first_without_memory()
+    drop_capabilities()
     for name, kind, most in (
             ("processor time", "RLIMIT_CPU", math.ceil(processor_seconds)),
             ("memory", "RLIMIT_AS", MEMORY_LIMIT),
@@ -67,13 +73,34 @@ def protect_child(home, processor_seconds, readable=()):
         try:
             kind = getattr(resource, kind)
             hard = resource.getrlimit(kind)[1]
-            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            room = hard // 4 if name == "processes" else 0  # for the grader's own, and for others
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard - room)
             resource.setrlimit(kind, (most, most))
             active.append(name)
         except (AttributeError, ValueError, OSError):
             pass
     active += restrict_with_landlock(home, readable)
-    return active + ["calls (seccomp)"] * filter_calls(sockets=not readable)
+    filtered = filter_calls(sockets=not readable, others=not readable or SIGNAL_PROTECTION in active)
+    return active + ["calls (seccomp)"] * filtered
+
+
+def end_first_without_memory():
+    """Have the system end this process, and those it makes, before any other where memory ends."""
+    prctl(PR_SET_DUMPABLE, 1)  # else this is root's to say
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    prctl(PR_SET_DUMPABLE, 0)
+
+
+def drop_capabilities():
+    """Give up what root, or who has a part of its power, can do more than others; but not to read
+    what is closed to others, as this Python may lie there."""
+    if sys.platform != "linux":
+        return
+    version, held = struct.pack("Ii", 0x20080522, 0), ctypes.create_string_buffer(24)
+    LIBC.capget(version, held)
+    kept = struct.unpack("6I", held.raw)[1] & CAP_DAC_READ_SEARCH
+    LIBC.capset(version, struct.pack("6I", kept, kept, kept, 0, 0, 0))
 
 
 @functools.lru_cache(maxsize=None)
@@ -174,16 +201,18 @@ def restrict_with_landlock(home, readable=()):
     newer = (LINK_ELSEWHERE if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0)
     writing = WRITE_FILE | REMOVE_AND_MAKE | newer
     denied = writing | (READING if readable else 0)
-    # Semaphores are files there, so multiprocessing.Lock needs it.
-    shared = (WRITE_FILE | MAKE_FILE | REMOVE_FILE | TRUNCATE) & writing
-    allowed = [(home, denied), (os.devnull, denied), ("/dev/shm", shared | READING & denied)]
+    allowed = [(home, denied), (os.devnull, denied)]
+    if not readable:
+        # Semaphores are files there, so multiprocessing.Lock needs it. But nothing says how many
+        # files may be made, and what millions of them take is memory of the whole machine.
+        allowed.append(("/dev/shm", (WRITE_FILE | MAKE_FILE | REMOVE_FILE | TRUNCATE) & writing))
     allowed += [(path, READING) for path in readable]
     attributes = Ruleset(denied, TCP if version >= 4 else 0,
                          SIGNALS_AND_SOCKETS if version >= 6 else 0)
     if not enter_domain(attributes, allowed, 24 if version >= 6 else 16 if version >= 4 else 8):
         return []
     return ([WRITE_PROTECTION] + ["reading (Landlock)"] * bool(readable)
-            + ["network (Landlock)"] * (version >= 4) + ["signals (Landlock)"] * (version >= 6))
+            + ["network (Landlock)"] * (version >= 4) + [SIGNAL_PROTECTION] * (version >= 6))
 
 
 def confine_signals():

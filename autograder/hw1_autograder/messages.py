@@ -9,6 +9,7 @@ ERROR_FIELDS = dict.fromkeys(("type", "message", "place", "source", "caller", "t
                               "circle"), str)
 TEXT_LIMIT = 600  # characters of one field
 LABELS_LIMIT = 100  # results of one test
+AXES_LIMIT = 32  # of one result
 
 
 def read(lines, names):
@@ -50,7 +51,12 @@ def taken_over(message):
 
 
 def known_fields(fields, known):
-    """Those of ``fields`` whose name and type are in ``known``, long texts cut off."""
-    return {name: value[:TEXT_LIMIT] if isinstance(value, str) else value
-            for name, value in fields.items()
-            if name in known and isinstance(value, known[name])}
+    """Those of ``fields`` whose name and type are in ``known``, long texts cut off; a shape only
+    if it can be one."""
+    taken = {name: value[:TEXT_LIMIT] if isinstance(value, str) else value
+             for name, value in fields.items()
+             if name in known and isinstance(value, known[name])}
+    axes = taken.get("shape", ())
+    if len(axes) > AXES_LIMIT or not all(type(axis) is int for axis in axes):
+        del taken["shape"]
+    return taken

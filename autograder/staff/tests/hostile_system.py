@@ -98,10 +98,12 @@ for _ in range(300):
     os.mkdir("d" * 200)
     os.chdir("d" * 200)
 open("file", "w").close()
-os.chmod("file", 0)
 for _ in range(300):
     os.chdir("..")
-    os.chmod("d" * 200, 0)
+    try:
+        os.chmod("d" * 200, 0)  # which the filter denies
+    except PermissionError:
+        pass
 """
 
 CLOSE_FOLDERS = """
@@ -110,13 +112,19 @@ folder = os.getcwd()
 import mytorch
 for path in (os.path.dirname(mytorch.__file__), folder, os.path.dirname(folder),
              os.path.dirname(os.path.dirname(folder))):
-    os.chmod(path, 0)
+    try:
+        os.chmod(path, 0)  # which the filter denies
+    except PermissionError:
+        pass
 """
 
 SHARED_MEMORY = """
 import ctypes, os
-for number in range(50):
-    open(f"/dev/shm/left{os.getpid()}-{number}", "wb").write(bytes(10_000))
+try:
+    for number in range(50):
+        open(f"/dev/shm/left{os.getpid()}-{number}", "wb").write(bytes(10_000))
+except PermissionError:
+    pass
 libc = ctypes.CDLL(None, use_errno=True)
 libc.shmget(0, 1 << 20, 0o1600), libc.semget(0, 5, 0o1600), libc.msgget(0, 0o1600)
 """
@@ -174,6 +182,40 @@ for _ in range(20):
 time.sleep(1000)
 """
 
+SIGNALS_BY_FILES = GRADERS + """
+import fcntl, socket, struct
+for pid in (helper, grader):
+    for left, right in (os.pipe(), [end.detach() for end in socket.socketpair()]):
+        attempt(fcntl.fcntl, left, 10, 9)  # F_SETSIG
+        attempt(fcntl.fcntl, left, 8, pid)  # F_SETOWN
+        attempt(fcntl.ioctl, left, 0x8901, struct.pack("i", pid))  # FIOSETOWN
+        attempt(fcntl.fcntl, left, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+        attempt(os.write, right, b"x")
+"""
+
+LEASES = """
+import fcntl, os, signal
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+files = []
+for number in range(20):
+    try:
+        files.append(os.open(f"/dev/shm/left{os.getpid()}-{number}", os.O_CREAT | os.O_RDWR))
+        fcntl.fcntl(files[-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError:
+        pass
+"""
+
+SHAPE = """
+import json, os
+fields = {"kind": "Tensor", "type": "ndarray", "shape": ["x" * 50] * 4000, "values": []}
+results = {"case": "test_division", "results": {"gradient of a": fields}}
+for fd in range(3, 64):
+    try:
+        os.write(fd, json.dumps(results).encode() + b"\\n")
+    except OSError:
+        pass
+"""
+
 CODES = {
     "a process that forks, moves on and exits, again and again": RUNNER,
     "twenty such processes": RUNNER.replace("if os.fork() == 0:\n    while", (
@@ -207,6 +249,16 @@ CODES = {
     "closes its folders and those above": CLOSE_FOLDERS,
     "shared memory of every kind": SHARED_MEMORY,
     "raises and lowers its own limits": OWN_LIMITS,
+    "kills helper and grader by way of files": SIGNALS_BY_FILES,
+    "no priority and one processor for helper and grader": GRADERS + (
+        "attempt(os.setpriority, os.PRIO_USER, 0, 19)\n"
+        "for pid in (helper, grader):\n"
+        "    attempt(os.sched_setaffinity, pid, {0})\n"
+        "    attempt(os.sched_setscheduler, pid, os.SCHED_IDLE, os.sched_param(0))"),
+    "shared memory that makes others wait": LEASES,
+    "5,000 folders side by side": "import os\nfor number in range(5000):\n"
+        "    os.makedirs(f'{number}/inner', exist_ok=True)",
+    "a shape of 200 KB": SHAPE,
 }
 UNTIL_STOPPED = {
     "twenty processes that burn the processor, and sleep": BURN,

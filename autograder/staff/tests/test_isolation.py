@@ -3,6 +3,7 @@ are a few lines of Python (isolation_tasks.py); how they end: test_isolation_end
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 
@@ -151,7 +152,12 @@ def denied(path):
         os.listdir(path)
     except PermissionError:
         return True
-said.update(submission=denied(root), python=denied(os.path.dirname(os.__file__)),
+def no_shared_memory():
+    try:
+        os.open("/dev/shm/left" + str(os.getpid()), os.O_CREAT | os.O_WRONLY)
+    except PermissionError:
+        return True
+said.update(shared_memory=no_shared_memory(), submission=denied(root), python=denied(os.path.dirname(os.__file__)),
             grader=denied({grader!r}), beside=denied(root.parent), temporary=denied("/tmp"),
             sockets=[no_socket(socket.AF_INET), no_socket(socket.AF_UNIX)])
 """
@@ -166,12 +172,12 @@ def test_where_reading_is_limited_only_python_and_the_submission_can_be_read_and
     told = said(outcome)
     del told["case"]
     assert told == {"submission": None, "python": None, "grader": True, "beside": True,
-                    "temporary": True, "sockets": [True, True]}
+                    "temporary": True, "sockets": [True, True], "shared_memory": True}
     assert "reading (Landlock)" in outcome.protections
 
 
 REACH = """
-import ctypes, os, resource, signal, subprocess
+import ctypes, fcntl, os, resource, signal, struct, subprocess
 
 def denied(what):
     try:
@@ -189,21 +195,80 @@ said.update(
     pids=denied(lambda: os.kill(helper, 0)) and denied(lambda: os.kill(int(grader), 0)),
     groups=denied(lambda: os.killpg(os.getpgid(helper), 0)), all=denied(lambda: os.kill(-1, 0)),
     limits=denied(lambda: resource.prlimit(helper, resource.RLIMIT_CORE)),
+    hinders=[denied(lambda: os.setpriority(os.PRIO_USER, 0, 1)),
+             denied(lambda: os.sched_setaffinity(helper, {0})),
+             denied(lambda: os.sched_setscheduler(helper, os.SCHED_IDLE, os.sched_param(0)))],
+    changes=[denied(lambda: os.chmod(outside, 0)), denied(lambda: os.chown(outside, -1, -1)),
+             denied(lambda: os.utime(outside)), denied(lambda: os.truncate(outside, 0)),
+             denied(lambda: os.setxattr(outside, "user.a", b""))],
+    sends=[denied(lambda: fcntl.fcntl(0, command, 1)) for command in (
+               fcntl.F_SETOWN, fcntl.F_SETSIG, fcntl.F_SETLEASE)]
+          + [denied(lambda: fcntl.ioctl(0, 0x8901, struct.pack("i", helper)))],
+    keys=libc.syscall(250 if os.uname().machine == "x86_64" else 219, 0, -4, 0),
     rings=libc.syscall(425, 1, None), tracing=libc.ptrace(16, helper, 0, 0), memory=libc.shmget(0, 4096, 0o1600),
     semaphores=libc.semget(0, 1, 0o1600), messages=libc.msgget(0, 0o1600))
 """
 
 
 @filtered
-def test_a_filter_denies_what_reaches_others_also_without_landlock(monkeypatch):
+def test_a_filter_denies_what_reaches_others_also_without_landlock(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("x")
     monkeypatch.setattr(limits, "landlock_version", lambda: 0)
-    (outcome,) = run(f"grader = {os.getpid()}\n" + REACH)
+    (outcome,) = run(f"grader, outside = {os.getpid()}, {str(tmp_path / 'file')!r}\n" + REACH)
     told = said(outcome)
     assert (told["own"], told["own_limits"]) == (-signal.SIGKILL, [0, 0])
     assert told["pids"] and told["groups"] and told["all"] and told["limits"]
+    assert all(told["hinders"] + told["changes"] + told["sends"]), told
     assert [told[name] for name in (
-        "tracing", "memory", "semaphores", "messages", "rings")] == [-1] * 5
+        "tracing", "memory", "semaphores", "messages", "rings", "keys")] == [-1] * 6
     assert "calls (seccomp)" in outcome.protections
+
+
+SIGNAL = """
+import os, signal
+def denied(pid):
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+said.update(others=[denied(someone), denied(-os.getpgid(os.getppid())), denied(-1)],
+            own=[denied(os.getpid()), denied(0), denied(-os.getpid())])
+signal.signal(signal.SIGTERM, lambda *_: said.update(raised=True))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+@filtered
+def test_where_landlock_leaves_signals_open_a_submission_of_others_can_signal_itself_alone(
+        monkeypatch):
+    monkeypatch.setattr(limits, "landlock_version", lambda: 0)
+    someone = subprocess.Popen(["sleep", "1000"])  # such as another job
+    try:
+        told = said(run(f"someone = {someone.pid}\n" + SIGNAL, limit_reading=True)[0])
+    finally:
+        someone.kill()
+        someone.wait()
+    assert told["others"] == [True] * 3 and told["own"] == [None] * 3 and told["raised"]
+
+
+MINDS = """
+import os, resource
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+said.update(score=open("/proc/self/oom_score_adj").read().strip(),
+            powers=int(status["CapEff"], 16) | int(status["CapPrm"], 16),
+            processes=resource.prlimit(0, resource.RLIMIT_NPROC))
+"""
+
+
+@linux
+def test_a_process_ends_first_without_memory_has_no_power_of_root_and_leaves_others_room(monkeypatch):
+    real = resource.getrlimit
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (
+        (100, 100) if kind == resource.RLIMIT_NPROC else real(kind)))
+    told = said(run(MINDS)[0])
+    assert told["score"] == "1000"
+    assert told["powers"] & ~limits.CAP_DAC_READ_SEARCH == 0
+    assert told["processes"] == [75, 75]
 
 
 def test_where_landlock_is_demanded_nothing_runs_without(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,69 @@ def test_removing_what_is_not_there_or_takes_too_long_raises_no_error(tmp_path):
     (tmp_path / "folder" / "file").write_text("x")
     assert not leftovers.remove_tree(tmp_path / "folder", patience=-1.0)
     assert leftovers.remove_tree(tmp_path / "folder")
+
+
+def test_what_cannot_be_removed_does_not_keep_the_rest(tmp_path, monkeypatch):
+    for folder in ("a", "b/inner", "c"):
+        (tmp_path / "top" / folder).mkdir(parents=True)
+        (tmp_path / "top" / folder / "file").write_text("x")
+    (tmp_path / "top/b/stays").write_text("x")
+    real = os.unlink
+
+    def unlink(path):
+        if path.endswith("stays"):
+            raise PermissionError(path)
+        real(path)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    assert not leftovers.remove_tree(tmp_path / "top", patience=0.1)
+    assert [path.name for path in (tmp_path / "top").rglob("*") if path.is_file()] == ["stays"]
+    monkeypatch.undo()
+    assert leftovers.remove_tree(tmp_path / "top")
+
+
+def test_two_at_once_remove_a_wide_folder(tmp_path):
+    for number in range(2000):
+        (tmp_path / "top" / str(number) / "inner").mkdir(parents=True)
+    removing = subprocess.Popen([sys.executable, "-c", (
+        f"import sys; sys.path.insert(0, {leftovers.__file__!r}.rpartition('/')[0]); "
+        f"import leftovers; sys.exit(not leftovers.remove_tree({str(tmp_path / 'top')!r}))")])
+    assert leftovers.remove_tree(tmp_path / "top")
+    assert removing.wait() == 0
+
+
+LEASED = """
+import fcntl, os, signal, sys, time
+
+def released(*_):
+    time.sleep(5)
+    print("released", flush=True)
+    os._exit(0)
+
+signal.signal(signal.SIGIO, released)
+file = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("leased", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_shared_memory_that_makes_others_wait_is_passed_over():
+    if not os.path.isdir(leftovers.SHARED_MEMORY):
+        pytest.skip("this system keeps its shared memory elsewhere")
+    known = leftovers.shared_memory()
+    leased = Path(leftovers.SHARED_MEMORY, f"leased-{os.getpid()}")
+    holder = subprocess.Popen([sys.executable, "-c", LEASED, str(leased)], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"leased\n"
+        leftovers.remove_shared_memory(known)
+        holder.kill()
+        assert holder.stdout.read() == b"" and leased.exists()  # it went on at once
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+        leased.unlink()
 
 
 def test_only_shared_memory_that_is_new_and_unused_is_removed():

@@ -69,3 +69,11 @@ def test_a_place_is_compared_as_text_and_never_looked_up(filename, place):
 
 def test_a_place_is_short():
     assert len(student_place("/root/mytorch/" + "x" * 10_000, 7, Path("/root"))) == 200
+
+
+@pytest.mark.parametrize("shape", [["x" * 50] * 4000, [1] * 33, [1.5], [True], [[1]]])
+def test_a_shape_that_can_be_none_is_dropped(shape):
+    result = {"kind": "Tensor", "type": "ndarray", "dtype": "float64", "shape": shape}
+    line = json.dumps({"case": "test", "results": {"a": result}}).encode()
+    assert messages.read([line], {"test"}) == {"test": {"results": {"a": {
+        name: value for name, value in result.items() if name != "shape"}}}}
