@@ -227,8 +227,10 @@ def likely_mistake(values, right, recorded, **tolerance):
         ("all zeros", np.zeros_like(right)),
     ]
     for count in range(3, 7):  # the batch sizes that the tests use
-        candidates += [(f"the right answer times {count} (a missing 1/N?)", count * right),
-                       (f"the right answer divided by {count} (1/N once too often?)", right / count)]
+        candidates += [(f"the right answer times {count} (a division by {count} missing?)",
+                        count * right),
+                       (f"the right answer divided by {count} (a division by {count} too many?)",
+                        right / count)]
     if values.size == right.size and values.shape != right.shape:
         candidates.append(("the right numbers in another shape", right.reshape(values.shape)))
     for name, candidate in candidates:

@@ -364,3 +364,11 @@ def test_operations_of_one_and_of_three_tensors(given):
                               given.upstream)
     return {"gradient of a, the only input": one,
             **{f"gradient of {name}, of three inputs": grad for name, grad in zip("abc", three)}}
+
+
+@graded("autogradtest", a=(2, 3), b=(2, 3))
+def test_backward_starts_from_ones_in_the_shape_of_the_result(given):
+    """As no operation of the student's is between, none can make ones of that shape of a 1."""
+    a, b = leaf(given.a), leaf(given.b)
+    times_its_position(2, as_tuple=True).apply(a, b).backward()
+    return {"gradient of a": a.grad, "gradient of b": b.grad}

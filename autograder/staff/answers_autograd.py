@@ -190,4 +190,6 @@ AUTOGRAD = {
         g, g.r, ("the sum last", "the sum first")),
     "test_a_larger_computation": larger_computation,
     "test_operations_of_one_and_of_three_tensors": operations_of_one_and_of_three,
+    "test_backward_starts_from_ones_in_the_shape_of_the_result": lambda g: gradients(
+        g, lambda: g.a + 2 * g.b, a=np.ones_like(g.a), b=np.full_like(g.b, 2)),
 }

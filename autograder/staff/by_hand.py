@@ -202,6 +202,8 @@ class CrossEntropy:
             return self.factor
         if wrong("divided by all N · C entries, not by the N rows"):
             return self.factor / logits.size
+        if wrong("divided by the number of classes, not of rows"):
+            return self.factor / logits.shape[1]
         return self.factor / len(logits)
 
     def forward(self, logits):
@@ -291,6 +293,9 @@ class SGD:
             momentum = -momentum
         if momentum and wrong("momentum forgotten"):
             momentum = 0
+        applied_twice = momentum and wrong("momentum applied twice: to what is remembered, and to "
+                                           "the step itself")
+        of_gradient = momentum and wrong("the last gradient remembered, not the last step")
         if wrong("the gradients of earlier steps added (no zero_grad?)"):
             found = {label: grad + self.earlier.get(label, 0) for label, grad in found.items()}
         for name, layer in self.network.items():
@@ -298,7 +303,9 @@ class SGD:
                 label = f"gradient of {name}.{parameter}"
                 place = parameter if shared else label
                 velocity = momentum * self.velocity.get(place, 0) - lr * found[label]
-                self.velocity[place] = velocity
+                self.velocity[place] = -lr * found[label] if of_gradient else velocity
+                if applied_twice:
+                    velocity = momentum * velocity - lr * found[label]
                 setattr(layer, parameter, getattr(layer, parameter) + velocity)
         self.earlier = found
         return found

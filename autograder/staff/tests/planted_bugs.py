@@ -16,7 +16,7 @@ class Bug(NamedTuple):
         name: what the student did, in plain words; unique.
         file: the file it is in, below mytorch/.
         old, new: a text that occurs once in it, and what stands there instead.
-        also: further pairs of old and new for the same file.
+        also: further pairs of old and new for the same file, or triples with another file.
         solution: the correct solution that is changed: REFERENCE, SECOND or THIRD.
     """
 
@@ -35,7 +35,8 @@ class Bug(NamedTuple):
     @property
     def edits(self):
         """The changes, as solutions.edited takes them."""
-        return [(self.file, old, new) for old, new in ((self.old, self.new), *self.also)]
+        return [change if len(change) == 3 else (self.file, *change)
+                for change in ((self.old, self.new), *self.also)]
 
 
 def in_second(number, name, file, old, new, also=()):
@@ -128,6 +129,12 @@ PARENTS = RECURSION[RECURSION.index("    for i"):]
 NEW_NODE = "node = BackwardFunction(cls)\n"
 ADD_UP = "            self.variable.grad.data += grad.data\n"
 ONES = "Tensor.ones(*self.shape)"
+ADD_A = """\
+        return (tensor.Tensor(unbroadcast(grad_output.data, ctx.a_shape)),
+"""
+ADD_B = """\
+                tensor.Tensor(unbroadcast(grad_output.data, ctx.b_shape)))
+"""
 RELU_MASK = "np.where(a.data > 0, 1.0, 0.0)"
 BIGGEST = "biggest = np.max(predicted.data, axis=1).reshape(batch_size, 1)"
 LOG_PROBABILITIES = "    log_probabilities = shifted + log_sums * minus\n"
@@ -431,6 +438,10 @@ BUGS = (
     Bug("1.2", "backward() starts from a single 1", TENSOR,
         "ones = Tensor(np.ones(self.shape, dtype))", "ones = Tensor(1.0)"),
 
+    in_second("1.2", "backward() starts from a single 1, which every operation broadcasts", TENSOR,
+              ONES + ")\n\n    def T", "Tensor(1.0))\n\n    def T",
+              also=((FUNCTIONAL, ADD_A, ADD_A.replace("(grad", "(np.ones(ctx.a_shape) * grad")),
+                    (FUNCTIONAL, ADD_B, ADD_B.replace("(grad", "(np.ones(ctx.b_shape) * grad")))),
     in_second("1.2", "backward() starts from ones divided by their number", TENSOR,
               ONES + ")\n\n    def T", "Tensor(np.ones(self.shape) / self.data.size))\n\n    def T"),
 
@@ -598,6 +609,8 @@ if variable.grad is None:
         SGD_UPDATE, "vars(param).update(vars(param + type(param)(step)))"),
     Bug("2.3", "SGD: data becomes a Tensor", SGD,
         SGD_UPDATE, "param.data = type(param)(param.data + step)"),
+    Bug("2.3", "SGD: new Tensors in optimizer.params, which the layers do not know", SGD,
+        SGD_UPDATE, "self.params[i] = type(param)(param.data + step, is_parameter=True)"),
     Bug("2.3", "SGD: steps with the first parameter only", SGD,
         SGD_UPDATE, "param.data = param.data + step\n            return"),
     Bug("2.3", "SGD: parameters are an iterator, exhausted after one use", SGD,
@@ -772,6 +785,9 @@ class BatchNorm1d(Module):
         CE_GRADIENT, CE_GRADIENT.replace(" / len(grad)", "")),
     Bug("2.5", "cross entropy: gradient divided by the number of classes", FUNCTIONAL,
         CE_GRADIENT, CE_GRADIENT.replace("len(grad)", "grad.shape[1]")),
+    Bug("2.5", "cross entropy: loss and gradient divided by the number of classes", FUNCTIONAL,
+        CE_LOSS, CE_LOSS.replace("len(losses)", "logits.data.shape[1]"),
+        also=((CE_GRADIENT, CE_GRADIENT.replace("len(grad)", "grad.shape[1]")),)),
     Bug("2.5", "cross entropy: changes its saved softmax, wrong the second time", FUNCTIONAL,
         "grad = ctx.softmax.copy()", "grad = ctx.softmax"),
     Bug("2.5", "cross entropy: a batch of one row loses its batch axis", FUNCTIONAL,

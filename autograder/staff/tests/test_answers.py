@@ -97,7 +97,7 @@ def test_another_seed_gives_other_numbers(recorded, of_another_seed):
         if any(isinstance(answer, dict) for answer in by_label.values()):
             same = [close(answer, other["answers"][test][label])
                     for label, answer in by_label.items() if isinstance(answer, dict)]
-            assert not all(same) or test == "test_backward_starts_from_ones", test
+            assert not all(same) or test.startswith("test_backward_starts_from_ones"), test
 
 
 def test_the_judge_finds_no_fault_with_right_answers_and_names_each_mistake(recorded):
@@ -130,7 +130,7 @@ def test_a_mistake_that_another_result_refutes_is_not_named(recorded):
 
 def test_the_file_stays_small_and_has_a_line_for_each_label(recorded):
     text = answers.FILE.read_text(encoding="ascii")
-    assert len(text) < 250_000
+    assert len(text) < 275_000
     labels = sum(len(by_label) for by_label in recorded["answers"].values())
     assert len(text.splitlines()) == 1 + len(recorded["answers"]) + labels
 

@@ -56,10 +56,13 @@ TRUE_OF = {
     "looks like: the biased variance (m) in running_var": ("stores the biased variance",),
     "looks like: momentum the wrong way round": ("momentum the other way round",),
     "looks like: summed over the batch, not averaged": ("sum over the batch", "not divided by N"),
+    "looks like: divided by the number of classes": ("number of classes",),
     "looks like: the upstream gradient of the loss ignored": ("cross entropy: upstream",),
     "looks like: momentum taken off instead of added": ("previous step taken off",),
     "looks like: the gradient damped by 1 - momentum": ("damped by 1 - momentum",),
     "looks like: one momentum shared by": ("one buffer for all",),
+    "looks like: momentum applied twice": ("Nesterov's",),
+    "looks like: the last gradient remembered": ("not the last step",),
     "looks like: momentum forgotten": ("momentum: never stored", "zero_grad() forgets it"),
     "forward changed its input": IN_PLACE,
     "backward changed the gradient it was given": IN_PLACE,
@@ -81,6 +84,15 @@ TRUE_OF = {
     "AccumulateGrad.apply stores ndarray": ("stored gradient is an ndarray",),
     "BackwardFunction.apply of Add was given a Tensor of shape ()": ("from a single 1",),
     "backward() starts from other numbers than 1": ("backward() starts from",),
+    "step() puts new Tensors into optimizer.params": ("which the layers do not know",),
+    "a leaf that is the second operand, after another leaf, gets no": (
+        "first parent alone", "a leaf ends the loop"),
+    "a leaf that is the second operand, after a constant, gets no": ("a constant ends the loop",),
+    "a leaf that is the second operand, after a constant, gets the": (
+        "left out of next_functions", "moves only at parents"),
+    "of the two gradients that an operation's backward returns, each": ("in reversed order",),
+    "of the two gradients that an operation's backward returns, both": (
+        "all parents get the first gradient",),
     "unbroadcast, at": ("bias gradient averaged",),
     **{f"{operation}.backward, at": (f"{operation}: ",) for operation in (
         "Add", "Sub", "Mul", "Div", "Log", "Reshape", "Transpose", "MatMul", "ReLU", "BatchNorm")},
@@ -89,7 +101,7 @@ TRUE_OF = {
 DIAGNOSIS = re.compile(
     r"looks like|(forward|backward) changed|\w+\.backward(,| changes)|unbroadcast, at|cut off|"
     r"a gradient was|a result that|the node of|AccumulateGrad\.apply|BackwardFunction\.apply of|"
-    r"backward\(\) starts")
+    r"backward\(\) starts|of the two|a leaf that is|step\(\) puts")
 DESCRIPTION = re.compile(
     r"looks like: (the right answer|twice the|half the|all zeros|the transpose of|"
     r"the right numbers|a division by zero|parameters as they were)")  # true whatever the reason
