@@ -8,6 +8,7 @@ import signal
 import numpy as np
 
 from graded import CASES, constant, graded, leaf, my
+from student_layers import linear
 from watching import Watch, array_of
 
 SECONDS = 1.0  # of processor time for one clue
@@ -44,8 +45,22 @@ def look(*searches):
 
 @graded("autogradtest", clue=True, a=(2, 3), b=(2, 3), c=(2, 3), first=(2, 3), second=(2, 3))
 def clue_of_the_engine(given):
-    return look(lambda: where_it_starts(given), lambda: what_leaves_store(given),
-                lambda: what_shared_results_get(given), lambda: what_changes_in_place(given))
+    return look(lambda: where_it_goes_astray(given), lambda: what_leaves_store(given),
+                lambda: what_changes_in_place(given))
+
+
+def where_it_goes_astray(given):
+    """The first fault on the way down; those after it may only follow from it, and all of them from
+    results with the wrong flags, which the tests name."""
+    a, b, c = leaf(given.a), leaf(given.b), constant(given.c)
+    if any(x.is_leaf or not x.requires_grad for x in (a + b, a + c, c + a, a * b, a * c, c * a)):
+        return []
+    for search in where_it_starts, what_second_inputs_get, what_shared_results_get:
+        with contextlib.suppress(Exception):
+            found = search(given)
+            if found:
+                return found
+    return []
 
 
 def where_it_starts(given):
@@ -108,6 +123,42 @@ def what_shared_results_get(given):
     return []
 
 
+def what_second_inputs_get(given):
+    """What a leaf gets as the second operand, after a leaf and after a constant."""
+    class Second(my.Function):
+        @staticmethod
+        def forward(ctx, a, b):
+            needs_grad = a.requires_grad or b.requires_grad
+            return my.Tensor(a.data + 2 * b.data, requires_grad=needs_grad, is_leaf=not needs_grad)
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            return my.Tensor(1 * grad_output.data), my.Tensor(2 * grad_output.data)
+
+    def got(first):
+        """The numbers that the gradients of both consist of; None for one that is missing."""
+        second = leaf(given.b)
+        Second.apply(first, second).backward()
+        return [None if grad is None else float(array_of(grad).mean())
+                for grad in (first.grad, second.grad)]
+
+    beside_a_leaf = got(leaf(given.a))
+    if beside_a_leaf == [1, None]:
+        return ["a leaf that is the second operand, after another leaf, gets no gradient"]
+    if beside_a_leaf in ([2, 1], [1, 1]):
+        whose = "each input gets the other's" if beside_a_leaf == [2, 1] else "both inputs get the first"
+        return [f"of the two gradients that an operation's backward returns, {whose}"]
+    beside_a_constant = got(constant(given.a))[1]
+    if beside_a_leaf == [1, 2] and beside_a_constant is None:
+        return ["a leaf that is the second operand, after a constant, gets no gradient: at a None in "
+                "next_functions, go on to the next entry and its gradient"]
+    if beside_a_leaf == [1, 2] and beside_a_constant == 1:
+        return ["a leaf that is the second operand, after a constant, gets the constant's gradient: "
+                "next_functions has an entry for each operand, None for a constant, and the gradients "
+                "go by position"]
+    return []
+
+
 def what_changes_in_place(given):
     """Whether an array that was handed to a node is another one later, in (a + a * b) + c."""
     a, b, c = leaf(given.a), leaf(given.b), leaf(given.c)
@@ -118,6 +169,27 @@ def what_changes_in_place(given):
         return in_place([watch])
     return ["a gradient was changed in place after it had been handed to a node: others hold that "
             "array too; make a new one"]
+
+
+# 2.3: the step.
+
+
+@graded("Linear ReLU SGD Step", clue=True)
+def clue_of_a_step(given):
+    return look(what_a_step_replaces)
+
+
+def what_a_step_replaces():
+    """Whether an optimizer holds other Tensors after a step than before it."""
+    layer = linear(np.ones((1, 1)), np.ones(1))
+    optimizer = my.SGD(layer.parameters(), lr=0.5)
+    layer(constant(np.ones((1, 1)))).backward()
+    before = list(optimizer.params)
+    optimizer.step()
+    if all(new is old for new, old in zip(optimizer.params, before)):
+        return []
+    return ["step() puts new Tensors into optimizer.params, and the layers keep the old ones: change "
+            "the .data of each parameter"]
 
 
 # 2.1 to 2.5: the graph that layers build, and the operations in it.
@@ -229,12 +301,14 @@ def needs_grad(arg):
 
 def may_be_checked(args):
     """Whether the arguments of an operation are such that its own derivatives are sure: up to two
-    Tensors that need gradients, or one and parameters; beside them labels and plain constants."""
+    Tensors that need gradients, or one and parameters; beside them labels, single numbers such as
+    ε, and plain constants."""
     tensors = [arg for arg in args if hasattr(arg, "requires_grad")]
     floating = [arg for arg in tensors if arg.data.dtype.kind == "f"]
     plain = (int, float, bool, str, tuple, list, type(None))
-    return (0 < len(floating) < 4 and all(map(needs_grad, floating))
-            and (len(floating) < 3 or all(arg.is_leaf for arg in floating[1:]))
+    derived = [arg for arg in floating if needs_grad(arg)]
+    return (0 < len(derived) < 4 and all(needs_grad(arg) or arg.data.size == 1 for arg in floating)
+            and (len(derived) < 3 or all(arg.is_leaf for arg in derived[1:]))
             and all(arg.data.dtype == np.float64 for arg in floating)
             and all(hasattr(arg, "requires_grad") or type(arg) in plain for arg in args))
 
@@ -261,18 +335,32 @@ def disagreement(operation, args):
         if value.dtype != np.float64 or not np.array_equal(value, forward(arrays)[1].data):
             return ""
         upstream = np.random.RandomState(1).uniform(0.5, 2, value.shape)
-        grads = operation.backward(ctx, my.Tensor(upstream.copy()))
-        grads = grads if isinstance(grads, (tuple, list)) else (grads,)
+        grads, again = (gradients_of(operation, ctx, upstream, len(args)) for _ in range(2))
         for position, arg in enumerate(args):
-            if needs_grad(arg) and position < len(grads):
-                fault = compare(grads[position], arrays, position, value, upstream,
+            if needs_grad(arg):
+                missing = grads[position] is None
+                grad = my.Tensor(np.zeros(arg.data.shape)) if missing else grads[position]
+                fault = compare(grad, arrays, position, value, upstream,
                                 lambda moved: forward(moved)[1].data)
-                if fault:
+                if fault and missing and (arg.is_parameter or not arg.is_leaf):
+                    return f"returns no gradient for argument {position}"
+                if fault and not missing:
                     return ("does not fit its forward: the gradient of argument "
                             f"{position}{fault}")
+        if any(array_of(grad) is not None and not np.allclose(grad.data, other.data, equal_nan=True)
+               for grad, other in zip(grads, again)):
+            return "changes what forward has kept: called a second time, it gives other gradients"
     except Exception:
         pass
     return ""
+
+
+def gradients_of(operation, ctx, upstream, count):
+    """What backward returns, copied, as a list with an entry for each argument of forward."""
+    grads = operation.backward(ctx, my.Tensor(upstream.copy()))
+    grads = list(grads) if isinstance(grads, (tuple, list)) else [grads]
+    copies = [grad if array_of(grad) is None else my.Tensor(grad.data.copy()) for grad in grads]
+    return copies + [None] * (count - len(copies))
 
 
 def compare(grad, arrays, position, value, upstream, forward):
@@ -291,9 +379,9 @@ def compare(grad, arrays, position, value, upstream, forward):
         above, below = sides[0], -sides[1]
         numeric[index] = (above + below) / 2
         smooth[index] = abs(above - below) <= 0.01 * (abs(above) + abs(below)) + 1e-4
-    if not np.isfinite(numeric).all() or not numeric.any():
+    if not np.isfinite(numeric).all() or not numeric[smooth].any():
         return ""
-    off = smooth & ~(np.abs(got - numeric) <= 0.01 * np.abs(numeric).max() + 1e-4)
+    off = smooth & ~(np.abs(got - numeric) <= 0.01 * np.abs(numeric[smooth]).max() + 1e-4)
     if not off.any():
         return ""
     index = tuple(np.argwhere(off)[0])

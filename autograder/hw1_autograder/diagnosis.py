@@ -107,7 +107,7 @@ MEANINGS = (
 
 def explain_error(error):
     """An exception of the student's code, as plain data from child.describe_error, in words."""
-    kind, message = str(error.get("type")), str(error.get("message")).strip()
+    kind, message = str(error.get("type")), without_addresses(error.get("message")).strip()
     first = shortened(message.splitlines()[0], 160) if message else ""
     if not kind:
         return [first]
@@ -129,6 +129,12 @@ def explain_error(error):
     elif test:
         lines = [what_a_test_got(kind, first), f"in the test, {shortened(test, 130)}"]
     return lines
+
+
+def without_addresses(message):
+    """A message without the places in memory that Python names objects by, as in
+    ``<Tensor object at 0x7f6e>``: they are others at each run."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(message))
 
 
 def what_it_means(kind, message, error):
@@ -224,8 +230,8 @@ def hint(problem, complaints):
     """The hint for a problem whose first failing test got these complaints."""
     label = complaints[0].split(":")[0]
     if problem.number == "1.2" and label.endswith((".requires_grad", ".is_leaf")):
-        return ("Function.apply sets both: a result requires grad if one of its inputs does, and "
-                "is then no leaf")
+        return ("a result requires grad if one of its inputs does, and is then no leaf; "
+                "set both in Function.apply")
     return problem.hint
 
 
@@ -274,4 +280,4 @@ def cause_of(verdict, judged, uses):
 def signature(error):
     """What two exceptions have in common if they are the same one: all but the numbers in them."""
     return (str(error.get("type")), str(error.get("place")),
-            re.sub(r"[\d, ()]+", "#", str(error.get("message"))))
+            re.sub(r"[\d, ()]+", "#", without_addresses(error.get("message"))))

@@ -58,6 +58,37 @@ def graph_of_a_gradient(given):
     return {"in a graph": truth(a.grad.requires_grad) is True and not a.grad.is_leaf}
 
 
+# 2.2 ReLU
+
+
+def remark_on_a_gradient_written_into(results):
+    """What to say of a backward that writes into the gradient it is given."""
+    if (results.get("changed") or {}).get("value") is not True:
+        return ""
+    return ("no points lost, but ReLU's backward writes into the gradient that it is given. Others may\n"
+            "hold that array: an Add that hands one to both of its operands would give the other a\n"
+            "wrong gradient. Make a new array")
+
+
+@graded("Linear ReLU Backward", remark=remark_on_a_gradient_written_into, z=(4, 3))
+def gradient_given_to_relu(given):
+    """Whether an array that reaches ReLU from an operation above it is another one afterwards."""
+    handed = []
+
+    class Above(my.Function):
+        @staticmethod
+        def forward(ctx, a):
+            return my.Tensor(a.data + 0, requires_grad=a.requires_grad, is_leaf=not a.requires_grad)
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            handed.append(my.Tensor(np.ones((4, 3))))
+            return handed[-1]
+
+    Above.apply(my.ReLU()(leaf(given.z))).backward()
+    return {"changed": any(bool(np.any(grad.data != 1)) for grad in handed)}
+
+
 # 2.3 and 2.6 SGD
 
 

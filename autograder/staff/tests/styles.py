@@ -592,6 +592,19 @@ class Rectify(Function):
 """),
         (SGD, "from mytorch.optim.optimizer", "from mytorch.tensor import Tensor\n"
          "from mytorch.optim.optimizer"))),
+    Style("ReLU: backward writes into the gradient it is given, and every Add makes new ones", (
+        (FUNCTIONAL, "        return tensor.Tensor(grad_output.data * ctx.positive)\n", """\
+        grad_output.data *= ctx.positive
+        return tensor.Tensor(grad_output.data)
+"""),
+        (FUNCTIONAL, """\
+        return (tensor.Tensor(unbroadcast(grad_output.data, ctx.a_shape)),
+                tensor.Tensor(unbroadcast(grad_output.data, ctx.b_shape)))
+""", """\
+        return (tensor.Tensor(unbroadcast(grad_output.data, ctx.a_shape).copy()),
+                tensor.Tensor(unbroadcast(grad_output.data, ctx.b_shape).copy()))
+""")),
+        remark="ReLU's backward writes into the gradient"),
     Style("SGD: the stored gradient scaled in place", (
         (SGD, SGD_STEP, """\
         for p, v in zip(self.params, self.momentums):

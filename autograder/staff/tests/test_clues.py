@@ -149,9 +149,10 @@ def test_an_operation_is_checked_only_at_arguments_that_leave_no_doubt():
     x, w = Tensor(AT, requires_grad=True), Tensor(AT[0], requires_grad=True)
     labels, constant = Tensor([1, 0]), Tensor(AT)
     assert clues.may_be_checked([x]) and clues.may_be_checked([x, w]) and (
-        clues.may_be_checked([x, labels, 0, None, (1, 2)]))
+        clues.may_be_checked([x, labels, 0, None, (1, 2)])) and (
+        clues.may_be_checked([x, Tensor(np.array([1e-5]))]))
     assert not any(map(clues.may_be_checked, (
-        [labels], [x, constant], [x, AT.mean(axis=0)], [x, x * 2, w * 2],
+        [labels], [x, constant], [constant], [x, AT.mean(axis=0)], [x, x * 2, w * 2],
         [Tensor(AT.astype(np.float32), requires_grad=True)])))
 
 
@@ -185,3 +186,42 @@ def test_a_wrong_operation_is_told_with_both_numbers():
     for right, args in ((F.Div, [AT + 4, AT + 5]), (F.Log, [AT + 3]), (F.ReLU, [AT])):
         tensors = [Tensor(array, requires_grad=True) for array in args]
         assert clues.disagreement(right, tensors) == ""
+
+
+def test_of_an_operation_that_gives_no_gradient_to_a_parameter_that_is_said():
+    product = operation("Product", lambda a, b: a * b, lambda g, a, b: [g * b])
+    weight = Tensor(AT, is_parameter=True)
+    assert clues.disagreement(product, [Tensor(AT, requires_grad=True), weight]) == (
+        "returns no gradient for argument 1")
+    useless = operation("Useless", lambda a, b: a + 0 * b, lambda g, a, b: [g, None])
+    assert clues.disagreement(useless, [Tensor(AT, requires_grad=True), weight]) == ""
+
+
+def test_of_a_backward_that_changes_what_forward_has_kept_that_is_said():
+    def backward(grad, a):
+        two_a = 2 * a
+        a += 1
+        return [grad * two_a]
+
+    square = operation("Square", lambda a: a * a, backward)
+    assert clues.disagreement(square, [Tensor(AT, requires_grad=True)]) == (
+        "changes what forward has kept: called a second time, it gives other gradients")
+
+
+def test_a_wrong_entry_is_found_beside_one_that_is_far_larger_and_too_steep_to_check():
+    inverse_root = operation("InverseRoot", lambda a: a**-0.5, lambda g, a: [g / 2 * a**-1.5])
+    args = [Tensor(np.array([1e-5, 4.0]), requires_grad=True)]
+    assert "the gradient of argument 0[1] is" in clues.disagreement(inverse_root, args)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug, said", [
+    ("backward() follows the first parent alone", "after another leaf, gets no gradient"),
+    ("gradients handed to the parents in reversed order", "each input gets the other's"),
+    ("all parents get the first gradient", "both inputs get the first"),
+    ("a constant ends the loop over the parents (break)", "after a constant, gets no gradient"),
+    ("a counter that moves only at parents that are not None", "gets the constant's gradient"),
+])
+def test_where_gradients_reach_the_wrong_operand_that_is_said_and_nothing_that_follows(bug, said):
+    report = report_of("1.2", bug=bug)
+    assert said in report and "a result that is used twice" not in report
