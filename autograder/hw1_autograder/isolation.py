@@ -231,6 +231,7 @@ class Crew:
         self._text = b""
 
     def __enter__(self):
+        hold_standard_files()
         self._undo = [limits.protect_memory(), limits.adopt_orphans()]
         self._control, other = socket.socketpair()
         try:
@@ -366,6 +367,16 @@ def start_helper(control, settings):
         if pid == 0:
             helper.main(control.fileno(), settings)
         return pid
+
+
+def hold_standard_files():
+    """Open what is closed of standard input, output and error: else a pipe or socket of ours would
+    get its number, and other processes would have it as theirs."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def processors():

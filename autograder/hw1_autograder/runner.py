@@ -175,7 +175,9 @@ def main(arguments=None):
             verdicts = grade_and_report(options, select(options.problems), report, clean_up)
         except handin.HandinError as error:
             report.line(f"Nothing was graded: {error}.")
-        except CannotGrade as error:
+        except BrokenPipeError:
+            raise
+        except (CannotGrade, OSError) as error:  # such as no room for temporary files
             print(f"./grade.sh 1: {error}", file=sys.stderr)
             return 2
         conclude(options, verdicts, report, clean_up)
@@ -198,7 +200,18 @@ def conclude(options, verdicts, report, clean_up):
     print_last(score_line(points), clean_up)
 
 
+def stop_as_by_ctrl_c():
+    """Let kill and a closed terminal end this as Ctrl-C does, which cleans up; nohup is obeyed."""
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, stop)
+
+
 if __name__ == "__main__":
+    stop_as_by_ctrl_c()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import sys
 import types
 from pathlib import Path
 
+import packages  # noqa: F401
 import numpy as np
 
 GRADER = Path(__file__).resolve().parents[1] / "hw1_autograder"

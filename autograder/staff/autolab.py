@@ -22,7 +22,7 @@ from problems import PROBLEMS  # noqa: E402
 NAME = "hw1p1"
 TIMEOUT = 180  # seconds, Autolab's own limit; job.SECONDS lies well below
 # Of this folder: a job draws answers of its own.
-JOB = ("job.py", "answers.py", "answers_autograd.py", "by_hand.py", "draws.py")
+JOB = ("job.py", "answers.py", "answers_autograd.py", "by_hand.py", "draws.py", "packages.py")
 
 # Autolab takes the last line of the log. make must end with status 0, or that would be make's own.
 MAKEFILE = """\
@@ -173,10 +173,14 @@ def main(arguments=None):
     except handout.HandoutError as error:
         print(f"autolab.py: {error}", file=sys.stderr)
         return 1
-    options.folder.mkdir(parents=True, exist_ok=True)
-    for name, content in {**contents, f"{NAME}.tar": assessment(contents)}.items():
-        (options.folder / name).write_bytes(content)
-        print(f"{options.folder / name}: {len(content):,} bytes")
+    try:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        for name, content in {**contents, f"{NAME}.tar": assessment(contents)}.items():
+            (options.folder / name).write_bytes(content)
+            print(f"{options.folder / name}: {len(content):,} bytes")
+    except OSError as error:
+        print(f"autolab.py: {error}", file=sys.stderr)
+        return 1
     if not dates:
         print("Without --start and --due the assessment opens and closes at the moment of the "
               "upload; set its dates in Autolab before students see it.")

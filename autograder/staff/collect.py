@@ -36,6 +36,7 @@ from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 
 HANDIN = re.compile(r"(?P<student>.+)_(?P<version>\d{1,9})_handin\.tar")  # as Autolab names them
 WRITTEN = ("scores.csv", "plots.html")  # by this program
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
 JOB_SECONDS = 180  # at most, for one handin
 PLOT_BYTES, PLOT_PIXELS = 1 << 20, 4000  # at most; pixels each way
 FILE_BYTES = 200_000  # of a file that is compared with others'
@@ -60,9 +61,9 @@ def find_handins(folder, every_version=False):
     found, others = [], []
     for path in sorted(folder.iterdir()):
         name = HANDIN.fullmatch(path.name)
-        if name:
+        if name and path.is_file():
             found.append(Submission(name["student"], int(name["version"]), path))
-        elif path.is_file() and path.name not in WRITTEN and not path.name.startswith("."):
+        elif (name or path.is_file()) and path.name not in WRITTEN and path.name[0] != ".":
             others.append(path.name)
     found.sort(key=lambda one: (one.student, one.version))
     newest = {one.student: one for one in found}
@@ -99,16 +100,32 @@ class Grading:
         """What stands in the last line of the report: a dict of key → points, or a sentence that
         says why there are no scores."""
         last = self.log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
-        if self.process.returncode == 0:
-            return dict(json.loads(last)["scores"])
-        return last or f"the grading ended with status {self.process.returncode}"
+        if self.process.returncode != 0:
+            return last or f"the grading ended with status {self.process.returncode}"
+        scores = scores_in(last)
+        return ("the report does not end in scores: read the code of this handin"
+                if scores is None else scores)
+
+
+def scores_in(line):
+    """The scores in a report's last line, key → points; None if there are none that can be so.
+    Where there is no Landlock, a submission can write what it likes there."""
+    known = {problem.key: (0, problem.points) for problem in GRADED}
+    try:
+        scores = json.loads(line)["scores"]
+        possible = all(type(points) is int and points in known[key]
+                       for key, points in scores.items())
+    except Exception:  # any form that JSON can have
+        return None
+    return scores if possible else None
 
 
 def grade_all(submissions, folder, at_a_time, options):
     """Yield each Grading when it has ended, in whatever order."""
     waiting, running = list(reversed(submissions)), []
     scratch = tempfile.mkdtemp(prefix="mytorch-handins-")
-    before = signal.signal(signal.SIGINT, interrupt_once)
+    before = {number: signal.signal(number, interrupt_once) for number in STOPPING
+              if signal.getsignal(number) != signal.SIG_IGN}  # as under nohup
     try:
         while waiting or running:
             while waiting and len(running) < at_a_time:
@@ -120,16 +137,22 @@ def grade_all(submissions, folder, at_a_time, options):
                 yield grading
             time.sleep(0.02)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ignore_stopping()
         for grading in running:
             grading.stop()
-        leftovers.remove_tree(scratch)  # also what the stopped ones have left
-        signal.signal(signal.SIGINT, before)
+        leftovers.remove_tree(scratch, patience=60.0)  # also what the stopped ones have left
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
+def ignore_stopping():
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def interrupt_once(*_):
-    """Takes the first Ctrl-C; a second one would come in the midst of the cleaning up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Takes the first request to stop; a second one would come in the midst of the cleaning up."""
+    ignore_stopping()
     raise KeyboardInterrupt
 
 
@@ -377,7 +400,7 @@ def some_of(students):
 
 def write_scores(findings, path):
     """One row for each handin, with Autolab's keys as columns; those given by hand are empty."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["email", "version", "total", *(p.key for p in PROBLEMS), "look at"])
         for finding in findings:
@@ -425,7 +448,7 @@ def write_plots(findings, path):
     names = [(f"h{number}", finding) for number, finding in enumerate(findings)]
     links = ", ".join(f'<a href="#{anchor}">{html.escape(finding.submission.student)}</a>'
                       for anchor, finding in names if finding.look + finding.twins)
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(PAGE.format(count=len(findings), look=links or "none"))
         for anchor, finding in names:
             plot, wrong = plot_of(read(finding.submission.path)[0])
@@ -450,7 +473,7 @@ def list_what_to_look_at(findings, alike, others):
     lines = [f"look at {finding.submission.path.name}: {words}"
              for finding in findings for words in finding.look]
     lines += [f"the same of {some_of(students)}: {', '.join(names)}" for students, names in alike]
-    lines += [f"passed over, as its name is not email_version_handin.tar: {name}" for name in others]
+    lines += [f"passed over, as it is no file named email_version_handin.tar: {name}" for name in others]
     for line in lines:
         print(printable(line))
 
@@ -495,3 +518,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit("\nStopped; the same command goes on from here.")
+    except OSError as error:  # no room, no leave to write, no process, a handin that is gone
+        sys.exit(f"collect.py: {error}. The same command goes on from here.")

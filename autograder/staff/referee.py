@@ -3,6 +3,7 @@ python3 autograder/staff/referee.py prints the largest relative difference for e
 
 import sys
 
+import packages  # noqa: F401
 import numpy as np
 
 from answers import CASES, SEED, WORKED_OUT_BY

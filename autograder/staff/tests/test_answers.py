@@ -225,3 +225,14 @@ def test_momentum_by_hand():
                     weight=[[0.0]], bias=[1.0])
     assert found["layer.weight"] == [[-0.28]]  # -0.1, then -0.1 · 0.8 - 0.1 more
     assert found["layer.bias"] == [0.72]
+
+
+@pytest.mark.parametrize("name", ["answers", "referee", "bug_table", "benchmark", "collect"])
+def test_a_command_that_lacks_numpy_says_so_in_a_sentence(name):
+    code = (f"import runpy, sys; sys.modules['numpy'] = None; sys.argv = ['{name}.py']; "
+            f"sys.path.insert(0, {str(STAFF)!r}); "
+            f"runpy.run_path({str(STAFF / name)!r} + '.py', run_name='__main__')")
+    ended = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    assert ended.returncode == 1
+    assert f"{name}.py needs NumPy, which " in ended.stderr.decode()
+    assert ended.stderr.count(b"\n") == 1

@@ -4,7 +4,10 @@ A stand-in for the grading job makes it quick; one slow test grades for true."""
 import csv
 import json
 import re
+import signal
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -140,10 +143,12 @@ def test_scores_of_a_few_problems_have_no_total_and_are_tried_again(folder, job,
     assert "version 1: incomplete" in (folder / "plots.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_leaves_nothing_in_the_folder_for_temporary_files(
-        folder, job, tmp_path, monkeypatch):
-    collect.JOB.write_text("import os, tempfile, time\ntempfile.mkdtemp()\n"
-                           "os.kill(os.getppid(), 2)\nos.kill(os.getppid(), 2)\ntime.sleep(60)\n")
+        number, folder, job, tmp_path, monkeypatch):
+    stop = f"os.kill(os.getppid(), {number:d})\n"
+    collect.JOB.write_text(
+        f"import os, tempfile, time\ntempfile.mkdtemp()\n{stop}{stop}time.sleep(60)\n")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(collect.tempfile, "tempdir", str(scratch))
@@ -152,6 +157,35 @@ def test_an_interrupted_run_leaves_nothing_in_the_folder_for_temporary_files(
     with pytest.raises(KeyboardInterrupt):
         collect.main([str(folder)])
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", [
+    '{"scores": {"divtest": "5"}}', '{"scores": {"divtest": 6}}', '{"scores": {"MNIST": 10}}',
+    '{"scores": {"divtest": 1e400}}', '{"scores": [5]}', "[" * 100_000, "5", ""])
+def test_scores_that_a_submission_wrote_into_its_report_are_named_and_stop_nobody(line, folder, job):
+    collect.JOB.write_text(f"print({line!r})")
+    (folder / "a_1_handin.tar").write_bytes(solution())
+    assert collect.main([str(folder)]) == 0
+    assert rows(folder)["a", "1"]["total"] == ""
+    assert looks(folder)["a"].startswith("the report does not end in scores")
+
+
+def test_a_folder_and_an_odd_name_stop_nobody(folder, job, capsys):
+    (folder / "b_1_handin.tar").mkdir()
+    for name in ("a", "odd\udcff"):
+        (folder / f"{name}_1_handin.tar").write_bytes(solution())
+    assert collect.main([str(folder)]) == 0
+    assert sorted(student for student, _ in rows(folder)) == ["a", "odd\\udcff"]
+    assert "no file named email_version_handin.tar: b_1_handin.tar" in capsys.readouterr().out
+
+
+def test_where_it_cannot_write_it_says_so_in_a_sentence(folder):
+    (folder / "a_1_handin.tar").write_bytes(solution())
+    (folder / "reports").write_text("no folder")
+    ended = subprocess.run([sys.executable, collect.__file__, str(folder)], stderr=subprocess.PIPE)
+    assert ended.returncode == 1
+    assert re.fullmatch(r"collect.py: .*File exists: '.*reports'. The same command goes on from here.",
+                        ended.stderr.decode().strip())
 
 
 def test_a_grading_that_does_not_end_is_ended(folder, job, monkeypatch):
@@ -290,7 +324,7 @@ def test_a_folder_without_handins_or_that_does_not_exist_is_refused(folder, caps
     assert collect.main([str(folder)]) == 1
     printed = capsys.readouterr()
     assert "holds no email_version_handin.tar" in printed.err
-    assert "passed over, as its name is not email_version_handin.tar: a_1_handin.tar.gz" in printed.out
+    assert "passed over, as it is no file named email_version_handin.tar: a_1_handin.tar.gz" in printed.out
     assert collect.main([str(folder / "nowhere")]) == 1
     assert "there is no folder " in capsys.readouterr().err
 

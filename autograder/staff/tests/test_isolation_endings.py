@@ -264,3 +264,18 @@ def test_a_socket_closed_before_all_was_read_is_at_its_end_for_the_helper():
     other.close()
     assert helper.receive(control) == (b"", [])
     control.close()
+
+
+@linux
+def test_with_closed_standard_files_the_helper_hears_of_the_end_and_leaves():
+    standard = [os.dup(number) for number in range(3)]
+    try:
+        os.closerange(0, 3)
+        with isolation.Crew("isolation_tasks", HERE) as crew:
+            control, pid = crew._control.fileno(), crew._pid
+        ended = not os.path.exists(f"/proc/{pid}")
+    finally:
+        for number, file in enumerate(standard):
+            os.dup2(file, number)
+            os.close(file)
+    assert control > 2 and ended

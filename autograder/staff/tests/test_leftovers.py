@@ -39,6 +39,9 @@ def test_a_folder_is_removed_however_deep_long_named_or_closed(tmp_path):
 def test_removing_what_is_not_there_or_takes_too_long_raises_no_error(tmp_path):
     assert leftovers.remove_tree(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "empty").mkdir()
+    assert not leftovers.remove_tree(tmp_path / "folder", patience=-1.0)
+    assert (tmp_path / "folder" / "empty").exists()
     (tmp_path / "folder" / "file").write_text("x")
     assert not leftovers.remove_tree(tmp_path / "folder", patience=-1.0)
     assert leftovers.remove_tree(tmp_path / "folder")

@@ -3,6 +3,9 @@ the score line of a student's own machine."""
 
 import io
 import json
+import signal
+import subprocess
+import sys
 
 import handin
 import pytest
@@ -50,3 +53,40 @@ def test_the_score_line_has_every_key_also_of_what_is_graded_by_hand():
     scores = json.loads(runner.score_line({"divtest": 5}))["scores"]
     assert list(scores) == [problem.key for problem in PROBLEMS]
     assert {key: points for key, points in scores.items() if points} == {"divtest": 5}
+
+
+WAITS = """
+import sys, signal, tempfile, time
+sys.path.insert(0, {folder!r})
+import runner
+tempfile.tempdir = {scratch!r}
+runner.compile_once = lambda folder: (print("unpacked", flush=True), time.sleep(60))
+runner.stop_as_by_ctrl_c()
+try:
+    runner.main(["--handin", {tarball!r}])
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_killed_or_without_its_terminal_it_leaves_no_temporary_files(number, tmp_path):
+    (tmp_path / "handin.tar").write_bytes(handin.tar_bytes({"mytorch/a.py": b""}))
+    (tmp_path / "scratch").mkdir()
+    code = WAITS.format(folder=str(runner.HERE), scratch=str(tmp_path / "scratch"),
+                        tarball=str(tmp_path / "handin.tar"))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as running:
+        assert running.stdout.readline() == b"unpacked\n"
+        assert list((tmp_path / "scratch").iterdir())
+        running.send_signal(number)
+        assert running.wait() == 130
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_no_place_for_temporary_files_is_said_in_a_sentence(monkeypatch, capsys):
+    def none(**_):
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(runner.tempfile, "mkdtemp", none)
+    assert runner.main(["1.1.1"]) == 2
+    assert capsys.readouterr().err == "./grade.sh 1: No usable temporary directory found\n"
