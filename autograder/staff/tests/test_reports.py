@@ -348,6 +348,13 @@ def test_an_exception_says_what_it_means(error, words):
     assert diagnosis.what_it_means(error["type"], error["message"], error) == words
 
 
+def test_an_object_that_an_exception_names_is_shown_without_its_place_in_memory():
+    error = dict(type="KeyError", message="<mytorch.tensor.Tensor object at 0x7f6e8965bc10>")
+    again = dict(error, message="<mytorch.tensor.Tensor object at 0x5581a0c4>")
+    assert diagnosis.explain_error(error)[0] == "KeyError: <mytorch.tensor.Tensor object>"
+    assert diagnosis.signature(error) == diagnosis.signature(again)
+
+
 @pytest.mark.parametrize("kind, message, meaning", [
     ("TypeError", "ReLU() takes no arguments", "called by its apply: F.ReLU.apply(...)"),
     ("AttributeError", "'BatchNorm1d' object has no attribute 'training'", "is_train"),
