@@ -108,6 +108,7 @@ class Helper:
             while self.waiting and self.start(self.waiting[0]):
                 del self.waiting[0]
             self.take_in_ends()
+        be_silent()
         self.clear_up()
 
     def obey(self, order, files):
@@ -212,12 +213,19 @@ def receive(control):
     return data, list(numbers)
 
 
+def be_silent():
+    """Say nothing more on standard output and error: the score line may be the last one there."""
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+
+
 def main(control, settings):
     """Be the helper process; does not return."""
     status = 1
     try:
         close_all_but(control)
-        Helper(socket.socket(fileno=control), settings).serve()
+        with socket.socket(fileno=control) as connected:
+            Helper(connected, settings).serve()
         status = 0
     except BaseException:
         traceback.print_exc()

@@ -234,6 +234,12 @@ def test_ten_jobs_at_once_under_one_limit_of_100_processes_all_get_100():
 
 
 @pytest.mark.slow
+def test_the_score_line_is_the_last_one_also_where_python_warns_to_the_very_end():
+    job = autolab_job.play(submission(), python='PYTHONWARNINGS=default exec {python} "$@"')
+    assert job.scores == FULL, job.log
+
+
+@pytest.mark.slow
 def test_built_without_landlock_it_gives_scores_on_such_a_host_too():
     makefile = autolab.makefile(without_landlock=True)
     spying = submission(**{"mytorch/tensor.py": SPYING})
