@@ -58,6 +58,33 @@ def graph_of_a_gradient(given):
     return {"in a graph": truth(a.grad.requires_grad) is True and not a.grad.is_leaf}
 
 
+def remark_on_plain_arguments(results):
+    """What to say of an ``apply`` that takes Tensors only."""
+    if (results.get("failed") or {}).get("value") is not True:
+        return ""
+    return ("no points lost, but Function.apply fails where one of several arguments is no Tensor, such\n"
+            "as the shape in a.reshape(3, 2). Such an argument is a constant, which gets no gradient:\n"
+            "None in next_functions")
+
+
+@graded("autogradtest", remark=remark_on_plain_arguments)
+def operation_with_a_number(given):
+    class TimesNumber(my.Function):
+        @staticmethod
+        def forward(ctx, a, number):
+            return my.Tensor(number * a.data, requires_grad=True, is_leaf=False)
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            return grad_output, None
+
+    try:
+        TimesNumber.apply(leaf(np.ones((2, 3))), 2.0)
+    except Exception:
+        return {"failed": True}
+    return {"failed": False}
+
+
 # 2.2 ReLU
 
 

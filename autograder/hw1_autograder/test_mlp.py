@@ -46,14 +46,14 @@ def test_sequential_forward_of_three_linears(given):
 
 def given_operation(name, a, upstream, *arguments):
     """Results of an operation of Tensor that is given to students, as a method or as a property.
-    Nothing is asked of one that is missing, takes other arguments or records no graph: a layer
-    that uses it so is tested itself."""
+    Nothing is asked of one that is missing, fails, as with other arguments, or records no graph: a
+    layer that uses it so is tested itself."""
     a = leaf(a)
     result = getattr(a, name, None)
     if callable(result):
         try:
             result = result(*arguments)
-        except TypeError:
+        except Exception:
             return {}
     if truth(getattr(result, "requires_grad", False)) is not True:
         return {}

@@ -526,6 +526,9 @@ class Rectify(Function):
          "spread = tensor.Tensor(np.ones((1, num_classes)))\n"
          "    log_probabilities = shifted + (log_sums * minus) @ spread")),
           remark="a.grad is itself the result of a graph"),
+    Style("apply: every argument must be a Tensor", ((
+        ENGINE, "[arg for arg in args if hasattr(arg, \"requires_grad\")]", "args"),), THIRD,
+        remark="apply fails where one of several arguments is no Tensor"),
 
     # Layers and modules
     Style("Sequential keeps its layers in a dict", (
