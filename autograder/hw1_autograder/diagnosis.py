@@ -5,8 +5,8 @@ import re
 
 from places import student_place
 
-# Operators that the handout leaves to the student, by the names of their methods.
-BEFORE_THE_HANDOUT = {"-": "__sub__", "*": "__mul__", "/": "__truediv__"}
+# Operators that the handout leaves to the student: their methods and problems.
+LEFT_TO_WRITE = {"-": ("__sub__", "1.1.1"), "*": ("__mul__", "1.1.2"), "/": ("__truediv__", "1.1.3")}
 OPERATIONS = ("Sub", "Mul", "Div")  # and operations, in some of its versions
 PACKAGES = ("mytorch", "mytorch/nn", "mytorch/optim", "hw1")  # folders, not files
 
@@ -27,9 +27,10 @@ def unfinished(error, number=""):
     if error.get("place"):  # in a line of the student's own, that is a mistake
         return ""
     operator = re.match(r"unsupported operand type\(s\) for (\S+): 'Tensor' and 'Tensor'", message)
-    if kind == "TypeError" and operator and operator.group(1) in BEFORE_THE_HANDOUT:
-        name = BEFORE_THE_HANDOUT[operator.group(1)]
-        return f"Tensor has no operator {operator.group(1)} ({name}) yet, in mytorch/tensor.py"
+    if kind == "TypeError" and operator and operator.group(1) in LEFT_TO_WRITE:
+        name, own = LEFT_TO_WRITE[operator.group(1)]
+        first = f"{own} comes first, " if number not in ("", own) else ""
+        return f"{first}Tensor has no operator {operator.group(1)} ({name}) yet, in mytorch/tensor.py"
     missing = re.match(r"module 'mytorch\.nn\.functional' has no attribute '(\w+)'", message)
     if kind == "AttributeError" and missing and missing.group(1) in OPERATIONS:
         return f"mytorch/nn/functional.py has no {missing.group(1)} yet"

@@ -37,6 +37,8 @@ def test_what_the_handout_leaves_to_write_is_not_started():
     operator = "    def __sub__(self, other):\n        return F.Sub.apply(self, other)\n"
     said = report_of("1.1.1", changes=[(TENSOR, operator, "")])
     assert "(not started: Tensor has no operator - (__sub__) yet, in mytorch/tensor.py)" in said
+    said = report_of("1.2", changes=[(TENSOR, operator, "")])
+    assert "(not started: 1.1.1 comes first, Tensor has no operator - (__sub__) yet" in said
     said = report_of("1.1.1", changes=[(FUNCTIONAL, "class Sub(", "class Subtraction(")])
     assert "(not started: mytorch/nn/functional.py has no Sub yet)" in said
     said = report_of("2.1", changes=[(

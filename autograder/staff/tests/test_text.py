@@ -160,6 +160,13 @@ def test_every_command_of_grade_sh_is_told_in_the_readme():
     assert [command for command in commands if f"`./grade.sh {command}" not in TEXTS["README.md"]] == []
 
 
+def test_a_problem_given_for_a_command_is_told_where_it_belongs():
+    ended = subprocess.run(["./grade.sh", "1.1.1"], cwd=str(ROOT), stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, universal_newlines=True)
+    assert ended.returncode == 2
+    assert ended.stdout == "grade.sh: a problem is graded by ./grade.sh 1 1.1.1\n"
+
+
 @pytest.mark.parametrize("path", sorted(set(re.findall(
     r"`((?:mytorch|hw1|autograder|nn|optim|show)/[\w/.]+)`", EVERYTHING))))
 def test_a_file_that_is_named_is_in_the_handout(path):
