@@ -18,8 +18,10 @@ def student_place(filename, line, root):
         root (Path): the folder that holds the student's ``mytorch``, resolved.
     """
     top = os.path.join(str(root), "")
+    if not filename.startswith(top):
+        return ""
     parts = filename[len(top):].split(os.sep)
-    if not filename.startswith(top) or parts[0] not in ("mytorch", "hw1") or ".." in parts:
+    if parts[0] not in ("mytorch", "hw1") or ".." in parts:
         return ""
     return f"{'/'.join(parts)}:{line}"[:LIMIT]
 

@@ -35,7 +35,7 @@ from styles import STYLES  # noqa: E402
 
 NUMBERS = tuple(dict.fromkeys(problem.number for problem in GRADED))
 WIDTH = 110
-SECONDS = 5  # for a test
+SECONDS = 5  # of processor time, for a problem
 LEGEND = f"""\
 Each style and bug, with a column for each problem: {'  '.join(NUMBERS)}
 X the problem fails, . it does not; below: what the report says first, of a bug's own problem.
@@ -89,8 +89,8 @@ def run_here(problem, root, seed, with_clues):
     """What a problem's tests send, as isolation.Outcome; a test that goes on for seconds is
     stopped, by an exception."""
     outcome, lines = isolation.Outcome(root), []
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS, SECONDS)
     nowhere = io.StringIO()
     with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), \
             warnings.catch_warnings():
@@ -98,7 +98,7 @@ def run_here(problem, root, seed, with_clues):
         drawn = [(case, given) for case, given in drawn if with_clues or not case.clue]
         child.run_task((key, drawn), Path(root),
                        lambda message: lines.append(json.dumps(message).encode()))
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.setitimer(signal.ITIMER_PROF, 0)
     outcome.ending = "done"
     outcome.cases = messages.read(lines, {case.name for case in grading.cases_of(problem)})
     return outcome
