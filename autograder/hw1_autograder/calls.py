@@ -46,9 +46,10 @@ FCNTL, IOCTL = {"x86_64": 72, "aarch64": 25}, {"x86_64": 16, "aarch64": 29}
 OF_FCNTL = (8, 15, 10, 1024)  # F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE
 OF_IOCTL = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP
 
-# The program works on struct seccomp_data (linux/seccomp.h). Each instruction: what it does, how
-# many of the next ones to leave out if true and if false, and a value.
-NUMBER, ARCHITECTURE, FIRST_ARGUMENT, SECOND_ARGUMENT = 0, 4, 16, 24  # places in that struct, on these processors
+# The program works on struct seccomp_data (linux/seccomp.h), in which these are the places on the
+# processors above. Each instruction: what it does, how many of the next ones to leave out if true
+# and if false, and a value.
+NUMBER, ARCHITECTURE, FIRST_ARGUMENT, SECOND_ARGUMENT = 0, 4, 16, 24
 ALLOW, DENY, UNKNOWN = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 
 

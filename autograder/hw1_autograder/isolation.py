@@ -25,7 +25,7 @@ IMPORT_SECONDS = 20.0  # of processor time, until the student's code is imported
 CLOCK = 4  # a task may sleep for so many times its processor time
 BUSY = 0.05  # of a processor: who uses more does not sleep, the machine is slow or loaded
 PATIENCE = 60.0  # seconds for the system to make a process
-LAST_PATIENCE = 10.0  # and to end one
+LAST_PATIENCE = 30.0  # and to end one, on a machine that is busy with others
 CLEAN_UP = 20.0  # seconds for the helper to clean up
 
 # A forked helper has NumPy already loaded. Not on macOS, whose system libraries do not survive a
