@@ -191,7 +191,8 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow if "come to an end" in name else ()) for name in FAULTS])
 def test_a_fault_of_the_host_or_of_the_grader_writes_no_scores_and_says_why(name):
     options, says = FAULTS[name]
     job = autolab_job.play(**{"handin": submission(), **options})

@@ -73,11 +73,13 @@ def test_the_reference_scores_100(tmp_path):
     assert "no points lost" not in graded_as_a_student_does(tmp_path, solutions.REFERENCE)
 
 
+@pytest.mark.slow
 def test_a_second_correct_solution_scores_100_with_a_remark_on_shared_nodes(tmp_path):
     report = graded_as_a_student_does(tmp_path, solutions.SECOND)
     assert report.count("no points lost") == 1 and EACH_PATH in report
 
 
+@pytest.mark.slow
 def test_a_third_correct_solution_in_float32_scores_100(tmp_path):
     assert "no points lost" not in graded_as_a_student_does(tmp_path, solutions.THIRD)
 

@@ -122,6 +122,7 @@ def test_nothing_of_the_staff_is_in_it(folder):
             assert "SOLUTION" not in text and "For staff" not in text, path
 
 
+@pytest.mark.slow
 def test_its_own_tests_are_collected_without_a_warning(folder):
     ran = subprocess.run([sys.executable, "-m", "pytest", "--collect-only"], cwd=str(folder),
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)

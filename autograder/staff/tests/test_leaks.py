@@ -261,7 +261,7 @@ def reference():
     ("autograder/hw1_autograder/test_mlp.py",
      "grad_a = Tensor(unbroadcast(grad_output.data * b.data, a.shape))",
      "a line of the solution would survive, from mytorch/nn/functional.py"),
-    ("grade.sh", "# END SOLUTION 1.2", "a mark would survive"),
+    pytest.param("grade.sh", "# END SOLUTION 1.2", "a mark would survive", marks=pytest.mark.slow),
 ])
 def test_the_builder_refuses_a_tree_with_such_a_leak(name, planted, complaint, reference, monkeypatch):
     leaky = {**reference, name: reference[name] + "\n" + planted + "\n"}

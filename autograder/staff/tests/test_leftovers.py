@@ -66,6 +66,7 @@ def test_what_cannot_be_removed_does_not_keep_the_rest(tmp_path, monkeypatch):
     assert leftovers.remove_tree(tmp_path / "top")
 
 
+@pytest.mark.slow
 def test_two_at_once_remove_a_wide_folder(tmp_path):
     for number in range(2000):
         (tmp_path / "top" / str(number) / "inner").mkdir(parents=True)
