@@ -133,6 +133,7 @@ class Watch:
         running = set()
 
         def apply(node, *args, **kwargs):
+            """Run the original on a node, and look at all arrays once it has ended."""
             if id(node) in running:  # a class that calls the apply of its base class
                 return original(node, *args, **kwargs)
             call = self.begin(node, [*args, *kwargs.values(), None][0])
