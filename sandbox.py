@@ -23,8 +23,8 @@ if not (find_spec("numpy") and find_spec("matplotlib")):
 
 import numpy as np  # noqa: E402
 
-import diagnosis  # noqa: E402
-from child import describe_error  # noqa: E402
+from grader import errors  # noqa: E402
+from grader.child import describe_error  # noqa: E402
 
 try:
     from mytorch.tensor import Tensor
@@ -42,7 +42,7 @@ try:
     from mytorch.show import draw, draw_before_and_after, trace
 except (Exception, SystemExit) as error:
     print("mytorch cannot be imported: "
-          + "\n  ".join(diagnosis.explain_error(describe_error(error, ROOT))))
+          + "\n  ".join(errors.explain_error(describe_error(error, ROOT))))
     sys.exit(1)
 
 USAGE = """usage: python3 sandbox.py [CHECK ...]      run all checks, or those named
@@ -429,9 +429,9 @@ def explain(error):
     if isinstance(error, (NotStarted, NoGraph, NotImplementedError)):
         return f"not started  {error or 'raises NotImplementedError'}"
     described = describe_error(error, ROOT)
-    not_yet = diagnosis.unfinished(described)
+    not_yet = errors.unfinished(described)
     return f"not started  {not_yet}" if not_yet else (
-        "FAILED  " + "\n".join(diagnosis.explain_error(described)))
+        "FAILED  " + "\n".join(errors.explain_error(described)))
 
 
 def wrapped(text, first_column=0):

@@ -1,13 +1,13 @@
 """Lets plain pytest run the graded tests: each fails as the grader's verdict on it says.
-A test itself only returns what the student's code gave; see graded.py."""
+A test itself only returns what the student's code gave; see grader/graded.py."""
 
 import pytest
 
-import grading
-from graded import CASES
+from grader import grading
+from grader.graded import CASES
 from problems import BY_KEY
 
-ROOT = grading.HERE.parents[1]
+ROOT = grading.HERE.parents[2]
 
 
 @pytest.fixture

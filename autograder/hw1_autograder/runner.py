@@ -19,13 +19,13 @@ for library in ("OPENBLAS", "OMP", "MKL", "VECLIB"):
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import handin  # noqa: E402
-import isolation  # noqa: E402
-import leftovers  # noqa: E402
-import limits  # noqa: E402
-from grading import ANSWERS, CannotGrade, RecordedAnswers, grade, grade_here  # noqa: E402
+from handin import tarball as handin  # noqa: E402
+from processes import isolation  # noqa: E402
+from processes import leftovers  # noqa: E402
+from processes import limits  # noqa: E402
+from grader.grading import ANSWERS, CannotGrade, RecordedAnswers, grade, grade_here  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
-from report import Report  # noqa: E402
+from grader.report import Report  # noqa: E402
 
 ROOT = HERE.parents[1]
 COMPILE_SECONDS = 3  # of processor time, for all files of a tarball

@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from graded import (
+from grader.graded import (
     WrongReturn, away_from_zero, constant, graded, leaf, my, small, truth, with_zeros)
 
 

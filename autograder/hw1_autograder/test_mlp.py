@@ -3,8 +3,8 @@ Each says what it draws and what it calls; ./grade.sh 1 compares what it returns
 
 import numpy as np
 
-from graded import Numbers, constant, graded, labels, leaf, my, positive, truth, with_zeros
-from student_layers import (
+from grader.graded import Numbers, constant, graded, labels, leaf, my, positive, truth, with_zeros
+from grader.layers import (
     BATCHNORM, ONE_LAYER, THREE_LAYERS, TWO_BATCHNORMS, TWO_LAYERS, backward_twice, batchnorm,
     beside_another, flags, gradients, linear, running_averages, three_linears, train, two_layers,
     two_layers_with_batchnorm, values, with_values)

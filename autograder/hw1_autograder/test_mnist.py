@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-import diagnosis  # noqa: E402
+from grader import errors  # noqa: E402
 from problem3 import mnist_data  # noqa: E402
 from problem3.progress import Progress  # noqa: E402
 from problem3.result import LEARNED, USUAL, check_accuracies, plot, verdict  # noqa: E402
@@ -95,7 +95,7 @@ def print_error(error):
     print("Traceback (most recent call last):")
     print("".join(traceback.format_list(frames) + traceback.format_exception_only(type(error), error)),
           end="")
-    meaning = diagnosis.what_it_means(type(error).__name__, str(error), {})
+    meaning = errors.what_it_means(type(error).__name__, str(error), {})
     if meaning:
         print(textwrap.fill(meaning, 90))
 

@@ -18,12 +18,12 @@ import test_mlp  # noqa: E402, F401  (registers its tests in graded.CASES)
 from by_hand import (  # noqa: E402
     SGD, BatchNorm, CrossEntropy, Linear, ReLU, WeighedSum, differentiate, evaluate, forward,
     gradient, train_forward, wrong)
-from graded import CASES  # noqa: E402
-from judge import as_array, close  # noqa: E402
+from grader.graded import CASES  # noqa: E402
+from grader.judge import as_array, close  # noqa: E402
 from problems import BY_KEY  # noqa: E402
 
 SEED = 11785
-FILE = GRADER / "answers.json"
+FILE = GRADER / "grader" / "answers.json"
 
 # From here on ``g`` is what the tests call ``given``: the drawn inputs of one test.
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GRADER = ROOT / "autograder" / "hw1_autograder"
 STAFF = ROOT / "autograder" / "staff"
 
-from handin import tar_bytes  # noqa: E402  (handout has made the grader's folder known)
+from handin.tarball import tar_bytes  # noqa: E402  (handout has made the grader's folder known)
 from problems import PROBLEMS  # noqa: E402
 
 NAME = "hw1p1"
@@ -64,8 +64,9 @@ autograder:
 
 def package():
     """The content of autograde.tar (bytes): what students have of the grader, and the formulas."""
-    contents = {f"autograder/hw1_autograder/{path.name}": path.read_bytes()
-                for path in [*sorted(GRADER.glob("*.py")), GRADER / "answers.json"]}
+    paths = [path for path in sorted(GRADER.rglob("*.py")) if "problem3" not in path.parts]
+    contents = {path.relative_to(ROOT).as_posix(): path.read_bytes()
+                for path in [*paths, GRADER / "grader" / "answers.json"]}
     contents.update({f"autograder/staff/{name}": (STAFF / name).read_bytes() for name in JOB})
     return tar_bytes(contents)
 

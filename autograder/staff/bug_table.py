@@ -22,15 +22,15 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "tests"), str(HERE.parent / "hw1_autograder")]
 
-import child  # noqa: E402
-import grading  # noqa: E402
-import isolation  # noqa: E402
-import judge  # noqa: E402
-import messages  # noqa: E402
+from grader import child  # noqa: E402
+from grader import grading  # noqa: E402
+from processes import isolation  # noqa: E402
+from grader import judge  # noqa: E402
+from grader import messages  # noqa: E402
 import solutions  # noqa: E402
 from planted_bugs import BUGS  # noqa: E402
 from problems import BY_KEY, GRADED  # noqa: E402
-from report import Report  # noqa: E402
+from grader.report import Report  # noqa: E402
 from styles import STYLES  # noqa: E402
 
 NUMBERS = tuple(dict.fromkeys(problem.number for problem in GRADED))

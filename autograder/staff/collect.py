@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 JOB = ROOT / "autograder" / "staff" / "job.py"
 GRADER = ROOT / "autograder" / "hw1_autograder"
 
-import handin  # noqa: E402  (handout has made the grader's folder known)
-import leftovers  # noqa: E402
+from handin import tarball as handin  # noqa: E402  (handout has made the grader's folder known)
+from processes import leftovers  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 
 HANDIN = re.compile(r"(?P<student>.+)_(?P<version>\d{1,9})_handin\.tar")  # as Autolab names them

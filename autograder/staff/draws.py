@@ -5,8 +5,8 @@ import numpy as np
 
 import answers
 import by_hand
-from graded import CASES
-from judge import IN_FLOAT32, close
+from grader.graded import CASES
+from grader.judge import IN_FLOAT32, close
 
 SHARE = 0.1  # of what the judge forgives in float32, that the formulas may be off by
 

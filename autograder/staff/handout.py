@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "autograder" / "hw1_autograder"))
 
 import leaks  # noqa: E402
-from handin import is_litter  # noqa: E402
+from handin.tarball import is_litter  # noqa: E402
 from problems import PROBLEMS  # noqa: E402
 
 # What students get; everything else, autograder/staff above all, stays here.

@@ -28,11 +28,11 @@ sys.path[0] = str(STAFF.parent / "hw1_autograder")
 
 try:
     import runner  # first: it sets the number of threads that NumPy starts
-    import grading
-    import handin
-    import helper
+    from grader import grading
+    from handin import tarball as handin
+    from processes import helper
     from problems import FULL_SCORE, GRADED
-    from report import Report
+    from grader.report import Report
 except ImportError as problem:
     print(f"{NO_SCORES}the grader cannot start on this host: {problem}.")
     sys.exit(SAID)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import autolab
-from handin import tar_bytes
+from handin.tarball import tar_bytes
 
 NOBODY = 65534
 PROCESSES = 100

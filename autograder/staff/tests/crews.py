@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-import calls
-import isolation
-import limits
+from processes import calls
+from processes import isolation
+from processes import limits
 
 HERE = Path(__file__).resolve().parent
 filtered = pytest.mark.skipif(

@@ -89,7 +89,7 @@ SHORTENED = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import problems
-import isolation
+from processes import isolation
 isolation.IMPORT_SECONDS = 2 * float(sys.argv[2])
 problems.GRADED = tuple(p._replace(time_limit=float(sys.argv[2])) for p in problems.GRADED)
 problems.BY_KEY = {p.key: p for p in problems.GRADED}
@@ -218,13 +218,13 @@ unittest.TestCase.assertTrue = yes
 
 PATCH_THE_GRADER = """
 import sys
-for name in ("isolation", "judge", "graded", "problems", "runner", "__main__"):
+for name in ("processes.isolation", "grader.judge", "grader.graded", "problems", "runner", "__main__"):
     module = sys.modules.get(name)
     for attribute in list(vars(module) if module else ()):
         if callable(getattr(module, attribute)) and not attribute.startswith("__"):
             setattr(module, attribute, lambda *args, **kwargs: [])
-if "graded" in sys.modules:
-    sys.modules["graded"].CASES.clear()
+if "grader.graded" in sys.modules:
+    sys.modules["grader.graded"].CASES.clear()
 """
 
 READ_ANSWERS = """
@@ -232,7 +232,7 @@ import json
 from pathlib import Path
 grader = Path(__file__).resolve().parents[1] / "autograder" / "hw1_autograder"
 try:
-    answers = json.loads((grader / "answers.json").read_text())
+    answers = json.loads((grader / "grader" / "answers.json").read_text())
 except OSError:
     pass
 """
@@ -421,7 +421,7 @@ HOSTILE = (
         name: IMPOSTORS for folder in ("", "mytorch/") for name in (
             folder + "conftest.py", folder + "sitecustomize.py", folder + "usercustomize.py",
             folder + "numpy.py", folder + "json.py", folder + "problems.py",
-            folder + "graded.py", folder + "judge.py", folder + "isolation.py",
+            folder + "grader/graded.py", folder + "grader/judge.py", folder + "processes/isolation.py",
             folder + "test_mlp.py", folder + "runner.py", folder + "pytest.py")}),
 
     # What is merely broken.

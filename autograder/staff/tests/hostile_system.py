@@ -59,8 +59,8 @@ for pid in (helper, grader):
 
 SEARCH_OWN_MEMORY = """
 import gc, sys
-for name in ("answers", "answers_autograd", "by_hand", "grading", "job"):
-    if hasattr(sys.modules.get(name), "__file__") and name != "grading":
+for name in ("answers", "answers_autograd", "by_hand", "grader.grading", "job"):
+    if hasattr(sys.modules.get(name), "__file__") and name != "grader.grading":
         print("FOUND: module", name)
 for thing in gc.get_objects():
     if isinstance(thing, dict) and isinstance(thing.get("test_division"), dict):

@@ -5,8 +5,8 @@ import io
 import tempfile
 from pathlib import Path
 
-import grading
-import report
+from grader import grading
+from grader import report
 import solutions
 from planted_bugs import BUGS, FUNCTIONAL
 from problems import GRADED

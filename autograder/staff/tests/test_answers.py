@@ -10,7 +10,7 @@ from pathlib import Path
 
 import answers
 import by_hand
-import judge
+from grader import judge
 import numpy as np
 import pytest
 from problems import FULL_SCORE

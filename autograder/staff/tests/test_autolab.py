@@ -13,13 +13,13 @@ from pathlib import Path
 
 import autolab
 import autolab_job
-import handin
+from handin import tarball as handin
 import handout
-import isolation
+from processes import isolation
 import job
 import pytest
-import grading
-import report
+from grader import grading
+from grader import report
 from hostile import DIVISION, HOSTILE
 from problems import BY_KEY, GRADED, PROBLEMS
 
@@ -180,7 +180,7 @@ FAULTS = {
                                                      b"    return {'answers': {}}\n"}),
         "there are no answers for test_addition"),
     "a grader that breaks": (
-        dict(package={"autograder/hw1_autograder/judge.py": b"raise KeyError(1)"}), "the job ended with status 1"),
+        dict(package={"autograder/hw1_autograder/grader/judge.py": b"raise KeyError(1)"}), "the job ended with status 1"),
     "a job that does not come to an end": (
         dict(package={"autograder/staff/by_hand.py": b"while True: pass",
                       "autograder/staff/job.py": HASTY}), "the job did not come to an end"),
@@ -263,7 +263,7 @@ def test_the_package_holds_the_grader_and_the_formulas_but_no_solution():
         names = set(tar.getnames())
     assert {name for name in names if "staff" in name} == {
         "autograder/staff/" + name for name in autolab.JOB}
-    assert {"autograder/hw1_autograder/test_mlp.py", "autograder/hw1_autograder/child.py"} < names
+    assert {"autograder/hw1_autograder/test_mlp.py", "autograder/hw1_autograder/grader/child.py"} < names
     assert not any("mytorch" in name or "tests" in name for name in names)
 
 

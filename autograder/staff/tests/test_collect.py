@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 
 import collect
-import handin
+from handin import tarball as handin
 import handout
 import pytest
 from problems import FULL_SCORE, GRADED

@@ -4,7 +4,7 @@ unseen, and no network makes so much of rounding that a correct solution in floa
 import answers
 import by_hand
 import draws
-import grading
+from grader import grading
 import job
 import numpy as np
 import pytest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import leftovers
+from processes import leftovers
 from hostile import GRADER, HOSTILE, Hostile, run_grader
 from hostile_system import SYSTEM
 from problems import GRADED, PROBLEMS
@@ -126,4 +126,4 @@ def test_there_are_at_least_24_hostile_solutions_of_each_kind_with_different_nam
 
 
 def test_the_graders_own_folder_is_not_touched_by_these_tests():
-    assert (GRADER / "answers.json").is_file()
+    assert (GRADER / "grader/answers.json").is_file()

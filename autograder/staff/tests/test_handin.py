@@ -9,8 +9,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
-import archive
-import handin
+from handin.tarball import archive
+from handin import tarball as handin
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]

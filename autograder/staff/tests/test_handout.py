@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import handout
 import pytest
-import grading
+from grader import grading
 from problems import FULL_SCORE, GRADED, PROBLEMS
 
 NUMBERS = list(dict.fromkeys(p.number for p in PROBLEMS if p.number != "1.1"))
@@ -100,7 +100,7 @@ def test_filled_in_up_to_a_problem_it_has_the_points_up_to_there(count, tmp_path
 
 
 def test_it_packs_a_tarball(folder):
-    ran = subprocess.run([sys.executable, str(folder / "autograder/hw1_autograder/handin.py")],
+    ran = subprocess.run([sys.executable, str(folder / "autograder/hw1_autograder/handin/tarball.py")],
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
     assert ran.returncode == 0 and (folder / "handin.tar").exists()
     assert "validation_accuracy.png is missing. Problem 3 needs it: ./grade.sh m" in ran.stdout

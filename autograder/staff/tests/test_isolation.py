@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-import isolation
-import limits
+from processes import isolation
+from processes import limits
 from crews import HERE, filtered, landlock, linux, run, said
 
 LIMITS = """
@@ -167,7 +167,7 @@ said.update(shared_memory=no_shared_memory(), submission=denied(root), python=de
 @landlock
 def test_where_reading_is_limited_only_python_and_the_submission_can_be_read_and_no_socket_opened(tmp_path):
     (tmp_path / "submission").mkdir()
-    (outcome,) = run(READ.format(grader=limits.HERE), root=tmp_path / "submission",
+    (outcome,) = run(READ.format(grader=limits.GRADER), root=tmp_path / "submission",
                      limit_reading=True, need_landlock=True)
     told = said(outcome)
     del told["case"]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-import helper
-import isolation
-import leftovers
-import limits
+from processes import helper
+from processes import isolation
+from processes import leftovers
+from processes import limits
 from crews import HERE, Task, linux, run, said
 
 # How they end.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import leftovers
+from processes import leftovers
 
 
 def test_a_folder_is_removed_however_deep_long_named_or_closed(tmp_path):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import messages
-from places import student_place
+from grader import messages
+from grader.places import student_place
 
 RESULT = {"kind": "Tensor", "type": "ndarray", "dtype": "float64", "shape": [1], "values": [1.5]}
 

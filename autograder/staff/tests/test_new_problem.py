@@ -186,7 +186,7 @@ def write_reference(tree):
 
 
 def write_tests(tree):
-    tree.replace(GRADER + "graded.py", '"ReLU": "mytorch.nn.activations",',
+    tree.replace(GRADER + "grader/graded.py", '"ReLU": "mytorch.nn.activations",',
                  '"ReLU": "mytorch.nn.activations",\n        "Tanh": "mytorch.nn.activations",')
     tree.append(GRADER + "test_mlp.py", GRADED_TESTS)
 

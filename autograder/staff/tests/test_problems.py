@@ -8,15 +8,15 @@ import re
 from pathlib import Path
 
 import answers
-import grading
+from grader import grading
 import handout
 import pytest
-from graded import CASES, StudentCode
+from grader.graded import CASES, StudentCode
 from planted_bugs import BUGS
 from problems import FULL_SCORE, GRADED, PROBLEMS
 
 HERE = Path(__file__).resolve().parent
-ROOT = grading.HERE.parents[1]
+ROOT = grading.HERE.parents[2]
 README, TEXT = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "hw1/README.md"))
 NUMBERS = list(dict.fromkeys(problem.number for problem in PROBLEMS))
 TO_WRITE = [number for number in NUMBERS if number not in handout.WITHOUT_REGION]

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import child
-import diagnosis
-import graded
-import diagnosis
-import judge
-import report
+from grader import child
+from grader import errors
+from grader import graded
+from grader import errors
+from grader import judge
+from grader import report
 from planted_bugs import BATCHNORM, ENGINE, FUNCTIONAL, LINEAR, SGD, TENSOR
 from problems import GRADED
 from reading import BY_NAME, SECOND_BATCHNORM, report_of
@@ -93,7 +93,7 @@ def test_a_function_without_its_backward_is_named():
 def test_what_python_says_of_a_typical_mistake_is_said_in_plain_words_too(
         kind, message, source, advice):
     error = {"type": kind, "message": message, "source": source, "place": "mytorch/nn/functional.py:9"}
-    assert diagnosis.explain_error(error)[1].startswith(advice)
+    assert errors.explain_error(error)[1].startswith(advice)
 
 
 @pytest.mark.parametrize("kind, message, source", [
@@ -102,7 +102,7 @@ def test_what_python_says_of_a_typical_mistake_is_said_in_plain_words_too(
 ])
 def test_what_python_says_well_is_left_at_that(kind, message, source):
     error = {"type": kind, "message": message, "source": source, "place": "mytorch/nn/linear.py:9"}
-    assert len(diagnosis.explain_error(error)) == 2
+    assert len(errors.explain_error(error)) == 2
 
 
 def test_a_weight_whose_data_became_a_tensor_is_said_to_be_that_and_not_the_test():
@@ -347,14 +347,14 @@ def test_a_missing_mean_is_recognised_for_every_size_of_batch_that_the_tests_use
      "a memoryview is the .data of an ndarray: an ndarray stands there for a Tensor"),
 ])
 def test_an_exception_says_what_it_means(error, words):
-    assert diagnosis.what_it_means(error["type"], error["message"], error) == words
+    assert errors.what_it_means(error["type"], error["message"], error) == words
 
 
 def test_an_object_that_an_exception_names_is_shown_without_its_place_in_memory():
     error = dict(type="KeyError", message="<mytorch.tensor.Tensor object at 0x7f6e8965bc10>")
     again = dict(error, message="<mytorch.tensor.Tensor object at 0x5581a0c4>")
-    assert diagnosis.explain_error(error)[0] == "KeyError: <mytorch.tensor.Tensor object>"
-    assert diagnosis.signature(error) == diagnosis.signature(again)
+    assert errors.explain_error(error)[0] == "KeyError: <mytorch.tensor.Tensor object>"
+    assert errors.signature(error) == errors.signature(again)
 
 
 @pytest.mark.parametrize("kind, message, meaning", [
@@ -367,7 +367,7 @@ def test_an_object_that_an_exception_names_is_shown_without_its_place_in_memory(
     ("TypeError", "unsupported operand type(s) for *: 'float' and 'Tensor'", "float * Tensor is left"),
 ])
 def test_a_mistake_that_many_make_is_put_in_plain_words(kind, message, meaning):
-    assert meaning in diagnosis.what_it_means(kind, message, {})
+    assert meaning in errors.what_it_means(kind, message, {})
 
 
 def test_a_place_is_the_line_that_went_wrong_and_not_one_that_only_checks_it(tmp_path):

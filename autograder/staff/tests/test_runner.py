@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 
-import handin
+from handin import tarball as handin
 import pytest
-import report
+from grader import report
 import runner
 from problems import GRADED, PROBLEMS
 

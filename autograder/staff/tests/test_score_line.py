@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-import grading
-import isolation
+from grader import grading
+from processes import isolation
 import runner
 
 THREE = {problem.key: problem.points for problem in runner.select(["1.1"]) if problem.points}

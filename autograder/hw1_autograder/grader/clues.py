@@ -7,9 +7,9 @@ import signal
 
 import numpy as np
 
-from graded import CASES, constant, graded, leaf, my
-from student_layers import linear
-from watching import Watch, array_of
+from grader.graded import CASES, constant, graded, leaf, my
+from grader.layers import linear
+from grader.watching import Watch, array_of
 
 SECONDS = 1.0  # of processor time for one clue
 STEP = 1e-6  # of central differences

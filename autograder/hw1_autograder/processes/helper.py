@@ -18,13 +18,16 @@ import types
 from pathlib import Path
 from typing import NamedTuple
 
-import limits
-from leftovers import (
+GRADER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if __name__ == "__main__":  # a Python of its own
+    sys.path[0] = GRADER
+
+from processes import limits  # noqa: E402
+from processes.leftovers import (  # noqa: E402
     end, end_children, modes_above, remove_shared_memory, remove_tree, restore_modes, shared_memory,
     wait_for)
 
 LAST_WORDS = 0.3  # seconds for a process to say where it was, before it is killed
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Settings(NamedTuple):
@@ -296,7 +299,7 @@ def forget_the_grader(root):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGALRM, signal.SIGIO):
         signal.signal(number, signal.SIG_DFL)
-    sys.path[:] = [root] + [path for path in sys.path if path not in ("", HERE)]
+    sys.path[:] = [root] + [path for path in sys.path if path not in ("", GRADER)]
     sys.argv = [""]
     sys.modules["__main__"] = types.ModuleType("__main__")  # multiprocessing would run it again
     sys.dont_write_bytecode = True

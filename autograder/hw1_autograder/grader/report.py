@@ -6,9 +6,9 @@ import os
 import re
 import textwrap
 
-import diagnosis
-from graded import CASES
-from places import without_paths
+from grader import errors
+from grader.graded import CASES
+from grader.places import without_paths
 
 WIDTH = 72  # of a problem's first line
 TEXT_WIDTH = 93  # of what is said below it, after 7 spaces
@@ -99,13 +99,13 @@ class Report:
         # Of a problem that failed above as well, this may be the same mistake, and no hint fits it.
         if not explained and problem.number not in [v.problem.number for v in self.judged
                                                     if not v.passed]:
-            self._indented(f"hint: {diagnosis.hint(problem, lines)}")
+            self._indented(f"hint: {errors.hint(problem, lines)}")
         self._indented(f"run again: ./grade.sh 1 {problem.number}")
 
     def _complain(self, verdict, name, lines):
         """The first complaint, whole or, where an earlier failure explains it, in short; returns
         whether one does."""
-        number = diagnosis.cause_of(verdict, self.judged, CASES[name].uses)
+        number = errors.cause_of(verdict, self.judged, CASES[name].uses)
         for clue in verdict.clues[:1]:  # the operation or line at fault may have been named above
             number = self.said.setdefault(re.split(":  |: the ", clue)[0], verdict.problem.number)
             number = "" if number == verdict.problem.number else number
@@ -131,7 +131,7 @@ class Report:
     def _was_said(self, verdict, name):
         """Whether the same complaint stands above already; says so then, and names its place."""
         error = verdict.errors.get(name)
-        key = diagnosis.signature(error) if error else tuple(verdict.complaints[name])
+        key = errors.signature(error) if error else tuple(verdict.complaints[name])
         if key not in self.said:
             self.said[key] = verdict.problem.number
             return False

@@ -13,14 +13,14 @@ import struct
 import sys
 from pathlib import Path
 
-from calls import filter_calls
+from processes.calls import filter_calls
 
 MEMORY_LIMIT = 2 << 30  # bytes of address space
 PROCESS_LIMIT = 256  # more than the user has already
 FILE_SIZE_LIMIT = 64 << 20
 WRITE_PROTECTION = "writing (Landlock)"
 SIGNAL_PROTECTION = "signals (Landlock)"
-HERE = os.path.dirname(os.path.abspath(__file__))
+GRADER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
@@ -155,7 +155,7 @@ def needed_by_python(folder):
     paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path,
              os.path.dirname(os.path.realpath(sys.executable)),
              *os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)]
-    hidden = [os.path.join(os.path.realpath(path), "") for path in (HERE, os.getcwd())]
+    hidden = [os.path.join(os.path.realpath(path), "") for path in (GRADER, os.getcwd())]
     paths = [os.path.realpath(path) for path in paths if path]
     paths = [path for path in paths
              if not any(inner.startswith(os.path.join(path, "")) for inner in hidden)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from places import student_place
+from grader.places import student_place
 
 
 def array_of(value):

@@ -12,10 +12,10 @@ import numpy as np
 
 import test_autograd  # noqa: F401  (registers its tests in graded.CASES)
 import test_mlp  # noqa: F401
-import remarks  # noqa: F401
-import clues  # noqa: F401  (last: clues are looked for once all results are sent)
-from graded import CASES, Numbers, WrongReturn, my
-from places import student_place, without_paths
+from grader import notes  # noqa: F401
+from grader import clues  # noqa: F401  (last: clues are looked for once all results are sent)
+from grader.graded import CASES, Numbers, WrongReturn, my
+from grader.places import student_place, without_paths
 from problems import BY_KEY
 
 LAYERS = re.compile(r"mytorch/(nn/(?!functional|module|sequential)|optim/)")

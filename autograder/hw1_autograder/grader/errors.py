@@ -3,7 +3,7 @@ Works on plain data alone, as judge.py does: no student code runs here."""
 
 import re
 
-from places import student_place
+from grader.places import student_place
 
 # Operators that the handout leaves to the student: their methods and problems.
 LEFT_TO_WRITE = {"-": ("__sub__", "1.1.1"), "*": ("__mul__", "1.1.2"), "/": ("__truediv__", "1.1.3")}

@@ -5,12 +5,12 @@ import json
 import sys
 from pathlib import Path
 
-import child
-import diagnosis
-import isolation
-import judge
-import messages
-from graded import CASES
+from grader import child
+from grader import errors
+from processes import isolation
+from grader import judge
+from grader import messages
+from grader.graded import CASES
 
 HERE = Path(__file__).resolve().parent
 ANSWERS = HERE / "answers.json"
@@ -130,20 +130,20 @@ class Verdict:
         message = self.outcome.cases.get(case.name)
         if message is None:
             if not self.complaints:  # the tests after the one that ended the process are lost too
-                reason = diagnosis.explain_ending(self.outcome, self.problem.time_limit)
+                reason = errors.explain_ending(self.outcome, self.problem.time_limit)
                 self.complaints[case.name] = [reason]
         elif isinstance(message.get("error"), dict):
             error = {str(key): str(value)[:1000] for key, value in message["error"].items()}
             if not self.unfinished:
-                self.unfinished = diagnosis.unfinished(error, self.problem.number)
+                self.unfinished = errors.unfinished(error, self.problem.number)
                 self.unfinished_at = error.get("place", "")
             self.errors[case.name] = error
-            self.complaints[case.name] = diagnosis.explain_error(error)
+            self.complaints[case.name] = errors.explain_error(error)
         else:
             complaints = judge.judge_case(expected, message)
             if complaints and not self.complaints:
                 self.recognised = bool(judge.named_in(complaints, expected))
-                self.defined_at = diagnosis.defined_at(complaints, message) or self.defined_at
+                self.defined_at = errors.defined_at(complaints, message) or self.defined_at
             if complaints:
                 shapes = ", ".join(f"{name} {array.shape}"
                                    for name, array in vars(case.draw(seed)).items())
@@ -155,7 +155,7 @@ class Verdict:
             remark = case.remark(results)
             self.remarks += [remark] if remark else []
         elif case.clue:
-            self.clues += diagnosis.read_clues(results)
+            self.clues += errors.read_clues(results)
 
     def text(self):
         """All complaints, as indented lines."""

@@ -3,7 +3,7 @@ Weights are drawn, so that nothing depends on how a layer starts."""
 
 import numpy as np
 
-from graded import Numbers, constant, leaf, my, truth
+from grader.graded import Numbers, constant, leaf, my, truth
 
 ONE_LAYER = dict(weight=(3, 4), bias=(3,))
 TWO_LAYERS = dict(weight=(4, 5), bias=(4,), weight2=(3, 4), bias2=(3,))

@@ -50,7 +50,7 @@ class Case(NamedTuple):
     @property
     def uses(self):
         """The names and operators ("-", "*", "/") in the function and in those of its module and
-        of student_layers that it calls."""
+        of layers.py that it calls."""
         found, functions = set(), [self.function]
         while functions:
             for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(functions.pop())))):
@@ -58,7 +58,7 @@ class Case(NamedTuple):
                     OPERATORS.get(type(getattr(node, "op", None))))
                 called = self.function.__globals__.get(name)
                 if name not in found and inspect.isfunction(called) and (
-                        called.__module__ in (self.function.__module__, "student_layers")):
+                        called.__module__ in (self.function.__module__, "grader.layers")):
                     functions.append(called)
                 found.add(name)
         return found

@@ -3,8 +3,8 @@ They cost no points; what they say stands below a problem that has them all."""
 
 import numpy as np
 
-from graded import Numbers, constant, graded, leaf, my, truth
-from student_layers import BATCHNORM, batchnorm, linear
+from grader.graded import Numbers, constant, graded, leaf, my, truth
+from grader.layers import BATCHNORM, batchnorm, linear
 
 
 def result_like(a):

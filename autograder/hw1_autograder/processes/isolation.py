@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import helper
-import limits
-from leftovers import end, end_children, remove_tree, wait_for
+from processes import helper
+from processes import limits
+from processes.leftovers import end, end_children, remove_tree, wait_for
 
 OUTPUT_LIMIT = 20_000  # bytes of a student's output that are kept
 RESULT_LIMIT = 256 << 10  # bytes of results that are read

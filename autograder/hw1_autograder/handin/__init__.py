@@ -1,0 +1,1 @@
+"""The tarball that a student hands in: packing it, and unpacking one that anybody may have made."""
