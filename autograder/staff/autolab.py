@@ -1,5 +1,5 @@
 """Writes what an Autolab course needs to grade this homework: one tarball for Autolab's upload.
-`python3 autograder/staff/autolab.py DIR`; the README's staff part says what to click."""
+`python3 autograder/staff/autolab.py DIR`; README.md beside this file says what to click."""
 
 import argparse
 import datetime

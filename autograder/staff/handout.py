@@ -30,7 +30,6 @@ MADE_BY_RUNNING = ("hw1/validation_accuracy.png", "autograder/hw1_autograder/dat
 # becomes "# TODO (1.1.1): subtract, like Add above". Inside a function, where nothing follows
 # the region in its block, code is needed there: a NotImplementedError follows the comment.
 MARK = re.compile(r"^( *)# (BEGIN|END) SOLUTION (\d[\d.]*)(?:: (\S.*))?$")
-STAFF_PART = re.compile(r"<!-- BEGIN STAFF -->.*?<!-- END STAFF -->\n*", re.DOTALL)
 PYTEST_FOLDERS = {"testpaths = autograder/staff/tests": "testpaths = autograder/hw1_autograder",
                   " autograder/staff\n": "\n"}  # what only staff have → what students have
 WITHOUT_REGION = ("1.1",)  # addition is given
@@ -117,8 +116,6 @@ def hand_out(name, text, solved=()):
     Returns:
         str: the content in the handout.
     """
-    if name == "README.md":
-        return STAFF_PART.sub("", text)
     if name == ".pytest.ini":
         for ours, theirs in PYTEST_FOLDERS.items():
             if ours not in text:

@@ -170,7 +170,7 @@ def main(arguments=None):
             grading_now.close()
         return 0
     except (grading.CannotGrade, OSError, MemoryError) as error:
-        print(f"{NO_SCORES}{error}. See README, For staff.")
+        print(f"{NO_SCORES}{error}. See autograder/staff/README.md.")
     except Exception:
         traceback.print_exc(file=sys.stdout)
         print(f"{NO_SCORES}the grader broke down, see above.")

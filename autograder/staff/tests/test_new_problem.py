@@ -1,4 +1,4 @@
-"""A new problem 2.7, a Tanh layer, made in a copy of the tree by the list in README, For staff.
+"""A new problem 2.7, a Tanh layer, made in a copy of the tree by the list in the staff's README.
 Where a step is still to be done, test_problems.py names its file in a sentence."""
 
 import json
@@ -13,7 +13,7 @@ import pytest
 from problems import FULL_SCORE, PROBLEMS
 
 ROOT = Path(__file__).resolve().parents[3]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "autograder" / "staff" / "README.md").read_text(encoding="utf-8")
 KEY, POINTS, LAST = "Tanh Layer", 5, [problem for problem in PROBLEMS if not problem.by_hand][-1]
 GRADER, TESTS = "autograder/hw1_autograder/", "autograder/staff/tests/"
 
@@ -250,12 +250,12 @@ def test_each_place_still_to_fill_is_named_in_a_sentence(tree):
 
 
 @pytest.mark.slow
-def test_the_list_in_readme_names_just_the_files_that_need_a_change(tree):
-    steps = re.search(r"^### Changing a problem\n(.*?)^### ", README, re.DOTALL | re.MULTILINE)[1]
+def test_the_list_in_the_staffs_readme_names_just_the_files_that_need_a_change(tree):
+    steps = re.search(r"^## Changing a problem\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)[1]
     named = set(re.findall(r"`([\w/.]+/|[\w/]+\.\w+)`", steps))
     for name in set(tree.changed):
         assert any(name == place or place.endswith("/") and name.startswith(place)
-                   for place in named), f"README, Changing a problem: {name} is not named"
+                   for place in named), f"autograder/staff/README.md, Changing a problem: {name} is not named"
 
 
 @pytest.mark.slow

@@ -20,8 +20,7 @@ from problems import PROBLEMS
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "hw1/README.md")}
-FOR_STUDENTS = {name: handout.STAFF_PART.sub("", text) for name, text in TEXTS.items()}
-EVERYTHING = "\n".join(FOR_STUDENTS.values())
+EVERYTHING = "\n".join(TEXTS.values())
 POINTS = {number: sum(p.points for p in PROBLEMS if p.number == number)
           for number in dict.fromkeys(p.number for p in PROBLEMS)}
 
@@ -84,7 +83,7 @@ def pattern_of(shown):
 
 
 CONSOLES = [(f"{name}: {block.splitlines()[0]}", tree or "reference", mistake, block)
-            for name, text in FOR_STUDENTS.items() for tree, mistake, block in CONSOLE.findall(text)]
+            for name, text in TEXTS.items() for tree, mistake, block in CONSOLE.findall(text)]
 
 
 @pytest.mark.parametrize("tree, mistake, block", [case[1:] for case in CONSOLES],
@@ -104,7 +103,7 @@ def one_recursion_per_path(node, grad):
             one_recursion_per_path(parent, share)
 
 
-BLOCKS = [(name, *found) for name, text in FOR_STUDENTS.items() for found in PYTHON.findall(text)]
+BLOCKS = [(name, *found) for name, text in TEXTS.items() for found in PYTHON.findall(text)]
 
 
 @pytest.mark.parametrize("after, block", [found[1:] for found in BLOCKS],
@@ -178,7 +177,7 @@ def test_a_file_that_is_named_is_in_the_handout(path):
 
 
 def test_each_problem_of_the_text_says_what_to_write_the_usual_mistake_and_how_to_check():
-    parts = re.split(r"^### ", FOR_STUDENTS["hw1/README.md"], flags=re.MULTILINE)[2:]
+    parts = re.split(r"^### ", TEXTS["hw1/README.md"], flags=re.MULTILINE)[2:]
     assert len(parts) == len(POINTS) - 1
     for part in parts:
         number = part.split()[0]
@@ -201,8 +200,8 @@ def test_the_text_says_of_a_tensor_what_is_given_what_is_to_write_and_what_is_no
     assert "def sum" not in handed_out and "def mean" not in handed_out and "sums, means" in missing
 
 
-def test_the_readme_is_short_without_its_staff_part():
-    assert len(FOR_STUDENTS["README.md"].splitlines()) < 150
+def test_the_readme_is_short():
+    assert len(TEXTS["README.md"].splitlines()) < 150
 
 
 def test_all_documents_agree_on_where_to_start_reading():
