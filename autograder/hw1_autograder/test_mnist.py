@@ -72,7 +72,7 @@ def main():
     print(verdict(accuracies, watch.findings()))
     asked = EPOCHS * -(-batches_per_epoch(homework, data) // 100)
     show(watch.findings(), watch.remarks() + unusual(accuracies, in_percent, asked))
-    plot(accuracies, watch.validated_at, data.name, PLOT)
+    plot(accuracies, watch.validated_at, batches_per_epoch(homework, data), data.name, PLOT)
     print(f"Plot written to {PLOT.relative_to(ROOT)}")
     return 0
 

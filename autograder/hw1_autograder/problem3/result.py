@@ -50,13 +50,17 @@ def verdict(accuracies, findings):
             "where they are shuffled?")
 
 
-def plot(accuracies, batches, data_name, path):
+def plot(accuracies, batches, epoch, data_name, path):
     """Draw accuracy (in percent) against batches seen into a PNG; needs no display.
+
+    Once a network has learned, 0 to 100 would be nearly all empty: the axis then begins where the
+    curve can be read, and a second, narrow one beside it shows the whole range.
 
     Args:
         accuracies (ndarray): from 0 to 1, shape (V,).
         batches (sequence of int): batches seen at each validation, length V; where it has
             another length, they are not known, and the validations are numbered.
+        epoch (int): batches in an epoch.
         data_name (str): what the network was trained on, for the title.
         path (Path): the file to write.
     """
@@ -64,14 +68,46 @@ def plot(accuracies, batches, data_name, path):
     from matplotlib.figure import Figure  # not pyplot: that one looks for a display
 
     known = len(batches) == len(accuracies)
+    x, percent = batches if known else np.arange(1, len(accuracies) + 1), 100 * accuracies
     figure = Figure(figsize=(8, 5), dpi=120)
     FigureCanvasAgg(figure)  # matplotlib 3.2 warns where a figure has no canvas
-    axes = figure.add_subplot()
-    axes.plot(batches if known else np.arange(1, len(accuracies) + 1), 100 * accuracies, marker="o")
+    lowest = lowest_shown(percent)
+    axes = figure.add_subplot(1, 6, (1, 5)) if lowest else figure.add_subplot()
+    axes.plot(x, percent, marker="o", markersize=4)
+    axes.set_ylim(lowest, 100)
+    if known:
+        mark_epochs(axes, epoch, int(x[-1]))
     axes.set_xlabel("batches seen" if known else "number of the validation")
     axes.set_ylabel("validation accuracy (%)")
-    axes.set_ylim(0, 100)
     axes.grid(alpha=0.3)
     axes.set_title(f"{data_name}\nfinal validation accuracy {accuracies[-1]:.1%}")
+    if lowest:
+        add_whole_range(figure.add_subplot(1, 6, 6), x, percent)
     figure.tight_layout()
     figure.savefig(str(path))
+
+
+def lowest_shown(percent):
+    """Where the axis of accuracies begins: a multiple of 10 below all but the first quarter of
+    them; 0 unless those are all high."""
+    later = percent[len(percent) // 4:]
+    lowest = 10 * int((later.min() - 1) // 10)
+    return lowest if lowest >= 50 else 0
+
+
+def add_whole_range(axes, x, percent):
+    """The same curve from 0 to 100, in narrow axes."""
+    axes.plot(x, percent)
+    axes.set_ylim(0, 100)
+    axes.set_yticks([0, 50, 100])
+    axes.set_xticks([])
+    axes.grid(alpha=0.3)
+    axes.set_title("from 0 to 100", fontsize="small")
+
+
+def mark_epochs(axes, epoch, last):
+    """A line and a number at the top where each epoch begins, up to the batch ``last``."""
+    for number, start in enumerate(range(0, last, epoch), start=1):
+        axes.axvline(start, color="0.6", linestyle=":", linewidth=1)
+        axes.annotate(f" epoch {number}", (start, 1), xycoords=("data", "axes fraction"),
+                      xytext=(0, -4), textcoords="offset points", va="top", color="0.4")

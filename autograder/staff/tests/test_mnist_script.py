@@ -145,24 +145,43 @@ def test_an_error_is_shown_with_the_students_lines_alone_and_what_it_means(
     assert "mytorch/tensor.py gives a Tensor no mean\n\nProblem 3: training stopped" in output
 
 
-def test_the_plot_says_what_it_shows(tmp_path, monkeypatch):
+def plotted(monkeypatch, accuracies, batches):
+    """The axes of a plot of accuracies (a list), measured at ``batches``, in epochs of 150."""
     from matplotlib.figure import Figure
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
-    plot(np.array([0.1, 0.9, 0.953]), [1, 101, 201], "some digits", tmp_path / "x.png")
-    axes = drawn[0].axes[0]
+    plot(np.array(accuracies), batches, 150, "some digits", "x.png")
+    return drawn[0].axes
+
+
+def test_the_plot_says_what_it_shows(monkeypatch):
+    axes = plotted(monkeypatch, [0.1, 0.9, 0.953], [1, 101, 201])[0]
     assert axes.get_title() == "some digits\nfinal validation accuracy 95.3%"
     assert (axes.get_xlabel(), axes.get_ylabel()) == (
         "batches seen", "validation accuracy (%)")
     np.testing.assert_allclose(axes.lines[0].get_xydata(), [[1, 10], [101, 90], [201, 95.3]])
 
 
-def test_where_it_is_not_known_when_they_were_measured_the_plot_numbers_them(tmp_path, monkeypatch):
-    from matplotlib.figure import Figure
-    drawn = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
-    plot(np.array([0.1, 0.9]), [], "some digits", tmp_path / "x.png")
-    axes = drawn[0].axes[0]
+def test_the_plot_marks_where_each_epoch_begins(monkeypatch):
+    axes = plotted(monkeypatch, [0.1, 0.9, 0.953], [1, 101, 201])[0]
+    assert [(mark.get_text().strip(), mark.xy[0]) for mark in axes.texts] == [
+        ("epoch 1", 0), ("epoch 2", 150)]
+
+
+@pytest.mark.parametrize("accuracies, ranges", [
+    ([0.1, 0.91, 0.94, 0.95, 0.96], [(90, 100), (0, 100)]),
+    ([0.1, 0.95, 0.95, 0.71, 0.96], [(70, 100), (0, 100)]),
+    ([0.1, 0.95, 0.95, 0.95, 0.3], [(0, 100)]),
+    ([0.1], [(0, 100)]),
+])
+def test_the_plot_shows_what_was_learned_enlarged_beside_the_whole_range(
+        accuracies, ranges, monkeypatch):
+    axes = plotted(monkeypatch, accuracies, range(1, 100 * len(accuracies), 100))
+    assert [one.get_ylim() for one in axes] == ranges
+
+
+def test_where_it_is_not_known_when_they_were_measured_the_plot_numbers_them(monkeypatch):
+    axes = plotted(monkeypatch, [0.1, 0.9], [])[0]
     assert axes.get_xlabel() == "number of the validation"
     np.testing.assert_allclose(axes.lines[0].get_xydata(), [[1, 10], [2, 90]])
 
