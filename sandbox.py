@@ -14,10 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 sys.path[:0] = [str(ROOT), str(ROOT / "autograder" / "hw1_autograder")]
 
-if not (find_spec("numpy") and find_spec("matplotlib")):
+if sys.version_info < (3, 8) or not (find_spec("numpy") and find_spec("matplotlib")):
     prepared = ROOT / ".venv" / "bin" / "python"  # by grade.sh
     if not prepared.exists() or Path(sys.prefix) == ROOT / ".venv":
-        sys.exit("sandbox.py: this Python lacks numpy or matplotlib.\n"
+        sys.exit("sandbox.py needs Python 3.8 or newer, with numpy and matplotlib; this is "
+                 "Python %d.%d.\n" % sys.version_info[:2] +
                  "Type ./grade.sh 1 once: it installs them into .venv, where this file finds them.")
     os.execv(str(prepared), [str(prepared), __file__] + sys.argv[1:])
 

@@ -211,6 +211,8 @@ def stop_as_by_ctrl_c():
 
 
 if __name__ == "__main__":
+    if sys.stdout is None:
+        sys.exit("./grade.sh 1: there is no standard output to write to")
     stop_as_by_ctrl_c()
     try:
         sys.exit(main())
@@ -219,3 +221,7 @@ if __name__ == "__main__":
     except BrokenPipeError:  # whoever read the report, such as | head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:  # a full disk
+        print(f"./grade.sh 1: cannot write the report: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)

@@ -5,6 +5,7 @@ import ast
 import inspect
 import os
 import sys
+import tempfile
 import textwrap
 import time
 import traceback
@@ -13,12 +14,14 @@ from pathlib import Path
 # Batches are small: one thread is as fast as several, which on a busy machine wait for each other.
 for library in ("OPENBLAS", "OMP", "MKL", "VECLIB"):
     os.environ.setdefault(library + "_NUM_THREADS", "1")
+os.environ.pop("MPLBACKEND", None)  # a notebook's, perhaps, which this Python may not have
 
 import numpy as np  # noqa: E402
+from matplotlib import style  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(HERE)]
 
 from grader import errors  # noqa: E402
 from problem3 import mnist_data  # noqa: E402
@@ -29,10 +32,14 @@ from problem3.watch import Watch  # noqa: E402
 PLOT = ROOT / "hw1" / "validation_accuracy.png"
 SEED = 11785
 EPOCHS = 3
+PLOT_BYTES = 100_000  # at most
 
 
 def main():
     """Find the data, train, report, plot. Returns the exit status."""
+    if sys.stdout is None:
+        print("test_mnist.py: there is no standard output to write to", file=sys.stderr)
+        return 1
     try:
         from hw1 import mnist as homework
     except Exception:  # before a download, which would be in vain
@@ -43,13 +50,18 @@ def main():
         print("Problem 3 cannot run yet: mnist() in hw1/mnist.py is not written.")
         return 1
     try:
+        check_writable(PLOT)
+    except OSError as error:  # before the training, not after it
+        print(f"test_mnist.py: {PLOT} cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+    try:
         data = mnist_data.load()
     except mnist_data.MnistError as error:
         print(f"test_mnist.py: {error}", file=sys.stderr)
         return 1
 
     print(f"Training on {data.name}: {len(data.train_x):,} images, "
-          f"validating on {len(data.val_x):,}.")
+          f"validating on {len(data.val_x):,}.", flush=True)
     started = time.monotonic()
     try:
         watch, returned = train(homework, data)
@@ -72,9 +84,18 @@ def main():
     print(verdict(accuracies, watch.findings()))
     asked = EPOCHS * -(-batches_per_epoch(homework, data) // 100)
     show(watch.findings(), watch.remarks() + unusual(accuracies, in_percent, asked))
-    plot(accuracies, watch.validated_at, batches_per_epoch(homework, data), data.name, PLOT)
+    with style.context("default"):  # whatever the user has set for other plots
+        plot(accuracies, watch.validated_at, batches_per_epoch(homework, data), data.name, PLOT)
     print(f"Plot written to {PLOT.relative_to(ROOT)}")
     return 0
+
+
+def check_writable(path):
+    """Raise OSError if a plot could not be written to ``path`` now; leaves no trace."""
+    if path.exists():
+        open(str(path), "ab").close()
+    with tempfile.TemporaryFile(dir=str(path.parent)) as file:
+        file.write(bytes(PLOT_BYTES))
 
 
 def is_unwritten(homework):
@@ -141,4 +162,9 @@ def show(findings, remarks=()):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except OSError as error:  # a full disk, or whoever reads this has gone
+        print(f"test_mnist.py: cannot write what is to be said: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)

@@ -10,13 +10,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-import handout
-
-ROOT = Path(__file__).resolve().parents[2]
-GRADER = ROOT / "autograder" / "hw1_autograder"
-STAFF = ROOT / "autograder" / "staff"
-
-from handin.tarball import tar_bytes  # noqa: E402  (handout has made the grader's folder known)
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import handout  # noqa: E402
+from packages import GRADER, ROOT, STAFF  # noqa: E402
+from handin.tarball import tar_bytes  # noqa: E402
 from problems import PROBLEMS  # noqa: E402
 
 NAME = "hw1p1"

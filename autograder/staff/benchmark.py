@@ -9,8 +9,9 @@ import statistics
 import sys
 import time
 
-import packages  # noqa: F401
-import numpy as np
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import packages  # noqa: E402, F401
+import numpy as np  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "autograder", "hw1_autograder")]

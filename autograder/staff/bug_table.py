@@ -16,8 +16,9 @@ import textwrap
 import warnings
 from pathlib import Path
 
-import packages  # noqa: F401
-import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import packages  # noqa: E402, F401
+import numpy as np  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "tests"), str(HERE.parent / "hw1_autograder")]

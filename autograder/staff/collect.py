@@ -23,17 +23,14 @@ import tokenize
 from pathlib import Path
 from typing import NamedTuple
 
-import packages  # noqa: F401  (NumPy is needed by the jobs)
-import handout
-
-ROOT = Path(__file__).resolve().parents[2]
-JOB = ROOT / "autograder" / "staff" / "job.py"
-GRADER = ROOT / "autograder" / "hw1_autograder"
-
-from handin import tarball as handin  # noqa: E402  (handout has made the grader's folder known)
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import handout  # noqa: E402
+from packages import GRADER, ROOT, STAFF  # noqa: E402
+from handin import tarball as handin  # noqa: E402
 from processes import leftovers  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 
+JOB = STAFF / "job.py"
 HANDIN = re.compile(r"(?P<student>.+)_(?P<version>\d{1,9})_handin\.tar")  # as Autolab names them
 WRITTEN = ("scores.csv", "plots.html")  # by this program
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal

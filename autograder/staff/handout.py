@@ -10,12 +10,13 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "autograder" / "hw1_autograder"))
-
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import packages  # noqa: E402
 import leaks  # noqa: E402
 from handin.tarball import is_litter  # noqa: E402
 from problems import PROBLEMS  # noqa: E402
+
+ROOT = packages.ROOT
 
 # What students get; everything else, autograder/staff above all, stays here.
 GIVEN = ("mytorch", "hw1", "autograder/hw1_autograder", "sandbox.py", "grade.sh",
@@ -149,7 +150,8 @@ def given_files(root):
         found = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
         files += [p.relative_to(root) for p in found]
     names = [str(path.as_posix()) for path in files if not is_litter(path)]
-    return sorted(name for name in names if not name.startswith(MADE_BY_RUNNING))
+    return sorted(name for name in names
+                  if name.endswith("README.md") or not name.startswith(MADE_BY_RUNNING))
 
 
 def read_given(root):

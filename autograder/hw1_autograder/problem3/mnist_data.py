@@ -24,11 +24,14 @@ MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/",
            "https://storage.googleapis.com/cvdf-datasets/mnist/")
 
 # The split is made of the training files alone, so MNIST's t10k files are not needed.
+# Other tools leave the files below raw/ or with a dot in their names, or in one mnist.npz.
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 SHAPES = {IMAGES: (60000, 28, 28), LABELS: (60000,)}
 MD5 = {IMAGES: "6bbc9ace898e44ae57da46a324031adb", LABELS: "a25bea736e30d166cdddb491f175f624"}
 TRAIN = 55000  # images to train on; the others are to validate
 COURSE_FILES = ("train_data.npy", "train_labels.npy", "val_data.npy", "val_labels.npy")
+FOLDERS = ("", "raw", "MNIST/raw")
+KERAS_FILE, KERAS_ARRAYS = "mnist.npz", ("x_train", "y_train")
 
 PATIENCE = 5           # seconds without a byte after which a mirror is given up
 SLOWEST = 20 * 1000    # bytes per second; a mirror that stays below this is given up
@@ -62,8 +65,9 @@ def load(progress=print):
     3. a public mirror (10 MB, checked, and kept in ``data/``),
     4. digits drawn from matplotlib's fonts, which are not MNIST.
 
-    A directory holds either MNIST's own two training files, gzipped or not (the
-    first 55,000 images train, the last 5,000 validate), or the course's four .npy.
+    A directory holds MNIST's own two training files, gzipped or not, or the mnist.npz
+    of Keras (the first 55,000 images train, the last 5,000 validate), or the course's
+    four .npy. Digits are never drawn beside files that are there and cannot be used.
 
     Args:
         progress: called with each line of text to show. With ``print`` itself on
@@ -83,6 +87,9 @@ def load(progress=print):
         data = from_directory(DATA, progress) or from_mirrors(progress)
     except MnistError as error:
         raise MnistError(f"{error}\nDelete that file, and MNIST will be downloaded.") from None
+    if data is None and listed(DATA):
+        raise MnistError(f"{wanted_in(DATA)}\nMNIST could not be downloaded either. Put its files "
+                         "there, or delete what is there to train on drawn digits.")
     return data or drawn(progress)
 
 
@@ -92,10 +99,22 @@ def from_named(directory, progress):
         raise MnistError(f"MYTORCH_MNIST: expected a directory, found none at {directory}")
     data = from_directory(directory, progress)
     if data is None:
-        found = ", ".join(sorted(os.listdir(str(directory)))[:10]) or "nothing"
-        raise MnistError(f"MYTORCH_MNIST: expected {IMAGES} and {LABELS} (gzipped or not), or "
-                         f"{', '.join(COURSE_FILES)} in {directory}, found {found}")
+        raise MnistError(f"MYTORCH_MNIST: {wanted_in(directory)}")
     return data
+
+
+def wanted_in(directory):
+    """What was looked for in a directory without MNIST, and what is there, in words."""
+    return (f"expected {IMAGES} and {LABELS} (gzipped or not), {KERAS_FILE}, or "
+            f"{', '.join(COURSE_FILES)} in {directory}, found {listed(directory) or 'nothing'}")
+
+
+def listed(directory):
+    """The names of the first ten files in a directory, with commas between; "" if there are none.
+    Our README and unfinished downloads do not count."""
+    names = sorted(os.listdir(str(directory))) if directory.is_dir() else []
+    return ", ".join([name for name in names
+                      if name[0] != "." and name != "README.md" and not name.endswith(".part")][:10])
 
 
 def from_directory(directory, progress):
@@ -108,15 +127,35 @@ def from_directory(directory, progress):
         arrays = [load_npy(path) for path in paths]
         train, val = checked(*arrays[:2], *paths[:2]), checked(*arrays[2:], *paths[2:])
         return MnistData(*train, *val, "MNIST")
+    path = directory / KERAS_FILE
+    if path.is_file():
+        return from_idx(from_keras(path), [path, path], progress)
     return None
 
 
 def find(directory, name):
     """The Path of a file of MNIST in ``directory``, packed or not; None if it is not there."""
-    for path in (directory / name, directory / f"{name}.gz"):
-        if path.is_file():
-            return path
+    for folder in FOLDERS:
+        for one in (name, name.replace("-idx", ".idx")):
+            for path in (directory / folder / one, directory / folder / f"{one}.gz"):
+                if path.is_file():
+                    return path
     return None
+
+
+def from_keras(path):
+    """The training images and labels in Keras's archive, as the bytes of IDX files."""
+    try:
+        with np.load(str(path), allow_pickle=False) as archive:
+            arrays = [archive[name] for name in KERAS_ARRAYS]
+    except Exception as error:  # a damaged archive can raise nearly anything
+        raise MnistError(f"{path}: expected an archive of NumPy arrays with "
+                         f"{' and '.join(KERAS_ARRAYS)}: {error}") from None
+    if any(array.dtype != np.uint8 for array in arrays):
+        raise MnistError(f"{path}: expected uint8 arrays, found "
+                         f"{' and '.join(str(array.dtype) for array in arrays)}")
+    return [struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+            for array in arrays]
 
 
 def read(path):

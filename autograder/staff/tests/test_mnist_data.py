@@ -82,6 +82,33 @@ def test_a_gzipped_file_is_read_under_the_plain_name_too(folder):
     assert_is_the_split(load())
 
 
+@pytest.mark.parametrize("place", ["train-images.idx3-ubyte", "MNIST/raw/train-images-idx3-ubyte.gz"])
+def test_files_are_read_under_the_names_that_other_tools_give_them(folder, place):
+    for name, content in FILES.items():
+        path = folder / place.replace("train-images", name[:12]).replace("idx3", name[13:17])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    assert_is_the_split(load())
+
+
+def test_the_archive_of_keras_is_read_and_checked(folder):
+    np.savez(str(folder / "mnist.npz"), x_train=X, y_train=Y, x_test=X, y_test=Y)
+    assert_is_the_split(load())
+    np.savez(str(folder / "mnist.npz"), x_train=X / 255, y_train=Y)
+    fails_naming(folder / "mnist.npz", "expected uint8 arrays, found float64 and uint8")
+    np.savez(str(folder / "mnist.npz"), x_test=X, y_test=Y)
+    fails_naming(folder / "mnist.npz", "x_train and y_train")
+
+
+@pytest.mark.parametrize("name", [LABELS, "t10k-images-idx3-ubyte", "mnist.pkl.gz"])
+def test_digits_are_never_drawn_beside_files_that_are_there(tmp_path, name):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "README.md").write_text("which files")
+    assert load().name.startswith("digits drawn")
+    (tmp_path / "data" / name).write_bytes(FILES.get(name, b"else"))
+    fails_naming("data, found " + name, "could not be downloaded either")
+
+
 def test_the_courses_npy_files_are_read(folder):
     write_npy(folder)
     assert_is_the_split(load())

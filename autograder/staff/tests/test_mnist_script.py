@@ -2,8 +2,10 @@
 Trains on few digits and with stand-ins for a student's module; never asserts on a clock."""
 
 import io
+import struct
 import types
 
+import matplotlib
 import numpy as np
 import pytest
 import test_mnist
@@ -42,6 +44,21 @@ def test_it_reports_the_accuracies_and_writes_the_plot(monkeypatch, tmp_path, di
     assert "Training on two patterns: 800 images, validating on 200." in output
     assert "final: 100.0%" in output and "The network is learning." in output
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_cannot_be_written_is_told_before_the_training(monkeypatch, tmp_path, digits, capsys):
+    monkeypatch.setattr(homework, "mnist", lambda *data: pytest.fail("it trained"))
+    (tmp_path / "plot.png").mkdir()
+    monkeypatch.setattr(test_mnist, "PLOT", tmp_path / "plot.png")
+    assert test_mnist.main() == 1
+    assert capsys.readouterr().err == (
+        f"test_mnist.py: {tmp_path / 'plot.png'} cannot be written: Is a directory\n")
+
+
+def test_the_plot_does_not_follow_the_users_settings(monkeypatch, tmp_path, digits, capsys):
+    monkeypatch.setitem(matplotlib.rcParams, "savefig.dpi", 10.0)
+    run(monkeypatch, tmp_path, digits, capsys)
+    assert struct.unpack(">II", (tmp_path / "plot.png").read_bytes()[16:24]) == (960, 600)
 
 
 @pytest.mark.parametrize("accuracies, words", [
