@@ -22,6 +22,7 @@ ROOT = packages.ROOT
 GIVEN = ("mytorch", "hw1", "autograder/hw1_autograder", "sandbox.py", "grade.sh",
          "create_tarball.sh", "README.md", "requirements.txt", ".gitignore", ".gitattributes",
          ".pytest.ini")
+PICTURE = ".png"  # files of this kind are no texts, and are copied as they are
 MADE_BY_RUNNING = ("hw1/validation_accuracy.png", "autograder/hw1_autograder/data/")
 
 # A region of the solution, as nbgrader and Otter mark theirs:
@@ -155,8 +156,9 @@ def given_files(root):
 
 
 def read_given(root):
-    """What goes into the handout as it is in the reference, as a dict of path → text."""
-    return {name: (root / name).read_text(encoding="utf-8") for name in given_files(root)}
+    """The texts that go into the handout as they are in the reference, as a dict of path → text."""
+    return {name: (root / name).read_text(encoding="utf-8") for name in given_files(root)
+            if not name.endswith(PICTURE)}
 
 
 def make(root, solved=()):
@@ -220,13 +222,17 @@ def check_nothing_leaks(reference, handout, regions):
 
 
 def write(handout, root, folder):
-    """Write a handout (path → text) into a new or empty folder, with the modes of ``root``."""
+    """Write a handout (path → text) into a new or empty folder, with the pictures and the modes
+    of ``root``."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HandoutError(f"{folder} exists and is not an empty folder; choose another name")
-    for name, text in handout.items():
+    contents = {name: text.encode("utf-8") for name, text in handout.items()}
+    contents.update({name: (root / name).read_bytes() for name in given_files(root)
+                     if name.endswith(PICTURE)})
+    for name, content in contents.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(text.encode("utf-8"))
+        target.write_bytes(content)
         shutil.copymode(str(root / name), str(target))
 
 

@@ -127,11 +127,12 @@ class TanhFunction(Function):
     def backward(ctx, grad_output):
         return Tensor(grad_output.data * (1 - ctx.t * ctx.t))
 '''
-TEXT = '''### 2.7 Tanh (5 points)
+TEXT = '''### Problem 2.7: Tanh (5 points)
+
 *Write* `Tanh` in `mytorch/nn/functional.py` and `mytorch/nn/activations.py`.
 
-*Mistake most made:* the square forgotten.
-*Check:* `./grade.sh 1 2.7`.
+- *Common mistake:* forgetting the square.
+- *Check:* `./grade.sh 1 2.7`.
 
 '''
 RANGE = f"problems {PROBLEMS[0].number} to {LAST.number}"
@@ -214,7 +215,8 @@ def write_texts(tree):
     tree.change("README.md", lambda text: re.sub(
         rf"^\| {PROBLEMS[-1].number} .*$", lambda row: f"| 2.7 tanh | {POINTS} | "
         f"`nn/activations.py` | another bend |\n{row[0]}", text, flags=re.MULTILINE))
-    tree.replace("hw1/README.md", f"### {PROBLEMS[-1].number} ", TEXT + f"### {PROBLEMS[-1].number} ")
+    heading = f"### Problem {PROBLEMS[-1].number}: "
+    tree.replace("hw1/README.md", heading, TEXT + heading)
     tree.change("hw1/README.md", lambda text: text.replace(RANGE, NEW_RANGE).replace(
         f"for {FULL_SCORE} points", f"for {FULL_SCORE + POINTS} points"))
     tree.replace("grade.sh", RANGE, NEW_RANGE)

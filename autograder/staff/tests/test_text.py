@@ -10,12 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import figures
 import handout
+import numpy as np
 import pytest
 import runner
 import sandbox
+from handin import tarball
 from mytorch import autograd_engine
 from mytorch.tensor import Tensor
+from problem3 import drawn_digits
+from problem3.mnist_data import MnistData
 from problems import PROBLEMS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -177,13 +182,13 @@ def test_a_file_that_is_named_is_in_the_handout(path):
 
 
 def test_each_problem_of_the_text_says_what_to_write_the_usual_mistake_and_how_to_check():
-    parts = re.split(r"^### ", TEXTS["hw1/README.md"], flags=re.MULTILINE)[2:]
-    assert len(parts) == len(POINTS) - 1
-    for part in parts:
-        number = part.split()[0]
-        assert "*Write*" in part and "*Common mistake:*" in part, number
+    parts = re.findall(r"^### Problem ([\d.]+): .*\n((?:(?!#).*\n)*)", TEXTS["hw1/README.md"],
+                       re.MULTILINE)
+    assert [number for number, _ in parts] == list(POINTS)
+    for number, part in parts[1:]:
+        assert "*Write*" in part and "\n- *Common mistake:* " in part, number
         command = "./grade.sh m" if number == "3" else f"./grade.sh 1 {number}"
-        assert f"*Check:* `{command}`" in part, number
+        assert f"\n- *Check:* `{command}`" in part, number
 
 
 def test_the_text_says_of_a_tensor_what_is_given_what_is_to_write_and_what_is_not_there():
@@ -212,12 +217,106 @@ def test_all_documents_agree_on_where_to_start_reading():
     assert "read it first" in " ".join(TEXTS["hw1/README.md"].split()[:60])
 
 
-def test_fenced_blocks_and_formulas_are_closed_and_no_line_is_too_long():
-    for name, text in TEXTS.items():
-        assert text.count("\n```") % 2 == 0 and "TRACE" not in text, name
-        outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-        for line in outside.splitlines():
-            assert line.count("$$") in (0, 2), line
-            # Of a backslash before a sign, Markdown takes the backslash away.
-            assert "$$" not in line or not re.search(r"\\[^a-zA-Z]", line), line
-            assert len(line) <= 110 or line.startswith(("|", "$$")), line
+# Its form: Markdown that a code host renders and a terminal of 80 columns shows.
+
+
+def without_code(text):
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def code_blocks(text):
+    return re.findall(r"^```.*?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_lines_fit_80_columns_and_code_fits_95(name):
+    for line in without_code(TEXTS[name]).splitlines():
+        assert len(line) <= 80 or line.startswith(("|", "$$", "  [")), line
+    for block in code_blocks(TEXTS[name]):
+        assert max(map(len, block.splitlines())) <= 100, block
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_no_piece_of_code_is_broken_over_two_lines(name):
+    for line in without_code(TEXTS[name]).splitlines():
+        assert line.count("`") % 2 == 0, line
+
+
+def test_each_formula_is_a_paragraph_of_its_own():
+    text = TEXTS["hw1/README.md"]
+    formulas = re.findall(r"^\$\$ .* \$\$$", text, re.MULTILINE)
+    assert len(formulas) > 10 and text.count("$$") == 2 * len(formulas)
+    for formula in formulas:
+        assert f"\n\n{formula}\n\n" in text, formula
+        # Of a backslash before a sign, Markdown takes the backslash away; but "\\ " is a blank.
+        assert not re.search(r"\\[^a-zA-Z ]", formula), formula
+
+
+def anchors(text):
+    """What a code host calls the headings of a text."""
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+            for heading in re.findall(r"^#+ (.*)$", without_code(text), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_link_and_picture_leads_somewhere(name):
+    folder = (ROOT / name).parent
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(TEXTS[name])):
+        file, _, anchor = target.partition("#")
+        if not target.startswith("https://"):
+            assert (folder / file).exists(), target
+            assert not anchor or anchor in anchors(TEXTS[name]), target
+
+
+def test_the_table_of_contents_names_every_section():
+    text = TEXTS["hw1/README.md"]
+    sections = re.findall(r"^## (.*)$", without_code(text), re.MULTILINE)
+    listed = re.findall(r"^- \[(.*?)\]\(#", text, re.MULTILINE)
+    assert ["Contents", *listed] == sections
+
+
+def test_every_answer_is_folded_away():
+    text = TEXTS["hw1/README.md"]
+    folds = re.findall(r"\n\n<details>\n<summary>Answers?</summary>\n\n.*?\n\n</details>\n\n", text,
+                       re.DOTALL)
+    asked = re.findall(r"^\*\*Questions?\.\*\*", text, re.MULTILINE)
+    assert len(folds) == text.count("<details>") == text.count("</details>") >= len(asked) > 10
+
+
+# Its pictures
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder of the pictures, made anew, the curve of problem 3 with few digits."""
+    folder = tmp_path_factory.mktemp("figures")
+    images, labels, *validation = drawn_digits.draw(train=1000, val=100)
+    few = MnistData(images / np.float32(255), labels, validation[0] / np.float32(255),
+                    validation[1], "few digits")
+    for figure in figures.FIGURES:
+        more = [few] if figure is figures.accuracy else []
+        figure(folder / f"{figure.__name__}.png", *more)
+    return folder
+
+
+def test_one_command_makes_the_pictures_that_the_text_shows(pictures):
+    names = {path.name for path in pictures.iterdir()}
+    shown = set(re.findall(r"\]\(figures/([\w.]+)\)", TEXTS["hw1/README.md"]))
+    assert names == shown == {path.name for path in figures.FOLDER.iterdir()}
+    for path in pictures.iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG"), path.name
+
+
+def test_the_pictures_in_the_tree_are_small_and_one_is_on_the_first_screen_of_the_readme():
+    for path in figures.FOLDER.iterdir():
+        assert path.stat().st_size < 100_000, path.name
+    assert "](hw1/figures/" in "\n".join(TEXTS["README.md"].splitlines()[:15])
+
+
+def test_students_get_the_pictures_and_do_not_hand_them_in(trees):
+    given = trees / "reference"
+    assert {path.name for path in (given / "hw1/figures").iterdir()} == {
+        path.name for path in figures.FOLDER.iterdir()}
+    names, warnings = tarball.pack(given, given / "handin.tar")
+    assert not [name for name in names if "figures" in name]
+    assert not [warning for warning in warnings if "figures" in warning]
