@@ -3,7 +3,7 @@ Here is decided what stands in which box; layout.py decides where it goes, and p
 
 import numpy as np
 
-from mytorch.show import graph, layout, probe
+from mytorch.show import graph, layout, recording
 from mytorch.show.paint import paint
 from mytorch.show.words import name_of, name_of_tensor, norm, values
 from mytorch.tensor import Tensor
@@ -56,7 +56,7 @@ def nodes_of(tensor, names):
     try:
         root = graph.start_node(tensor)
     except RuntimeError as error:
-        raise RuntimeError(" ".join([*probe.find_faults(), str(error)])) from None
+        raise RuntimeError(" ".join([*recording.find_complaints(), str(error)])) from None
     nodes = graph.nodes_below(root)
     if len(nodes) > MAX_NODES:
         raise ValueError(
@@ -72,7 +72,8 @@ def nodes_of(tensor, names):
             return box(graph.key_of(node), "leaf", leaf_text(node, names))
         if id(node) not in drawn:
             inputs = [add_constant(node, argument) if argument.node is None else add(argument.node)
-                      for argument in graph.arguments(node) if argument.is_tensor]
+                      for argument in graph.arguments(node)
+                      if argument != (None, None) or graph.function_name(node) in graph.OPERATORS]
             text = describe(name_of(node, names), known.get(id(node)), shapes.get(id(node)))
             drawn[id(node)] = layout.Node(
                 [("operation", graph.function_name(node)), ("result", text or "result")], inputs)
@@ -84,8 +85,7 @@ def nodes_of(tensor, names):
             name = name_of_tensor(argument.tensor, names)
             text = describe(name, argument.tensor)
             return box(id(argument.tensor.data), "constant", text if name else f"constant {text}")
-        count = sum(other.node is other.tensor is None and other.is_tensor
-                    for other in graph.arguments(node))
+        count = graph.arguments(node).count((None, None))
         text = "constant" if count == 1 else f"{count} constants"
         return box(("unknown constants of", id(node)), "constant", text)
 

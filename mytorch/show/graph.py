@@ -1,21 +1,25 @@
-"""A recorded graph from outside, for trace.py and draw.py: its nodes, their inputs, their names.
-Uses only names that every engine of this homework has, so a student's own will do."""
+"""A recorded graph from outside: its nodes, what their operations were applied to, their names.
+Uses only names that every engine of this homework has, and `shape` where a node has one."""
 
 from collections import namedtuple
+
+import numpy as np
 
 from mytorch.autograd_engine import AccumulateGrad
 from mytorch.tensor import Tensor
 
 # An argument of an operation: `node` receives its gradient (None: it gets none), `tensor` is the
-# Tensor itself where known; `is_tensor` is False for an axis or a shape.
-Argument = namedtuple("Argument", "node tensor is_tensor")
+# Tensor itself where it is known. Where both are None it may be an axis, a shape, or a constant.
+Argument = namedtuple("Argument", "node tensor")
+
+OPERATORS = ("Add", "Sub", "Mul", "Div")  # each argument of these is a Tensor
 
 
 def start_node(tensor):
     """The node from which ``tensor.backward()`` starts.
 
     Raises:
-        TypeError: if ``tensor`` is no Tensor.
+        TypeError: if ``tensor`` is not a Tensor.
         RuntimeError: if it is outside any graph.
     """
     if not isinstance(tensor, Tensor):
@@ -40,9 +44,15 @@ def nodes_below(root):
     return list(found.values())
 
 
+def entries_of(node):
+    """A node's ``next_functions`` as a list; empty where it has none."""
+    entries = getattr(node, "next_functions", None)
+    return list(entries) if isinstance(entries, (list, tuple)) else []
+
+
 def inputs_of(node):
     """The nodes among a node's ``next_functions``: no constants."""
-    return [parent for parent in getattr(node, "next_functions", None) or () if parent is not None]
+    return [parent for parent in entries_of(node) if parent is not None]
 
 
 def is_leaf_node(node):
@@ -69,50 +79,42 @@ def function_name(node):
 def arguments(node):
     """What an operation was applied to, one Argument for each argument of its ``forward``.
 
-    The engine's note of the inputs tells, and which entry of ``next_functions`` belongs to which;
-    an engine that keeps no note is believed to have one entry for each argument.
+    The entries of ``next_functions`` tell, and what the operation saved: where it saved more
+    Tensors than there are entries, those that belong to none are taken for constants that the
+    engine has left out.
     """
-    parents = list(getattr(node, "next_functions", None) or ())
-    saved = saved_tensors(node)
-    notes = getattr(node, "inputs", None)
-    if isinstance(notes, list):
-        inputs = [note if note is None or isinstance(note, Tensor) else note() for note in notes]
-        needed = node.ctx.needs_input_grad
-        nodes = [parent for parent in inputs_of(node) if not is_of_constant(parent)]
-        if sum(map(bool, needed)) == len(nodes):
-            following = iter(nodes)
-            found = [Argument(next(following) if needs else None, tensor, note is not None)
-                     for tensor, note, needs in zip(inputs, notes, needed)]
-            if all(fits(argument) for argument in found):
-                return complete(found, saved)
-    found = [Argument(parent, leaf_of(parent), True) for parent in parents]
-    is_all = len(saved) == len(found) and all(
-        fits(Argument(argument.node, tensor, True)) for argument, tensor in zip(found, saved))
-    return [argument if argument.tensor is not None or not is_all else argument._replace(tensor=tensor)
-            for argument, tensor in zip(found, saved if is_all else found)]
+    entries, saved = entries_of(node), saved_tensors(node)
+    if len(saved) > len(entries) > 0:
+        rest = list(entries)
+        found = [Argument(rest.pop(0) if rest and belong(rest[0], tensor) else None, tensor)
+                 for tensor in saved]
+        if not rest:
+            return found
+    left = [tensor for tensor in saved if not any(same(tensor, leaf_of(entry)) for entry in entries)]
+    in_order = len(saved) == len(entries) and all(map(belong, entries, saved))
+    found = []
+    for index, entry in enumerate(entries):
+        tensor = saved[index] if in_order else leaf_of(entry)
+        if tensor is None:
+            tensor = next((other for other in left if belong(entry, other)), None)
+            left = [other for other in left if other is not tensor]
+        if tensor is None and len(getattr(node, "inputs", None) or ()) > index:
+            note = node.inputs[index]  # of the engine before its Add saved what it adds
+            tensor = note if note is None or isinstance(note, Tensor) else note()
+        found.append(Argument(entry, tensor))
+    return found
 
 
-def inputs_without_nodes(node):
-    """The inputs that require grad (None for one that is gone), where not each has its node in
-    ``next_functions``; else an empty list, as where the engine keeps no note of inputs."""
-    notes = getattr(node, "inputs", None)
-    if not isinstance(notes, list):
-        return []
-    needed = [note if isinstance(note, Tensor) else note()
-              for note, needs in zip(notes, node.ctx.needs_input_grad) if needs]
-    made = [parent for parent in inputs_of(node) if not is_of_constant(parent)]
-    return needed if len(made) < len(needed) else []
-
-
-def fits(argument):
-    """Whether node and Tensor of an Argument can belong together."""
-    node, tensor = argument.node, argument.tensor
-    if tensor is None:
-        return True
-    if node is None:
+def belong(entry, tensor):
+    """Whether an entry of ``next_functions`` and a saved Tensor can be of one argument."""
+    if entry is None:
         return not tensor.requires_grad
-    return same(leaf_of(node), tensor) or tensor.grad_fn is node or (
-        tensor.grad_fn is None and not is_leaf_node(node))  # saved without its node
+    if leaf_of(entry) is not None:
+        return same(leaf_of(entry), tensor)
+    if tensor.grad_fn is None:  # what is saved may be a twin without its node
+        shape = getattr(entry, "shape", tensor.data.shape)
+        return tensor.requires_grad and shape == tensor.data.shape
+    return tensor.grad_fn is entry
 
 
 def is_of_constant(node):
@@ -121,31 +123,27 @@ def is_of_constant(node):
     return leaf is not None and not leaf.requires_grad
 
 
-def is_of_result(node):
-    """Whether an engine made this AccumulateGrad for the result of an operation, as for a leaf."""
-    grad_fn = getattr(leaf_of(node), "grad_fn", None)
-    return grad_fn is not None and not is_leaf_node(grad_fn)
-
-
-def complete(found, saved):
-    """Arguments, with the one whose Tensor is gone found among ``saved`` where that is certain."""
-    gone = [i for i, argument in enumerate(found) if argument.tensor is None and argument.is_tensor]
-    left = [tensor for tensor in saved
-            if not any(same(tensor, argument.tensor) for argument in found)]
-    if len(gone) == len(left) == 1:
-        found[gone[0]] = found[gone[0]]._replace(tensor=left[0])
-    return found
-
-
 def saved_tensors(node):
     """The Tensors that a node's operation saved for backward, as a list."""
-    saved = getattr(getattr(node, "ctx", None), "saved_tensors", None) or ()
-    return [tensor for tensor in saved if isinstance(tensor, Tensor)]
+    saved = getattr(getattr(node, "ctx", None), "saved_tensors", None)
+    return [tensor for tensor in saved or () if isinstance(tensor, Tensor)]
 
 
 def same(one, other):
     """Whether these are one Tensor, or two around the same array: what is saved may be a twin."""
     return one is not None and other is not None and (one is other or one.data is other.data)
+
+
+def arrays_at(node):
+    """All ndarrays that an operation has kept in its context, also in tuples."""
+    unexplored, found = list(vars(node.ctx).values()) if hasattr(node, "ctx") else [], []
+    while unexplored:
+        value = unexplored.pop()
+        if isinstance(value, (list, tuple)):
+            unexplored += value
+        elif isinstance(value, (Tensor, np.ndarray)):
+            found.append(value.data if isinstance(value, Tensor) else value)
+    return found
 
 
 def tensors_at(node):
@@ -161,21 +159,23 @@ def all_names(names):
     """``names``, a dict of Tensors and Modules, as one of Tensors: ``model.0.weight`` and so on.
 
     Raises:
-        TypeError: if a value is neither Tensor nor Module.
+        TypeError: if a value is neither a Tensor nor a Module.
     """
     found = {}
     for name, value in names.items():
-        if isinstance(value, Tensor):
-            found[name] = value
-        elif callable(value) and hasattr(value, "forward"):
-            add_module(found, name, value, set())
-        else:
+        if not isinstance(value, Tensor) and not is_module(value):
             raise TypeError(f"{name}=...: expected a Tensor or a Module, got {type(value).__name__}")
+        add_names(found, name, value, set())
     return found
 
 
-def add_module(found, prefix, value, visited):
-    """Add the Tensors of a Module, and of those in it, to ``found``, by where they are."""
+def is_module(value):
+    """Whether ``value`` is a layer, a network or a loss."""
+    return callable(value) and hasattr(value, "forward")
+
+
+def add_names(found, prefix, value, visited):
+    """Add a Tensor, or those of a Module and of all in it, to ``found``, by where they are."""
     if id(value) in visited:
         return
     visited.add(id(value))
@@ -183,8 +183,8 @@ def add_module(found, prefix, value, visited):
         found[prefix] = value
     elif isinstance(value, (list, tuple)):
         for index, inner in enumerate(value):  # the layers of a Sequential
-            add_module(found, f"{prefix}.{index}", inner, visited)
-    elif hasattr(value, "forward"):
+            add_names(found, f"{prefix}.{index}", inner, visited)
+    elif is_module(value):
         for name, inner in vars(value).items():
             is_list = isinstance(inner, (list, tuple))
-            add_module(found, prefix if is_list else f"{prefix}.{name}", inner, visited)
+            add_names(found, prefix if is_list else f"{prefix}.{name}", inner, visited)

@@ -1,15 +1,23 @@
 """The backward pass told step by step: trace runs the backward() that is there and says what it did.
-It is watched by watch.py and judged by faults.py; here it is told."""
+It is watched by watch.py and judged by complaints.py; explain returns what trace says is wrong."""
 
 import textwrap
 
-from mytorch.show import faults, graph, probe
-from mytorch.show.sources import fits
-from mytorch.show.watch import MAX_VISITS, Watch, grads_put_back, unseen, watched_tensors
-from mytorch.show.words import Words, show
+import numpy as np
+
+from mytorch.show import complaints, graph, recording
+from mytorch.show.arrivals import fits
+from mytorch.show.watch import MAX_VISITS, unseen, watch_twice
+from mytorch.show.words import Words, in_a_row, show
+from mytorch.tensor import Tensor
 
 NO_INPUTS = "no input, its next_functions is empty"
-MAX_NODES, MAX_TOLD, MAX_TOLD_OF_STOPPED, WIDTH = 200, 200, 20, 100
+MAX_NODES, MAX_TOLD, MAX_TOLD_OF_STOPPED, WIDTH = 200, 200, 20, 80
+SMALL_GRAPHS = (  # of leaves a and b and constants k and l, each of two numbers
+    "z = a * b", "z = a * k", "z = k * a", "z = a + b", "z = (k + a) * b", "z = a * k + a",
+    "z = a + a", "z = a * a", "p = a * k; z = p + p * l", "p = a * k; z = p * l + p", "p = a * b; q = p * a + p; z = q * p",
+    "z = (a + b) + (b * k + a * l)", "z = (b * k + a * l) + (a + b)",
+    "p = a * k; q = b * l; z = (p + q) + (p * l + q * k)")
 
 
 def trace(tensor, /, **names):
@@ -18,7 +26,7 @@ def trace(tensor, /, **names):
     Each step is one call of a node's ``apply``. ``arrives`` is the gradient of its output, and
     from which step; ``passes`` what it computed for each of its inputs, and where that arrives;
     ``stores`` what happens to a leaf's ``.grad``. Up to six numbers are shown as they are, of
-    more the shape and the norm. What went wrong stands at the end; to see what is left behind
+    more the shape and the norm. What went wrong is said at the end; to see what is left behind
     from one backward pass to the next, a second one runs unseen.
 
     Args:
@@ -28,7 +36,7 @@ def trace(tensor, /, **names):
 
     Raises:
         RuntimeError: if ``tensor`` is outside any graph.
-        TypeError: if ``tensor`` is no Tensor, or a named value neither Tensor nor Module.
+        TypeError: if ``tensor`` is not a Tensor, or a named value neither Tensor nor Module.
         ValueError: if the graph has more than 200 nodes.
 
     >>> a, b = Tensor(1., requires_grad=True), Tensor(2.)
@@ -39,23 +47,80 @@ def trace(tensor, /, **names):
     try:
         root = graph.start_node(tensor)
     except RuntimeError:
-        recording = probe.find_faults()
-        if not recording:
+        found = recording.find_complaints()
+        if not found:
             raise
         print("The tensor is outside any graph (its grad_fn is None).")
-        return print("\n".join(wrapped("  * ", recording)))
+        return print("\n".join(wrapped("  * ", found)))
     count = len(graph.nodes_below(root))
     if count > MAX_NODES:
         raise ValueError(f"trace: the graph has {count} nodes, more than the {MAX_NODES} that a "
                          "person reads; trace a part, such as one layer or one round of a loop")
-    tensors = watched_tensors(tensor, names)
-    second = None
-    with grads_put_back(tensors):
-        first = Watch(tensor, tensors).run()
-        if first.calls and not first.error and not first.stopped:
+    print("\n".join(Story(*watch_twice(tensor, names), names).lines).strip("\n"))
+
+
+def explain(tensor, /, **names):
+    """What ``trace(tensor, **names)`` would say is wrong with the engine, as a list of sentences.
+
+    Runs ``tensor.backward()`` twice, watched, and puts back every ``.grad``; prints nothing of
+    its own. An empty list means that each gradient that was passed on has arrived and was added.
+    What an operation computes is not checked here, only what becomes of it.
+
+    Args:
+        tensor (Tensor): a small result, before its backward.
+        **names (Tensor or Module): what to call Tensors.
+    """
+    names, found = graph.all_names(names), recording.find_complaints()
+    if not isinstance(tensor, Tensor) or tensor.grad_fn is None:
+        return found
+    return found + complaints_about_run(*watch_twice(tensor, names), Words(names))
+
+
+def explain_engine():
+    """What is wrong with problem 1.2, as far as small graphs show it, the simplest first.
+
+    For the grader: call it in the student's process, with ``mytorch.show`` importable; it takes
+    a tenth of a second. It needs the operators ``+`` and ``*`` and leaves alone what they compute.
+
+    Returns:
+        tuple: code that made the first graph of which there is something to say, such as
+        "z = a * b", or "" where it is about what ``apply`` records; and the list of sentences,
+        such as ["b was never visited, so ..."]. ("", []) if nothing is wrong.
+    """
+    found = recording.find_complaints()
+    if found:
+        return "", found
+    graphs = [(code, tensors) for code, tensors in map(small_graph, SMALL_GRAPHS) if tensors]
+    for is_last in (False, True):  # at first without what a second backward() shows
+        for code, tensors in graphs:
             with unseen():
-                second = Watch(tensor, tensors).run()
-    print("\n".join(Story(first, second, names).lines).strip("\n"))
+                first, second = watch_twice(tensors["z"], tensors)
+            found = complaints_about_run(first, second if is_last else None, Words(tensors))
+            if found:
+                return code + "; z.backward(), again" * is_last, found
+    return "", []
+
+
+def small_graph(code):
+    """Run a line of SMALL_GRAPHS: (it, dict of its Tensors by name); None for what does not work."""
+    found = {name: Tensor(np.array([value, value + 2.0]), requires_grad=name in "ab")
+             for name, value in zip("abkl", (2, 5, 11, 17))}
+    try:
+        exec(code, found)
+    except Exception:
+        return code, None  # an operator is not written yet, or fails: its own test tells
+    found = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    return code, found if found["z"].grad_fn is not None else None
+
+
+def complaints_about_run(first, second, words):
+    """Sentences about what two runs on the same graph did wrong; see watch_twice."""
+    found = complaints.find_complaints(complaints.Judge(first, words), second)
+    if first.stopped and len(first.calls) > count_paths(first.root, {}):
+        found.append(f"backward() does not end: it was stopped after {MAX_VISITS} visits.")
+    if first.error and not isinstance(first.error, NotImplementedError):
+        found.append(complaints.explain_error(first, words))
+    return found
 
 
 class Story:
@@ -63,15 +128,16 @@ class Story:
 
     def __init__(self, first, second, names):
         self.watch, self.words, self.lines = first, Words(names), []
-        judge = faults.Judge(first, self.words)
-        self.faults = faults.find_faults(judge, second) + probe.find_faults()
+        judge = complaints.Judge(first, self.words)
+        self.recorded_wrongly = recording.find_complaints()
+        self.complaints = self.recorded_wrongly + complaints.find_complaints(judge, second)
         self.unsettled = {key for key, shares in judge.shares.items()
                           if not judge.has_arrived(key, shares) and not judge.stored_unvisited(key)}
         self.uses = {}  # by graph.key_of a node: how many gradients were passed to it
         for call in first.calls:
             for share in call.shares or ():
-                if share.parent is not None and share.array is not None:
-                    key = graph.key_of(share.parent)
+                if share.node is not None and share.array is not None:
+                    key = graph.key_of(share.node)
                     self.uses[key] = self.uses.get(key, 0) + 1
         if not first.calls:
             self.tell_nothing_done()
@@ -97,7 +163,7 @@ class Story:
             self.tell_share(share)
         self.tell_changes(call)
         if call.error is not None:
-            self.tell("fails", faults.describe(call.error))
+            self.tell("fails", complaints.describe(call.error))
 
     def arrival(self, call):
         """What arrives at a node, and from which steps."""
@@ -115,30 +181,29 @@ class Story:
 
     def tell_share(self, share):
         """Add what a node passes to one of its inputs, and where that arrives."""
-        argument = share.argument
-        if argument is None or not argument.is_tensor:
-            return None
-        who = self.words.receiver(share)
-        if share.array is None or argument.node is None:
+        if share.array is None and share.argument == (None, None):
+            return None  # it may be an axis
+        who = self.words.argument(share.argument)
+        if share.array is None or share.node is None:
             return self.tell("passes", f"nothing to {who}")
         if not share.arrived_in:
-            is_lost = graph.key_of(argument.node) in self.unsettled and not (
+            is_lost = graph.key_of(share.node) in self.unsettled and not (
                 self.watch.error or self.watch.stopped)
             return self.tell("passes", f"{show(share.copy)} to {who}"
                              + ", where it never arrives" * is_lost)
         there = share.arrived_in[0]
-        parts, uses = there.sources, self.uses[graph.key_of(share.parent)]
+        parts, uses = there.sources, self.uses[graph.key_of(share.node)]
         turn = ", so on to it" if there.step == share.call.step + 1 else (
             f"; its turn comes after step {there.step - 1}")
         if len(parts) > 1 and parts[-1] is not share:
             number = next(i for i, part in enumerate(parts, 1) if part is share)
-            text = f"gradient {number} of {len(parts)}, so it waits (it was used {uses} times)"
+            text = f"gradient {number} of {len(parts)}, so it waits (used {uses} times)"
         elif len(parts) > 1:
             text = f"gradient {len(parts)} of {len(parts)}, {addition(parts)}{turn}"
         elif uses == 1:
             text = f"its only gradient{turn}"
         else:
-            text = f"one of its {uses} gradients, which goes on alone"
+            text = f"one of {uses} gradients, which goes on alone"
         return self.tell("passes", f"{show(share.copy)} to {self.words.call(there)}: {text}")
 
     def tell_changes(self, call):
@@ -165,13 +230,11 @@ class Story:
         error = self.watch.error
         if isinstance(error, NotImplementedError):
             self.lines.append(f"backward() is not written yet: {error}.")
-        elif error is None:
-            self.lines.append("backward() returned without visiting a node.")
         self.lines += ["The graph that Function.apply recorded:", ""]
         for node in self.watch.nodes:
             if not graph.is_leaf_node(node):
                 inputs = [self.words.argument(argument) for argument in graph.arguments(node)
-                          if argument.is_tensor]
+                          if argument != (None, None)]
                 self.lines.append(f"    {self.words.node(node)}: from {', '.join(inputs) or NO_INPUTS}")
         for change in self.watch.outside:
             self.lines.append(f"    {self.words.grad(change.tensor)} = {show(change.after)}")
@@ -182,20 +245,21 @@ class Story:
         if watch.stopped:
             ending.append(f"Stopped after {MAX_VISITS} visits. {self.visits()}")
         elif watch.error and (watch.calls or not isinstance(watch.error, NotImplementedError)):
-            ending.append(faults.explain_error(watch, self.words))
-        elif watch.calls and not self.faults:
+            ending.append(complaints.explain_error(watch, self.words))
+        elif watch.calls and not self.complaints:
             ending.append("That is what backward() did: each gradient that was passed on has arrived.")
             if len(watch.calls) > len({id(call.node) for call in watch.calls}):
                 ending.append(self.visits())
         self.lines += ["", *wrapped("", ending)]
-        if self.faults:
-            self.lines += ["", "What is wrong:", *wrapped("  * ", self.faults)]
+        if self.complaints:
+            self.lines += ["", "What is wrong:", *wrapped("  * ", self.complaints)]
         unreached = self.unreached()
         if unreached:
             it, its = ("them", "their") if len(unreached) > 1 else ("it", "its")
             self.lines += wrapped("", [
-                f"The recorded graph does not lead to {faults.in_a_row(unreached)}: the result was "
+                f"The recorded graph does not lead to {in_a_row(unreached)}: the result was "
                 f"computed without {it}, or from {its} .data, which is outside the graph."])
+        self.lines += wrapped("", [f"Worth knowing: {note}" for note in recording.find_notes()])
         self.lines.append("Every .grad is as it was before the trace.")
 
     def visits(self):
@@ -218,9 +282,8 @@ class Story:
                 f"{len(self.watch.nodes if self.watch.stopped else visits)}.")
 
     def unreached(self):
-        """Names of leaves that want a gradient but are not in the graph, though it is whole."""
-        if any(graph.inputs_without_nodes(node) or graph.is_of_result(node)
-               for node in self.watch.nodes):
+        """Names of leaves that require grad but are not in the graph, though it is whole."""
+        if self.recorded_wrongly:
             return []  # apply has cut the graph, as is said among what is wrong
         reached = [graph.leaf_of(node) for node in self.watch.nodes]
         return [name for name, tensor in self.words.names.items()
@@ -232,6 +295,7 @@ class Story:
 def count_paths(node, known):
     """How many visits it takes to go along every path below a node, itself counted."""
     if id(node) not in known:
+        known[id(node)] = 0  # so that a wrong engine's ring of nodes has an end
         known[id(node)] = 1 + sum(count_paths(parent, known) for parent in graph.inputs_of(node))
     return known[id(node)]
 

@@ -1,5 +1,10 @@
-"""Watches a backward pass from outside: every call of a node's apply, and every .grad, while it runs.
-Nothing here computes a gradient, and the engine knows nothing of it; faults.py judges what was seen."""
+"""The only spy on an engine: notes every call of a node's apply, and every .grad, while backward runs.
+Nothing here computes a gradient, and no engine knows of it; complaints.py judges what was seen.
+
+    watch = Watch(tensor, watched_tensors(tensor)).run()    # inside grads_put_back(tensors)
+    for call in watch.calls: ...
+
+Who only wants to know what is wrong asks trace.explain(tensor)."""
 
 import contextlib
 import copy
@@ -20,20 +25,15 @@ class Share:
 
     Attributes:
         call (Call): which returned it; ``index`` counts the arguments from 0.
-        argument (graph.Argument or None): whose gradient it is.
-        value: what was returned; ``array`` is the ndarray in it, ``copy`` what it held then.
-        arrived_in (list of Call): the calls that brought it to its node, see faults.find_sources.
+        argument (graph.Argument): whose gradient it is; ``node`` is the one that it is for.
+        array (ndarray or None): what was returned; ``copy`` is what it held then.
+        arrived_in (list of Call): the calls that brought it to its node, see arrivals.py.
     """
 
     def __init__(self, call, index, argument, value):
-        self.call, self.index, self.argument, self.value = call, index, argument, value
+        self.call, self.index, self.argument, self.node = call, index, argument, argument.node
         self.array, self.copy = array_of(value), copy_of(value)
         self.arrived_in = []
-
-    @property
-    def parent(self):
-        """The node that it is for; None for a constant."""
-        return self.argument.node if self.argument else None
 
 
 class Call:
@@ -45,12 +45,13 @@ class Call:
         shares (list of Share or None): what it returned; None if that was nothing.
         error (Exception or None): what it raised.
         changes (list of Change): of any .grad during the call, and afterwards until the next.
+        sources (list of Share or None): what arrived, see arrivals.py.
     """
 
     def __init__(self, step, node, grad):
         self.step, self.node, self.key, self.grad = step, node, graph.key_of(node), grad
         self.array, self.copy = array_of(grad), copy_of(grad)
-        self.shares, self.error, self.changes = [], None, []
+        self.shares, self.error, self.changes, self.sources = [], None, [], None
 
 
 class Change:
@@ -87,9 +88,8 @@ class Watch:
     """
 
     def __init__(self, tensor, tensors):
-        self.tensor, self.root = tensor, graph.start_node(tensor)
+        self.tensor, self.root, self.tensors = tensor, graph.start_node(tensor), tensors
         self.nodes = graph.nodes_below(self.root)
-        self.tensors = tensors
         self.calls, self.writes, self.tracked = [], [], {}
         self.before = {id(tensor): copy_of(tensor.grad) for tensor in tensors}
         self.after = dict(self.before)
@@ -113,10 +113,24 @@ class Watch:
         """All Changes of a ``.grad``, in their order."""
         return self.outside + [change for call in self.calls for change in call.changes]
 
+    def changed_grad(self, tensor):
+        """Whether the ``.grad`` of a Tensor was changed."""
+        return any(change.tensor is tensor for change in self.changes())
+
+    def arrived(self):
+        """Dict from graph.key_of a node to the sum of all that arrived there, an ndarray."""
+        found = {}
+        for call in self.calls:
+            if call.copy is not None:
+                held = found.get(call.key)
+                fitting = held is not None and held.shape == call.copy.shape
+                found[call.key] = held + call.copy if fitting else call.copy
+        return found
+
     @contextlib.contextmanager
     def patched(self):
         """Replace ``apply`` of the classes of nodes by one that is watched, for a while."""
-        classes = {type(node) for node in self.nodes}
+        classes = {type(node) for node in self.nodes if not isinstance(node, type)}
         classes |= {autograd_engine.AccumulateGrad, autograd_engine.BackwardFunction}
         owners = {base for cls in classes for base in cls.__mro__ if "apply" in vars(base)}
         originals = {cls: vars(cls)["apply"] for cls in owners}
@@ -169,7 +183,11 @@ class Watch:
             return
         results = list(result) if isinstance(result, (tuple, list)) else [result]
         arguments = graph.arguments(call.node)
-        arguments += [None] * (len(results) - len(arguments))
+        unknown = graph.Argument(None, None)
+        if len(arguments) == len(results) - results.count(None):  # one for each gradient
+            rest = iter(arguments)
+            arguments = [unknown if value is None else next(rest) for value in results]
+        arguments += [unknown] * (len(results) - len(arguments))
         call.shares = [Share(call, index, arguments[index], value)
                        for index, value in enumerate(results)]
         for share in call.shares:
@@ -197,7 +215,25 @@ class Watch:
 
 
 class StopWatching(BaseException):
-    """Ends a run that visits too many nodes; no Exception, so that no engine handles it."""
+    """Ends a run that visits too many nodes; not an Exception, so that no engine handles it."""
+
+
+def watch_twice(tensor, names):
+    """Watch ``tensor.backward()``, and once more unseen what it leaves behind; put back each .grad.
+
+    Args:
+        names (dict): further Tensors whose ``.grad`` are watched, by name.
+
+    Returns:
+        tuple of Watch: the second is None where the first did not come to its end.
+    """
+    tensors, second = watched_tensors(tensor, names), None
+    with grads_put_back(tensors):
+        first = Watch(tensor, tensors).run()
+        if first.calls and not first.error and not first.stopped:
+            with unseen():
+                second = Watch(tensor, tensors).run()
+    return first, second
 
 
 def watched_tensors(tensor, names):
@@ -231,11 +267,9 @@ def grads_put_back(tensors):
     held = [(tensor, tensor.grad) for tensor in tensors]
     try:
         for tensor, grad in held:
+            tensor.grad = copy.copy(grad)
             if isinstance(grad, Tensor):
-                tensor.grad = copy.copy(grad)
                 tensor.grad.data = grad.data.copy()
-            else:
-                tensor.grad = copy.copy(grad)
         yield
     finally:
         for tensor, grad in held:
@@ -244,7 +278,7 @@ def grads_put_back(tensors):
 
 def array_of(value):
     """The ndarray in a Tensor, or ``value`` as one; None for what holds no numbers."""
-    array = getattr(value, "data", None) if isinstance(value, Tensor) else value
+    array = value.data if isinstance(value, Tensor) else value
     if array is None or isinstance(array, np.ndarray):
         return array
     try:

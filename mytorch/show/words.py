@@ -43,20 +43,20 @@ class Words:
         """A call of apply by the number of its step and what it visits."""
         return f"step {call.step} ({self.node(call.node)})"
 
-    def receiver(self, share):
-        """Whom a share is for."""
-        if share.argument is None:
-            return f"argument {share.index}"
-        return self.argument(share.argument)
-
     def argument(self, argument):
         """What an operation was applied to."""
         if argument.node is not None:
             return self.node(argument.node)
+        if argument.tensor is None:
+            return "an unnamed constant"
         name = name_of_tensor(argument.tensor, self.names)
-        if name:
-            return f"{name}, a constant"
-        return "an unnamed constant" if argument.tensor is None else self.tensor(argument.tensor)
+        return f"{name}, a constant" if name else self.tensor(argument.tensor)
+
+
+def in_a_row(names):
+    """``a, b and c``, of many only the first."""
+    names = names[:4] + [f"{len(names) - 4} more"] * (len(names) > 4)
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def show(array):

@@ -59,9 +59,10 @@ def k_like(k, a):
 
 
 def tell(root):
-    """What trace says of each expression under the engine in ``root``, as a dict."""
+    """What is said of the engine in ``root``: of itself, and by trace of each expression."""
     sys.path.insert(0, root)
-    from mytorch.show import trace
+    from mytorch.show import recording, trace
+    from mytorch.show.trace import explain_engine
     from mytorch.tensor import Tensor
 
     stories = {}
@@ -79,7 +80,7 @@ def tell(root):
                     named.grad.data, held[key]):
                 output.write(f"CHANGED {key}.grad")
         stories[name] = output.getvalue()
-    return stories
+    return {"engine": explain_engine(), "notes": recording.find_notes(), "stories": stories}
 
 
 def main(roots):

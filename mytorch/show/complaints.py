@@ -1,19 +1,22 @@
 """What a watched backward pass did wrong, one sentence each; see watch.py for what was seen.
 Only what no right engine does, of whatever style, is called wrong; where unsure, nothing is said."""
 
+import dis
+import inspect
 import traceback
 from pathlib import Path
 
 import numpy as np
 
+from mytorch import autograd_engine
 from mytorch.show import graph
-from mytorch.show.sources import content, find_sources, fits, was_changed
-from mytorch.show.words import show
+from mytorch.show.arrivals import content, find_sources, fits, was_changed
+from mytorch.show.words import in_a_row, show
 
 FOLDER = Path(__file__).resolve().parent
 
 
-def find_faults(judge, second):
+def find_complaints(judge, second):
     """Sentences about what the run before a Judge did wrong.
 
     ``second`` watched the same once more, or is None: gradients of a second backward pass are
@@ -22,17 +25,16 @@ def find_faults(judge, second):
     first, words = judge.watch, judge.words
     found = judge.start() + judge.wrong_kinds()
     if first.error or first.stopped:
-        return found + judge.shapes() + ([] if first.calls else judge.recording())
-    found += judge.recording() + judge.handing_over() + judge.storing()
-    if second is not None:
+        return found + judge.shapes()
+    found += judge.nothing_done() + judge.handing_over() + judge.storing()
+    if second is not None and not found:
         again = Judge(second, words, "In a second backward() on the same graph, ")
-        changed = differences(first, second, words)
-        found = changed + found or again.handing_over() or again.storing()
+        found = differences(first, second, words) or again.handing_over() or again.storing()
     return list(dict.fromkeys(found))
 
 
 class Judge:
-    """Looks for the faults of one Watch; ``prefix`` opens each sentence."""
+    """Looks for what is wrong in one Watch; ``prefix`` opens each sentence."""
 
     def __init__(self, watch, words, prefix=""):
         self.watch, self.words, self.prefix = watch, words, prefix
@@ -43,12 +45,12 @@ class Judge:
         for call in watch.calls:
             self.calls.setdefault(call.key, []).append(call)
             for share in call.shares or ():
-                if share.parent is not None and share.array is not None:
-                    self.shares.setdefault(graph.key_of(share.parent), []).append(share)
+                if share.node is not None and share.array is not None:
+                    self.shares.setdefault(graph.key_of(share.node), []).append(share)
 
     def say(self, sentence):
         """A list with that sentence, whose first letter is large unless it is a name's."""
-        is_name = sentence.split()[0] not in ("the", "of", "step", "an")
+        is_name = sentence.split()[0] not in ("the", "of", "step", "an", "what")
         return [self.prefix + sentence if self.prefix or is_name
                 else sentence[0].upper() + sentence[1:]]
 
@@ -63,57 +65,49 @@ class Judge:
         return self.say(f"backward() starts from {show(ones)} of shape {ones.shape}; it should "
                         f"start from ones of the tensor's shape, {shape}.")
 
+    def nothing_done(self):
+        """It must run the first node, or store something at least."""
+        if self.watch.calls or self.watch.changes():
+            return []
+        return self.say(f"backward() returned without running a node: nothing calls the apply of the "
+                        f"first one, {self.words.node(self.watch.root)}.")
+
     def wrong_kinds(self):
-        """Gradients on what is no leaf or of the wrong type, and results that say they are leaves."""
+        """Gradients on what is not a leaf, or of the wrong type."""
         kinds = {}
-        made_nodes = [graph.leaf_of(node) for node in self.watch.nodes if graph.is_of_constant(node)]
         for tensor in self.watch.tensors:
-            kind = self.wrong_kind(tensor, any(leaf is tensor for leaf in made_nodes))
+            kind = self.wrong_kind(tensor)
             if kind:
                 kinds.setdefault(kind, []).append(self.words.tensor(tensor))
         return [sentence for kind, names in kinds.items()
                 for sentence in self.say(f"{in_a_row(list(dict.fromkeys(names)))} {kind}")]
 
-    def wrong_kind(self, tensor, has_node):
-        """What is wrong with a Tensor's flags or .grad, or None."""
-        node, stored = tensor.grad_fn, self.watch.stored[id(tensor)]
-        is_result = node is not None and not graph.is_leaf_node(node)
-        if is_result and tensor.requires_grad and tensor.is_leaf:
-            return ("came out of an operation, but is_leaf is True there: Function.apply must set it "
-                    "to False.")
-        if stored is None or not self.changed_grad(tensor):
+    def wrong_kind(self, tensor):
+        """What is wrong with a Tensor's .grad, or None."""
+        stored = self.watch.stored[id(tensor)]
+        if stored is None or not self.watch.changed_grad(tensor):
             return None
         if not tensor.requires_grad:
+            has_node = any(graph.leaf_of(node) is tensor for node in self.watch.nodes)
             return "got a .grad, but constants (requires_grad is False) get no gradient" + (
                 "; Function.apply made an AccumulateGrad where None belongs." if has_node else ".")
-        if is_result:
+        if tensor.grad_fn is not None and not graph.is_leaf_node(tensor.grad_fn):
             return "got a .grad, but results of operations store no gradient; only leaves do."
         if not hasattr(stored, "requires_grad"):
             return f"got a .grad of type {type(stored).__name__}; it should be a Tensor."
         return None
 
-    def recording(self):
-        """Each input that requires grad must have its node in ``next_functions``."""
-        found = []
-        for node in self.watch.nodes:
-            inputs = graph.inputs_without_nodes(node)
-            got = [tensor for tensor in inputs if id(tensor) in self.watch.after
-                   and tensor.grad_fn is None and self.changed_grad(tensor)]
-            if inputs and not got:
-                found += self.say(
-                    f"Function.apply recorded {len(graph.inputs_of(node))} of the {len(inputs)} inputs "
-                    f"of {self.words.node(node)} that require grad: next_functions must hold a node "
-                    "for each.")
-        return found
-
-    def changed_grad(self, tensor):
-        """Whether the ``.grad`` of a Tensor was changed."""
-        return any(change.tensor is tensor for change in self.watch.changes())
-
     def handing_over(self):
         """What was passed to each node must arrive there, in one sum or in several parts."""
-        return [sentence for key, shares in self.shares.items()
-                if not self.has_arrived(key, shares) for sentence in self.explain(key, shares)]
+        wrong = {key: shares for key, shares in self.shares.items()
+                 if not self.has_arrived(key, shares)}
+        unvisited = [share for key, shares in wrong.items() for share in shares
+                     if key not in self.calls and not self.stored_unvisited(key)]
+        found = self.unvisited(unvisited) if unvisited else []
+        for key, shares in wrong.items():
+            if key in self.calls or self.stored_unvisited(key):
+                found += self.explain(key, shares)
+        return found
 
     def has_arrived(self, key, shares):
         """Whether what came to a node is what was passed to it, in all; true where unknown."""
@@ -139,15 +133,52 @@ class Judge:
             return True  # see shapes
         return fits(after, parts) if after is not None else all(not part.any() for part in parts)
 
+    def unvisited(self, lost):
+        """Shares of nodes that were never visited."""
+        who = in_a_row(list(dict.fromkeys(self.words.node(share.node) for share in lost)))
+        senders = [f"the {show(share.copy)} from {self.words.call(share.call)}" for share in lost]
+        was, it = ("was", "it") if len({share.node for share in lost}) == 1 else ("were", "them")
+        return self.say(f"{who} {was} never visited, so {in_a_row(senders)}, passed to {it}, never "
+                        f"arrived.{self.why_unvisited(lost)}")
+
+    def why_unvisited(self, lost):
+        """What the walk leaves out, as far as can be told: a sentence, or nothing."""
+        before = [share.call.shares[:share.index] for share in lost]
+        several = [call for call in self.watch.calls
+                   if len({share.node for share in call.shares or () if share.node}) > 1]
+        if len(several) > 1 and all(len(earlier) > 0 for earlier in before) and not any(
+                graph.key_of(share.node) in self.calls for call in several
+                for share in call.shares[1:] if share.node is not None):
+            return " Nowhere was more than the first entry of next_functions followed."
+        if unread():
+            return unread()
+        if all(any(share.node is None for share in earlier) for earlier in before):
+            return (" In next_functions a None, for a constant, comes first: pass over it, and go on "
+                    "with the next entry.")
+        if all(any(graph.is_leaf_node(share.node) for share in earlier) for earlier in before):
+            return (" In next_functions a leaf comes first: once it is visited, go on with the next "
+                    "entry.")
+        if len(self.calls) == 1:
+            return (" backward() did not go on from the first node: go on into each node of "
+                    "next_functions; one that waits must be visited once its last gradient has come.")
+        return ""
+
     def explain(self, key, shares):
         """Why the gradients of one node did not arrive as they should, as a list of sentences."""
         calls = [call for call in self.calls.get(key, ()) if call.array is not None]
-        who = self.words.receiver(shares[0])
+        who = self.words.node(shares[0].node)
         if self.stored_unvisited(key):
             return self.stored_by_backward(self.leaves[key], shares)
         for call in calls:
+            giver = self.given_what_arrived(call)
+            if giver is not None:
+                own = [show(share.copy) for share in shares if share.call is giver]
+                return self.say(
+                    f"{who} was given {show(call.copy)} in step {call.step}, which is the gradient that "
+                    f"had arrived in {self.words.call(giver)}, and not the {in_a_row(own)} that this "
+                    "computed for it: pass on what apply returns.")
             for share in call.sources or ():
-                if share.parent is None or graph.key_of(share.parent) != key:
+                if share.node is None or graph.key_of(share.node) != key:
                     return self.mispaired(share.call, share, call)
                 if was_changed(share, call, self.watch.writes):
                     return self.changed(share, call)
@@ -158,8 +189,8 @@ class Judge:
             return in_all
         lost = [share for share in shares if not share.arrived_in]
         for share in lost:
-            entry = share.call.node.next_functions[share.index:share.index + 1]
-            if not entry or entry[0] is not share.parent:
+            entry = graph.entries_of(share.call.node)[share.index:share.index + 1]
+            if not entry or entry[0] is not share.node:
                 return self.mispaired(share.call)
         if lost:
             return self.lost(lost, calls, who)
@@ -167,18 +198,25 @@ class Judge:
             if len(share.arrived_in) > 1:
                 return self.say(
                     f"the {show(share.copy)} that {self.words.call(share.call)} passed to {who} "
-                    f"was counted again: it arrived in {self.steps(share.arrived_in)}.")
+                    f"was counted again: it arrived in {steps(share.arrived_in)}.")
         return in_all
+
+    def given_what_arrived(self, call):
+        """The earlier call whose own gradient was handed on to ``call``, and not what it returned."""
+        return next((giver for giver in self.watch.calls[:call.step - 1]
+                     if giver.array is call.array and fits(call.copy, [giver.copy])
+                     and call.node in graph.inputs_of(giver.node)
+                     and not any(share.array is call.array for share in self.shares[call.key])), None)
 
     def stored_unvisited(self, key):
         """Whether backward() set the .grad of a leaf by itself: its node was never visited."""
         leaf = self.leaves.get(key)
-        return (leaf is not None and key not in self.calls and self.changed_grad(leaf)
+        return (leaf is not None and key not in self.calls and self.watch.changed_grad(leaf)
                 and self.watch.after[id(leaf)] is not None)
 
     def stored_by_backward(self, leaf, shares):
         """A leaf whose .grad backward() set by itself, to something else than the sum."""
-        name, who = self.words.grad(leaf), self.words.receiver(shares[0])
+        name, who = self.words.grad(leaf), self.words.node(shares[0].node)
         before, after = self.watch.before[id(leaf)], self.watch.after[id(leaf)]
         passed = " and ".join(show(share.copy) for share in shares[:4])
         held = "" if before is None else f" and {name} held {show(before)}"
@@ -190,59 +228,41 @@ class Judge:
             others = [self.words.grad(other) for other in self.leaves.values() if other is not leaf
                       and holds(self.watch.stored[id(other)], written[0].array)]
             also = f", which is also {' and '.join(others)}" * bool(others)
-            return self.say(f"{sentence}backward() wrote into the array that was passed{also}. A "
-                            "gradient that was passed on belongs to others too; make a new array "
-                            "instead.")
+            return self.say(f"{sentence}backward() wrote into the array that was passed{also}. Others "
+                            "may hold a gradient that was passed on; make a new array instead.")
         if any(fits(after, [share.copy]) for share in shares):
             return self.say(f"{sentence}backward() replaced what was there. Gradients that meet must "
                             "be added, as AccumulateGrad.apply does.")
         return self.say(f"{sentence}it should be the sum.")
 
-    def steps(self, calls):
-        """Their numbers: ``step 4``, ``step 4 and again in step 6``."""
-        return " and again in ".join(f"step {call.step}" for call in calls)
-
     def lost(self, lost, calls, who):
-        """Shares of one node that never arrived."""
+        """Shares of one node that never arrived, though the node was visited."""
         senders = [f"the {show(share.copy)} from {self.words.call(share.call)}" for share in lost]
-        visited = (f"was visited in {self.steps(calls)} without {'them' if len(lost) > 1 else 'it'}"
-                   if calls else "was never visited")
-        sentence = (f"of the gradients passed to {who}, {in_a_row(senders)} never arrived: "
-                    f"{who} {visited}.")
+        sentence = (f"of the gradients passed to {who}, {in_a_row(senders)} never arrived: {who} was "
+                    f"visited in {steps(calls)} without {'them' if len(lost) > 1 else 'it'}.")
         sender = lost[0].call
-        same = [share for share in sender.shares if share.parent is lost[0].parent]
+        same = [share for share in sender.shares if share.node is lost[0].node]
         if len(same) > 1 and len(lost) < len(same):
             sentence += f" {self.words.node(sender.node)} uses it {len(same)} times: each use counts."
-        if self.only_first_followed():
-            sentence += " Nowhere was more than the first entry of next_functions followed."
         return self.say(sentence)
-
-    def only_first_followed(self):
-        """Whether of each node only the first of several different inputs was ever visited."""
-        several = [{graph.key_of(share.parent): share for share in call.shares or ()
-                    if share.parent is not None and share.array is not None}
-                   for call in self.watch.calls]
-        several = [list(shares) for shares in several if len(shares) > 1]
-        return len(several) > 1 and all(
-            keys[0] in self.calls and not any(key in self.calls for key in keys[1:])
-            for keys in several)
 
     def mispaired(self, sender, share=None, call=None):
         """A node whose gradients went to other inputs than theirs; ``share`` did, to ``call``."""
-        parents = list(sender.node.next_functions)
-        entries = parents + [None] * (len(sender.shares) - len(parents))
-        wrong = [other for other in sender.shares if entries[other.index] is not other.parent]
-        meets = [f", so the gradient for {self.words.receiver(other)} met "
-                 f"{self.words.node(entries[other.index])}" for other in wrong
-                 if entries[other.index] is not None]
+        entries = graph.entries_of(sender.node)
+        parents = entries + [None] * (len(sender.shares) - len(entries))
+        wrong = [other for other in sender.shares if parents[other.index] is not other.node]
+        meets = [f", so the gradient for {self.words.argument(other.argument)} met "
+                 f"{self.words.node(parents[other.index])}" for other in wrong
+                 if parents[other.index] is not None]
         if wrong:
             return self.say(f"the gradients of {self.words.call(sender)} were paired with the wrong "
-                            f"inputs: its next_functions has {len(parents)} of {len(sender.shares)} "
+                            f"inputs: its next_functions has {len(entries)} of {len(sender.shares)} "
                             f"entries{meets[0] if meets else ''}. Function.apply must add None for a "
                             "constant.")
         return self.say(f"the {show(share.copy)} that {self.words.call(sender)} computed for "
-                        f"{self.words.receiver(share)} arrived at {self.words.node(call.node)}: what "
-                        "apply returns at a place is for next_functions at that place.")
+                        f"{self.words.argument(share.argument)} arrived at {self.words.node(call.node)}: "
+                        "each gradient that apply returns is for the entry of next_functions at the "
+                        "same place.")
 
     def changed(self, share, call):
         """A share that was written into on its way."""
@@ -252,22 +272,18 @@ class Judge:
             writer = f"{graph.function_name(write.call.node)} in step {write.call.step}"
         else:
             writer = f"backward(), after step {write.call.step}"
-        holders = [f"the gradient for {self.words.receiver(other)} from step {other.call.step}"
-                   for other in self.all_shares() if other is not share
-                   and np.may_share_memory(other.array, share.array)]
+        all_shares = [other for call in self.watch.calls for other in call.shares or ()
+                      if isinstance(other.array, np.ndarray) and other is not share]
+        holders = [f"the gradient for {self.words.argument(other.argument)} from step {other.call.step}"
+                   for other in all_shares if np.may_share_memory(other.array, share.array)]
         holders += [f"{self.words.grad(tensor)}" for tensor in self.watch.tensors
                     if holds(self.watch.stored[id(tensor)], share.array)]
         held = f", which is also {' and '.join(dict.fromkeys(holders[:3]))}" if holders else ""
         return self.say(
             f"the {show(share.copy)} that {self.words.call(share.call)} passed to "
-            f"{self.words.receiver(share)} was changed on the way, to "
+            f"{self.words.node(share.node)} was changed on the way, to "
             f"{show(content(share, call, self.watch.writes))}: {writer}, wrote into its array{held}. "
-            "A gradient that was passed on belongs to others too; make a new array instead.")
-
-    def all_shares(self):
-        """All Shares with numbers, those for constants too."""
-        return [share for call in self.watch.calls for share in call.shares or ()
-                if isinstance(share.array, np.ndarray)]
+            "Others may hold a gradient that was passed on; make a new array instead.")
 
     def storing(self):
         """A leaf must hold what it held before and what arrived."""
@@ -300,7 +316,7 @@ class Judge:
                 if name in self.said_to_share:
                     return []
                 self.said_to_share |= set(sharing)
-                why = f", as it is the same array as {sharing[0]}" if sharing else ""
+                why = f", because it is the same array as {sharing[0]}" if sharing else ""
                 where = (f"in {self.words.call(change.call)}" if change.inside
                          else f"by backward(), after step {change.call.step}")
                 return self.say(f"{name} changed from {show(change.before)} to "
@@ -329,10 +345,9 @@ class Judge:
         return found
 
 
-def in_a_row(names):
-    """``a, b and c``, of many only the first."""
-    names = names[:4] + [f"{len(names) - 4} more"] * (len(names) > 4)
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+def steps(calls):
+    """Their numbers: ``step 4``, ``step 4 and again in step 6``."""
+    return " and again in ".join(f"step {call.step}" for call in calls)
 
 
 def holds(grad, array):
@@ -345,6 +360,38 @@ def shares_array(watch, leaf, other):
     """Whether two leaves have one array as their .grad."""
     array = getattr(watch.stored[id(leaf)], "data", None)
     return isinstance(array, np.ndarray) and holds(watch.stored[id(other)], array)
+
+
+def unread():
+    """A sentence if backward() does not look at next_functions, else nothing."""
+    read = attributes_read()
+    if "next_functions" in read:
+        return ""
+    instead = ", but it reads ctx.saved_tensors" * ("saved_tensors" in read)
+    return (f" Nothing that backward() calls reads next_functions{instead}: the nodes of the inputs are "
+            "in next_functions.")
+
+
+def attributes_read():
+    """Names of the attributes that the engine's backward() reads, and what it calls."""
+    recorders = (autograd_engine.Function, getattr(autograd_engine, "ContextManager", None))
+    functions = {}
+    for name, value in vars(autograd_engine).items():
+        functions.setdefault(name, []).append(value)
+        if inspect.isclass(value) and value not in recorders:
+            for name, method in vars(value).items():
+                functions.setdefault(name, []).append(method)
+    unexplored, seen, found = [autograd_engine.backward.__code__], set(), set()
+    while unexplored:
+        code = unexplored.pop()
+        if code not in seen:
+            seen.add(code)
+            found |= {step.argval for step in dis.get_instructions(code)
+                      if step.opname in ("LOAD_ATTR", "LOAD_METHOD")}
+            unexplored += [constant for constant in code.co_consts if inspect.iscode(constant)]
+            unexplored += [function.__code__ for name in code.co_names
+                           for function in functions.get(name, ()) if inspect.isfunction(function)]
+    return found
 
 
 def differences(first, second, words):
@@ -385,11 +432,12 @@ def explain_error(watch, words):
             return f"The run ended there: {name}.backward is not written yet ({error})."
         if call.grad is None:
             return (f"The run ended there: None arrived at {words.node(call.node)}, so its apply "
-                    f"fails ({what}). None means no gradient; it is not to be handed on.")
+                    f"fails ({what}). None means no gradient; it must not be handed on.")
         return f"The run ended there, in {name}: {what}."
     if went_into_none(error):
-        return (f"The run ended there: backward() went on into None ({what}). "
-                "None in next_functions stands for a constant, which gets no gradient: pass over it.")
+        return (f"The run ended there: backward() went on into None ({what})."
+                + (unread() or " None in next_functions is for a constant, which gets no gradient: "
+                               "pass over it."))
     return f"The run ended there: {what}." if call else f"backward() ended at once: {what}."
 
 

@@ -13,13 +13,12 @@ def find_sources(watch):
     such, and ``share.arrived_in``. The calls of one graph.key_of belong together."""
     passed = {}
     for call in watch.calls:
-        found = sources_of(call, passed, watch.writes)
-        call.sources = found
-        for share in found or ():
+        call.sources = sources_of(call, passed, watch.writes)
+        for share in call.sources or ():
             share.arrived_in.append(call)
         for share in call.shares or ():
             if share.array is not None:
-                key = graph.key_of(share.parent) if share.parent is not None else None
+                key = graph.key_of(share.node) if share.node is not None else None
                 passed.setdefault(key, []).append(share)
 
 
@@ -38,8 +37,10 @@ def sources_of(call, passed, writes):
             return group
     others = [share for key, shares in passed.items() if key != call.key for share in shares
               if call.node in graph.inputs_of(share.call.node)]
-    return next(([share] for share in reversed(others) if share.array is call.array), None) or next(
-        ([share] for share in reversed(others) if fits(call.copy, [share.copy])), None)
+    found = [share for share in others if share.array is call.array]
+    if not found and not any(share.call.array is call.array for share in others):
+        found = [share for share in others if fits(call.copy, [share.copy])]
+    return found[-1:] or None
 
 
 def groups(call, mine, waiting):
@@ -47,10 +48,8 @@ def groups(call, mine, waiting):
     yield from ([share] for share in waiting if share.array is call.array)
     if waiting:
         yield waiting
-    yield from ([share] for share in reversed(waiting))
-    if len(waiting) <= 8:
-        for size in range(len(waiting) - 1, 1, -1):
-            yield from map(list, combinations(waiting, size))
+    for size in range(1, len(waiting)) if len(waiting) <= 8 else ():
+        yield from map(list, combinations(waiting[::-1], size))
     again = [share for share in mine if share.arrived_in]
     if again:
         yield mine
@@ -75,15 +74,10 @@ def fits(array, parts):
     are not finite are not held against anybody."""
     if array is None or any(part is None or part.shape != array.shape for part in parts):
         return False
-    allowed = tolerance([array, *parts])
+    kinds = {part.dtype for part in [array, *parts]}
+    allowed = max(1000 * np.finfo(kind if kind.kind == "f" else float).eps for kind in kinds)
     array, *parts = [np.asarray(part, float) for part in [array, *parts]]  # masks can't be added
     with np.errstate(all="ignore"):
         total = sum(parts[1:], parts[0]) if parts else np.zeros(array.shape)
         scale = sum(np.abs(part) for part in parts) + np.abs(array)
         return not np.any(np.abs(array - total) > allowed * scale)
-
-
-def tolerance(arrays):
-    """The relative error that sums of these arrays may have: that of the coarsest dtype."""
-    kinds = {array.dtype for array in arrays}
-    return max(1000 * np.finfo(kind if kind.kind == "f" else float).eps for kind in kinds)
