@@ -6,80 +6,48 @@ import base64
 import collections
 import contextlib
 import csv
-import functools
+import fcntl
 import hashlib
 import html
-import io
 import json
 import os
 import re
+import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-import tokenize
 from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import handout  # noqa: E402
-from packages import GRADER, ROOT, STAFF  # noqa: E402
+import handins  # noqa: E402
+from packages import GRADER, STAFF  # noqa: E402
 from handin import tarball as handin  # noqa: E402
 from processes import leftovers  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 
 JOB = STAFF / "job.py"
-HANDIN = re.compile(r"(?P<student>.+)_(?P<version>\d{1,9})_handin\.tar")  # as Autolab names them
-WRITTEN = ("scores.csv", "plots.html")  # by this program
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
 JOB_SECONDS = 180  # at most, for one handin
-PLOT_BYTES, PLOT_PIXELS = 1 << 20, 4000  # at most; pixels each way
-FILE_BYTES = 200_000  # of a file that is compared with others'
-OWN_WORDS = 100  # that a file needs beside the handout's, to be compared with others'
-
-
-class Submission(NamedTuple):
-    """A downloaded tarball: whose it is, which of theirs, and where."""
-
-    student: str
-    version: int
-    path: Path
-
-
-def find_handins(folder, every_version=False):
-    """The handins in a folder, sorted by student, and the names of other files in it.
-
-    Args:
-        folder (Path): where they were unpacked.
-        every_version (bool): all of each student, not the newest alone.
-    """
-    found, others = [], []
-    for path in sorted(folder.iterdir()):
-        name = HANDIN.fullmatch(path.name)
-        if name and path.is_file():
-            found.append(Submission(name["student"], int(name["version"]), path))
-        elif (name or path.is_file()) and path.name not in WRITTEN and path.name[0] != ".":
-            others.append(path.name)
-    found.sort(key=lambda one: (one.student, one.version))
-    newest = {one.student: one for one in found}
-    return found if every_version else list(newest.values()), others
+BY_HAND = [problem.key for problem in PROBLEMS if problem.by_hand]
 
 
 # Grading, several at a time
 
 
 class Grading:
-    """A job that grades one handin; its report goes to a file of its own, and what it unpacks to
-    a folder (str) that others share."""
+    """A job that grades one handin, the file ``tarball``; what it unpacks goes to a folder (str)
+    that others share, and so does its report until it has ended."""
 
-    def __init__(self, submission, log, options, scratch):
-        self.submission, self.log = submission, log
+    def __init__(self, submission, tarball, options, scratch):
+        self.submission = submission
+        self.log = Path(scratch, f"{report_name(submission)}.txt")
         self.give_up = time.monotonic() + JOB_SECONDS
-        with log.open("wb") as file:
+        with self.log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, str(JOB), "--handin", str(submission.path.resolve()), *options],
+                [sys.executable, str(JOB), "--handin", str(tarball.resolve()), *options],
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
                 env={**os.environ, "TMPDIR": scratch})
 
@@ -117,26 +85,39 @@ def scores_in(line):
     return scores if possible else None
 
 
-def grade_all(submissions, folder, at_a_time, options):
-    """Yield each Grading when it has ended, in whatever order."""
-    waiting, running = list(reversed(submissions)), []
-    scratch = tempfile.mkdtemp(prefix="mytorch-handins-")
-    before = {number: signal.signal(number, interrupt_once) for number in STOPPING
-              if signal.getsignal(number) != signal.SIG_IGN}  # as under nohup
+def grade_all(tarballs, at_a_time, options, scratch):
+    """Yield a Grading for each of ``tarballs`` (Submission → Path) when it has ended, in whatever
+    order."""
+    waiting, running = list(reversed(list(tarballs))), []
     try:
         while waiting or running:
             while waiting and len(running) < at_a_time:
                 submission = waiting.pop()
-                log = folder / f"{submission.path.name}.txt"
-                running.append(Grading(submission, log, options, scratch))
+                running.append(Grading(submission, tarballs[submission], options, scratch))
             for grading in [grading for grading in running if grading.done()]:
                 running.remove(grading)
                 yield grading
             time.sleep(0.02)
     finally:
-        ignore_stopping()
         for grading in running:
             grading.stop()
+
+
+@contextlib.contextmanager
+def scratch_of(folder):
+    """Context with a folder (str) for what is of no use afterwards. A run that was ended by force
+    has left one of the same name, which goes first; a request to stop removes it, too."""
+    name = hashlib.sha256(os.fsencode(str(folder.resolve()))).hexdigest()[:16]
+    scratch = os.path.join(tempfile.gettempdir(), f"mytorch-handins-{os.getuid()}-{name}")
+    if os.path.lexists(scratch):
+        leftovers.remove_tree(scratch, patience=60.0)
+    os.mkdir(scratch, 0o700)  # which somebody else's must not be
+    before = {number: signal.signal(number, interrupt_once) for number in STOPPING
+              if signal.getsignal(number) != signal.SIG_IGN}  # as under nohup
+    try:
+        yield scratch
+    finally:
+        ignore_stopping()
         leftovers.remove_tree(scratch, patience=60.0)  # also what the stopped ones have left
         for number, action in before.items():
             signal.signal(number, action)
@@ -179,26 +160,31 @@ class Progress:
             file.write("\n" + json.dumps(entry))  # the line before may have been cut off
 
 
-def grade_what_is_left(submissions, reports, without_landlock):
+def grade_what_is_left(tarballs, reports, options, scratch):
     """Grade what an earlier run has not; returns dict of Submission → scores, or why there are
     none."""
-    grader = digest_of(*sorted(GRADER.glob("*.py")), *sorted(JOB.parent.glob("*.py")))
+    grader = digest_of(*sorted(GRADER.rglob("*.py")), *sorted(STAFF.glob("*.py")))
     progress = Progress(reports / "progress.jsonl", grader)
-    digests = {submission: digest_of(submission.path) for submission in submissions}
+    digests = {submission: digest_of(tarball) for submission, tarball in tarballs.items()}
     graded = {submission: progress.found[digest] for submission, digest in digests.items()
               if digest in progress.found}
-    left = [submission for submission in submissions if submission not in graded]
+    left = {one: tarball for one, tarball in tarballs.items() if one not in graded}
     if graded:
-        print(f"{len(graded)} of {len(submissions)} are graded already.")
-    options = ["--without-landlock"] if without_landlock else []
+        print(f"{len(graded)} of {len(tarballs)} are graded already.")
     started = time.monotonic()
-    with contextlib.closing(grade_all(left, reports, processors(), options)) as grading_now:
+    with contextlib.closing(grade_all(left, processors(), options, scratch)) as grading_now:
         for count, ended in enumerate(grading_now, start=1):
-            graded[ended.submission] = ended.scores()
-            if is_complete(graded[ended.submission]):  # else the next run tries again
-                progress.add(digests[ended.submission], graded[ended.submission])
+            scores = graded[ended.submission] = ended.scores()
+            shutil.move(str(ended.log), str(reports / ended.log.name))
+            if is_complete(scores):  # else the next run tries again
+                progress.add(digests[ended.submission], scores)
             show_progress(count, len(left), started)
     return graded
+
+
+def report_name(submission):
+    """What the files that are written about a Submission are called, without their endings."""
+    return f"{submission.student}_{submission.version}"
 
 
 def is_complete(scores):
@@ -235,86 +221,22 @@ def show_progress(done, total, started):
 # What a person should look at
 
 
-def read(path):
-    """Files (name → bytes) of a handin that count, as the grader takes them, and what is odd about
-    the tarball (list of str)."""
-    try:
-        files, remarks = handin.read(path)
-    except handin.HandinError as error:
-        return {}, [f"no tarball to grade: {error}"]
-    # That a README was passed over is not odd.
-    return files, [re.sub("^look at ", "", remark) for remark in remarks
-                   if not remark.startswith("passed over: ")]
-
-
-def plot_of(files):
-    """The plot of a handin, or "" with what is wrong with it: (bytes, str)."""
-    plot = files.get(handin.PLOT, b"")
-    if not plot:
-        return b"", "no plot"
-    if len(plot) > PLOT_BYTES:
-        return b"", f"plot too large: {len(plot):,} bytes"
-    if plot[:8] != b"\x89PNG\r\n\x1a\n" or plot[12:16] != b"IHDR" or len(plot) < 24:
-        return b"", "plot is no PNG file"
-    size = struct.unpack(">II", plot[16:24])
-    if max(size) > PLOT_PIXELS:
-        return b"", f"plot too large: {size[0]} x {size[1]} pixels"
-    return plot, ""
-
-
-def words_of(source):
-    """The words of a Python file, without white space, comments and docstrings.
-
-    Args:
-        source (bytes): anything; what is no Python counts as one word.
-    """
-    text, words, starts = source.decode("utf-8", "replace"), [], True
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type in (tokenize.COMMENT, tokenize.NL):
-                continue
-            if token.string.strip() and not (starts and token.type == tokenize.STRING):
-                words.append(token.string)
-            starts = token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
-    except Exception:  # hostile or broken; which errors there are depends on the version
-        return ["".join(text.split())]
-    return words
-
-
-@functools.lru_cache(maxsize=None)
-def words_given():
-    """How often each word stands in each file of the handout: name → Counter."""
-    return {name: collections.Counter(words_of(text.encode()))
-            for name, text in handout.make(ROOT).items()
-            if name.endswith(".py") and name.startswith(handin.FOLDERS)}
-
-
-def fingerprints(files):
-    """Digest of each file (name → str) that holds enough beside the handout's to compare."""
-    found = {}
-    for name, given in words_given().items():
-        if len(files.get(name, b"")) <= FILE_BYTES:
-            words = words_of(files.get(name, b""))
-            own = collections.Counter(words) - given
-            if sum(own.values()) >= OWN_WORDS:
-                found[name] = hashlib.sha256("\n".join(words).encode()).hexdigest()
-    return found
-
-
-class Finding(NamedTuple):
+class Result(NamedTuple):
     """What is known of one handin.
 
     Attributes:
         submission (Submission): which.
-        scores: dict of key → points, or why there are none.
+        scores: dict of key → points, those given by hand among them, or why there are none.
         look (list of str): what a person should look at.
-        twins (list of str): who handed in the same, a sentence for each set of files.
+        plot (bytes): its plot, b"" if there is none to show.
+        plot_is_bad (str): what is wrong with the plot, "" if nothing.
     """
 
-    submission: Submission
+    submission: handins.Submission
     scores: object
     look: list
-    twins: list
+    plot: bytes
+    plot_is_bad: str
 
     @property
     def total(self):
@@ -324,28 +246,53 @@ class Finding(NamedTuple):
     @property
     def total_in_words(self):
         if self.total != "":
-            return f"{self.total}/{FULL_SCORE}"
+            marked = sum(p.points for p in PROBLEMS if p.by_hand and p.key in self.scores)
+            return f"{self.total}/{FULL_SCORE + marked}"
         return "incomplete" if isinstance(self.scores, dict) else "no score"
 
 
-def examine(graded):
-    """The Finding on each of some (Submission, scores), and what the groups of students handed in
-    alike, the largest part first: (students, names of files)."""
-    same, findings = collections.defaultdict(list), []
-    for submission, scores in graded:
-        files, remarks = read(submission.path)
-        plot, wrong = plot_of(files)
-        look = [no_total(scores)] * (not is_complete(scores))
-        findings.append(Finding(submission, scores, look + remarks[:5] + [wrong] * bool(wrong), []))
-        for name, digest in fingerprints(files).items():
-            same[name, digest].append(findings[-1])
-        if plot:
-            same["the plot", hashlib.sha256(plot).hexdigest()].append(findings[-1])
-    add_twins(findings, same)
-    return findings, groups(same)
+def examine(graded, tarballs, marks, comparison):
+    """The Results of all handins, a list; writes what each student has written into ``comparison``.
+
+    Args:
+        graded (dict): Submission → scores, or why there are none.
+        tarballs (dict): Submission → Path of its tarball, for those that have one.
+        marks (dict): (student, version) as text → what was given by hand, key → points.
+        comparison (Path): the folder.
+    """
+    same, results = collections.defaultdict(list), []
+    for submission, scores in graded.items():
+        files, look = read(tarballs.get(submission))
+        plot, wrong = handins.plot_of(files)
+        if isinstance(scores, dict):
+            scores = {**scores, **marks.get(row_of(submission), {})}
+        if not is_complete(scores):
+            look = [why_no_total(scores), *look]
+        if files and wrong:
+            look.append(wrong)
+        results.append(Result(submission, scores, look, plot, wrong))
+        for name, digest in handins.fingerprints(files).items():
+            same[name, digest].append(results[-1])
+        own = handins.own_parts(files)
+        if own:
+            (comparison / f"{report_name(submission)}.py").write_bytes(own)
+    add_twins(same)
+    return results
 
 
-def no_total(scores):
+def read(tarball):
+    """Files (name → bytes) of a tarball that count, as the grader takes them, and what is odd about
+    it (list of str); nothing of None."""
+    try:
+        files, remarks = handin.read(tarball) if tarball else ({}, [])
+    except handin.HandinError as error:
+        return {}, [f"no tarball to grade: {error}"]
+    # That a README was passed over is not odd.
+    return files, [re.sub("^look at ", "", remark) for remark in remarks
+                   if not remark.startswith("passed over: ")][:5]
+
+
+def why_no_total(scores):
     """Why these scores, or this sentence, have no total."""
     if isinstance(scores, str):
         return scores
@@ -353,64 +300,90 @@ def no_total(scores):
     return f"not all problems were run: {missing} of {len(GRADED)} have no score"
 
 
-def groups(same):
-    """Of ``same``, as add_twins has it, each set of students with all that just these share."""
-    shared = collections.defaultdict(set)
-    for (what, _), having in same.items():
-        students = sorted({finding.submission.student for finding in having})
-        if len(students) > 1:
-            shared[tuple(students)].add(what)
-    return sorted(((students, sorted(names)) for students, names in shared.items()),
-                  key=lambda group: (-len(group[1]), group))
-
-
-def add_twins(findings, same):
-    """Note in each Finding which other students handed in the same.
+def add_twins(same):
+    """Note in each Result what it has in common with those of other students.
 
     Args:
-        findings (list of Finding): all.
-        same (dict): (what, its digest) → the Findings that have it.
+        same (dict): (name of a file, digest) → the Results that have it.
     """
-    shared = collections.defaultdict(set)  # (submission, another student) → what both have
-    for (what, _), having in same.items():
-        students = {finding.submission.student for finding in having}
-        for finding in having:
-            for student in students - {finding.submission.student}:
-                shared[finding.submission, student].add(what)
-    twins = collections.defaultdict(list)  # (submission, what) → the other students
-    for (submission, student), what in sorted(shared.items()):
-        twins[submission, ", ".join(sorted(what))].append(student)
-    for finding in findings:
-        for (submission, what), students in twins.items():
-            if submission == finding.submission:
-                finding.twins.append(f"same as {some_of(students)}: {what}")
+    shared = collections.defaultdict(list)  # students → (names of files, their Results)
+    for (name, _), having in same.items():
+        students = sorted({result.submission.student for result in having})
+        if len(students) > 1:
+            shared[tuple(students)].append((name, having))
+    for number, (_, files) in enumerate(sorted(shared.items()), start=1):
+        names = ", ".join(sorted({name for name, _ in files}))
+        for result in {id(one): one for _, having in files for one in having}.values():
+            result.look.append(f"group {number}: the same, but for names and comments, in {names}")
 
 
-def some_of(students):
-    """Their names, five at most."""
-    more = f" and {len(students) - 5} more" if len(students) > 5 else ""
-    return ", ".join(students[:5]) + more
+def some_of(names):
+    """Them, ten at most."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more
 
 
 # What is written
 
 
-def write_scores(findings, path):
-    """One row for each handin, with Autolab's keys as columns; those given by hand are empty."""
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow(["email", "version", "total", *(p.key for p in PROBLEMS), "look at"])
-        for finding in findings:
-            scores = finding.scores if isinstance(finding.scores, dict) else {}
-            row = [finding.submission.student, finding.submission.version, finding.total,
-                   *(scores.get(problem.key, "") for problem in PROBLEMS),
-                   "; ".join(finding.look + finding.twins)]
-            writer.writerow([as_text(value) for value in row])
+def row_of(submission):
+    """The first two cells of a row of scores.csv, as text."""
+    return as_text(shown(submission.student)), str(submission.version)
+
+
+def shown(text):
+    """The text with escape characters and the like written out, as ``\\x1b``: they could move the
+    cursor or colour the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def as_text(value):
     """The value, so that no spreadsheet takes it for a formula."""
     return "'" + value if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
+
+
+def read_marks(path):
+    """What was typed into scores.csv for what is graded by hand: (student, version) → key → points.
+    It may come back from a spreadsheet, which has semicolons and a mark of its own at the start."""
+    if not path.exists():
+        return {}
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    first = text.partition("\n")[0]
+    rows = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=first.count))
+    marks = {}
+    for row in rows:
+        for key in BY_HAND:
+            if (row.get(key) or "").strip():
+                try:
+                    number = float(row[key].replace(",", "."))
+                    number = int(number) if number == int(number) else number
+                except (ValueError, OverflowError):
+                    raise OSError(f"{path}: {key} of {row['student']} is no number: "
+                                  f"{shown(row[key])}") from None
+                marks.setdefault((row["student"], row["version"]), {})[key] = number
+    return marks
+
+
+@contextlib.contextmanager
+def written_whole(path):
+    """Context with a text file that takes the place of ``path`` when it is complete."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        yield file
+    os.replace(str(part), str(path))
+
+
+def write_scores(results, path):
+    """One row for each handin, with Autolab's keys as columns."""
+    with written_whole(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(["student", "version", "total", *(p.key for p in PROBLEMS), "look at"])
+        for result in results:
+            scores = result.scores if isinstance(result.scores, dict) else {}
+            row = [*row_of(result.submission), result.total,
+                   *(scores.get(problem.key, "") for problem in PROBLEMS),
+                   shown("; ".join(result.look))]
+            writer.writerow([as_text(value) for value in row])
 
 
 PAGE = """\
@@ -426,11 +399,11 @@ main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1f
 figure {{ margin: 0; padding: 8px; background: #fff; border: 1px solid #ccc; }}
 img {{ width: 100%; height: 260px; object-fit: contain; }}
 .none {{ height: 260px; display: grid; place-items: center; color: #a00; }}
-figcaption {{ overflow-wrap: anywhere; }}
+figcaption, li {{ overflow-wrap: anywhere; }}
 .look {{ color: #a00; }}
 </style>
 <h1>MNIST plots of {count} handins</h1>
-<p>To look at: {look}</p>
+<ul>{look}</ul>
 <main>
 """
 
@@ -440,46 +413,58 @@ FIGURE = """\
 """
 
 
-def write_plots(findings, path):
+def in_html(text):
+    return html.escape(shown(text))
+
+
+def write_plots(results, path):
     """One page that holds every plot beside the name, and needs no other file."""
-    names = [(f"h{number}", finding) for number, finding in enumerate(findings)]
-    links = ", ".join(f'<a href="#{anchor}">{html.escape(finding.submission.student)}</a>'
-                      for anchor, finding in names if finding.look + finding.twins)
-    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(PAGE.format(count=len(findings), look=links or "none"))
-        for anchor, finding in names:
-            plot, wrong = plot_of(read(finding.submission.path)[0])
-            data = base64.b64encode(plot).decode()
+    anchors = {id(result): f"h{number}" for number, result in enumerate(results)}
+    look = "".join(
+        f"<li>{in_html(reason)}: " + ", ".join(
+            f'<a href="#{anchors[id(result)]}">{in_html(result.submission.student)}</a>'
+            for result in having) + "</li>"
+        for reason, having in reasons_in(results).items())
+    with written_whole(path) as file:
+        file.write(PAGE.format(count=len(results), look=look or "<li>Nothing is odd.</li>"))
+        for result in results:
+            data = base64.b64encode(result.plot).decode()
             file.write(FIGURE.format(
-                anchor=anchor, student=html.escape(finding.submission.student),
-                version=finding.submission.version, total=finding.total_in_words,
-                look="".join(f'<br><span class="look">{html.escape(words)}</span>'
-                             for words in finding.look + finding.twins),
-                picture=f'<img src="data:image/png;base64,{data}" alt="plot">' if plot else
-                        f'<div class="none">{html.escape(wrong)}</div>'))
+                anchor=anchors[id(result)], student=in_html(result.submission.student),
+                version=result.submission.version, total=result.total_in_words,
+                look="".join(f'<br><span class="look">{in_html(words)}</span>'
+                             for words in result.look),
+                picture=f'<img src="data:image/png;base64,{data}" alt="plot">' if data else
+                        f'<div class="none">{in_html(result.plot_is_bad)}</div>'))
         file.write("</main>\n")
 
 
-def printable(text):
-    """The text without what could move the cursor or colour the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+def reasons_in(results):
+    """What there is to look at: reason → the Results that it holds for."""
+    reasons = collections.defaultdict(list)
+    for result in results:
+        for reason in result.look:
+            reasons[reason].append(result)
+    return reasons
 
 
-def list_what_to_look_at(findings, alike, others):
-    """Print a line for each; a group of students who handed in the same has one together."""
-    lines = [f"look at {finding.submission.path.name}: {words}"
-             for finding in findings for words in finding.look]
-    lines += [f"the same of {some_of(students)}: {', '.join(names)}" for students, names in alike]
-    lines += [f"passed over, as it is no file named email_version_handin.tar: {name}" for name in others]
-    for line in lines:
-        print(printable(line))
+def list_what_to_look_at(results, others):
+    """Print each reason once, with the names it holds for."""
+    reasons = [(reason, [result.submission.student for result in having])
+               for reason, having in reasons_in(results).items()]
+    passed_over = collections.defaultdict(list)
+    for reason, name in others:
+        passed_over[f"passed over, because {reason}"].append(name)
+    for reason, names in [*reasons, *passed_over.items()]:
+        print(shown(f"{reason}: {some_of(names)}"))
 
 
 def parse_arguments(arguments):
     """The options of the command line, as argparse's namespace."""
     parser = argparse.ArgumentParser(description="Grade a folder of downloaded handins.")
     parser.add_argument("folder", type=Path, metavar="FOLDER",
-                        help="holds them as Autolab names them: email_version_handin.tar")
+                        help="holds them as Autolab, Canvas or Moodle names them, or a folder for "
+                             "each student; tar, tar.gz, zip, or the files themselves")
     parser.add_argument("--all", action="store_true",
                         help="grade all versions of each student, not the newest alone")
     parser.add_argument("--without-landlock", action="store_true",
@@ -490,23 +475,46 @@ def parse_arguments(arguments):
 def main(arguments=None):
     """Grade, and write what was found, as the command line says; returns the exit status."""
     options = parse_arguments(arguments)
-    if not options.folder.is_dir():
-        print(f"collect.py: there is no folder {options.folder}", file=sys.stderr)
+    folder = options.folder
+    if not folder.is_dir():
+        print(f"collect.py: there is no folder {folder}", file=sys.stderr)
         return 1
-    submissions, others = find_handins(options.folder, options.all)
+    submissions, others = handins.find(folder, options.all)
     if not submissions:
-        print(f"collect.py: {options.folder} holds no email_version_handin.tar", file=sys.stderr)
-        list_what_to_look_at((), (), others)
+        print(f"collect.py: {folder} holds no handin", file=sys.stderr)
+        list_what_to_look_at((), others)
         return 1
-    reports = options.folder / "reports"
+    reports, comparison = folder / "reports", folder / "for-comparison"
     reports.mkdir(exist_ok=True)
-    graded = grade_what_is_left(submissions, reports, options.without_landlock)
-    findings, alike = examine((submission, graded[submission]) for submission in submissions)
-    write_scores(findings, options.folder / "scores.csv")
-    write_plots(findings, options.folder / "plots.html")
-    list_what_to_look_at(findings, alike, others)
-    print(f"Written: {options.folder / 'scores.csv'}, {options.folder / 'plots.html'}, and a report "
-          f"on each in {reports}")
+    with (reports / "progress.jsonl").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print(f"collect.py: another collect.py is at work on {folder}", file=sys.stderr)
+            return 1
+        read_marks(folder / "scores.csv")  # what is wrong in it is told now, not after the grading
+        with scratch_of(folder) as scratch:
+            graded, tarballs = {}, {}
+            for submission in submissions:
+                try:
+                    tarballs[submission] = handins.as_tar(submission, Path(scratch))
+                except handin.HandinError as error:
+                    graded[submission] = str(error)
+            graded.update(grade_what_is_left(
+                tarballs, reports, ["--without-landlock"] * options.without_landlock, scratch))
+            marks = read_marks(folder / "scores.csv")
+            shutil.rmtree(str(comparison), ignore_errors=True)
+            (comparison / "students").mkdir(parents=True)
+            (comparison / "given.py").write_bytes(b"\n".join(handins.given().values()))
+            results = examine({submission: graded[submission] for submission in submissions},
+                              tarballs, marks, comparison / "students")
+        write_scores(results, folder / "scores.csv")
+        write_plots(results, folder / "plots.html")
+    list_what_to_look_at(results, others)
+    for student, version in sorted(marks.keys() - {row_of(one) for one in submissions}):
+        print(f"no longer in scores.csv: the mark of {student}, version {version}: "
+              f"{marks[student, version]}")
+    print(f"Written to {folder}: scores.csv, plots.html, reports/ and for-comparison/")
     return 0
 
 

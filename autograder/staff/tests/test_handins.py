@@ -1,0 +1,167 @@
+"""handins.py: whose a downloaded handin is, what is in it, and what is odd about its plot."""
+
+import gzip
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+import handins
+import numpy as np
+import pytest
+from handin import tarball as handin
+from pictures import png
+from problem3 import result
+
+FILES = {"mytorch/tensor.py": b"pass\n", "hw1/mnist.py": b"pass\n"}
+
+
+def zip_of(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def write(folder, name, content):
+    """A file in a folder; with a dict of name → bytes as content, a folder."""
+    if isinstance(content, dict):
+        for inside, bytes_of_it in content.items():
+            write(folder / name, inside, bytes_of_it)
+    else:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+TAR = handin.tar_bytes(FILES)
+KINDS = {".tar": TAR, ".tar.gz": gzip.compress(TAR), ".tgz": gzip.compress(TAR), ".zip": zip_of(FILES)}
+
+
+@pytest.mark.parametrize("name, student, version", [
+    ("ann@x.edu_3_handin.tar", "ann@x.edu", 3),
+    ("a_b@x.edu_10_handin.tar", "a_b@x.edu", 10),
+    ("leeann_12_34567_handin.tar", "leeann_12", 34567),
+    ("leeann_LATE_12_34567_my hw-1.zip", "leeann_12", 34567),
+    ("leeann_12_34567_hw_1_2_part.tar.gz", "leeann_12", 34567),
+    ("Ann Lee_77_assignsubmission_file_handin.tar", "Ann Lee_77", 1),
+    ("Ann Lee_77_assignsubmission_file_/handin.zip", "Ann Lee_77", 1),
+    ("ann/handin.tar", "ann", 1),
+    ("ann/work/mytorch/tensor.py", "ann", 1),
+    ("ann/mytorch/tensor.py", "ann", 1),
+])
+def test_names_say_whose_a_handin_is(name, student, version, tmp_path):
+    write(tmp_path, name, TAR)
+    (found,), others = handins.find(tmp_path)
+    assert found[:2] == (student, version) and others == []
+
+
+@pytest.mark.parametrize("name, reason", [
+    ("handin.tar", "its name does not say whose it is"),
+    ("ann_1_handin.rar", "its name does not say whose it is"),
+    ("ann/notes.txt", "this folder holds neither mytorch/ nor a tar or zip file"),
+    (f"{'a' * 230}_1_handin.tar", "its name is too long")])
+def test_what_is_no_students_is_named_with_the_reason(name, reason, tmp_path):
+    write(tmp_path, name, TAR)
+    assert handins.find(tmp_path) == ([], [(reason, name.partition("/")[0])])
+
+
+def test_of_several_archives_in_a_folder_the_one_called_handin_tar_counts(tmp_path):
+    write(tmp_path, "ann", {"a.tar": TAR, "b.zip": KINDS[".zip"]})
+    assert handins.find(tmp_path)[1] == [("this folder holds several tar or zip files", "ann")]
+    write(tmp_path, "ann/handin.tar", TAR)
+    assert handins.find(tmp_path)[0] == [("ann", 1, tmp_path / "ann" / "handin.tar")]
+
+
+def test_litter_and_what_collect_writes_are_passed_over_in_silence(tmp_path):
+    for name in ("._ann_1_handin.tar", ".DS_Store", "__MACOSX/._x", "scores.csv", "reports/a.txt"):
+        write(tmp_path, name, TAR)
+    assert handins.find(tmp_path) == ([], [])
+
+
+def test_the_newest_version_of_each_student_counts_or_all_of_them(tmp_path):
+    for name in ("a_b@x.edu_9", "a_b@x.edu_10", "c@x.edu_1"):
+        write(tmp_path, f"{name}_handin.tar", TAR)
+    assert [one[:2] for one in handins.find(tmp_path)[0]] == [("a_b@x.edu", 10), ("c@x.edu", 1)]
+    assert [one.version for one in handins.find(tmp_path, every_version=True)[0]] == [9, 10, 1]
+
+
+@pytest.mark.parametrize("name, content", [
+    *((f"a_1_handin{ending}", content) for ending, content in KINDS.items()),
+    ("a_1_handin.tar", KINDS[".zip"]), ("a", FILES), ("b", {"c": FILES})])
+def test_every_kind_of_archive_and_a_folder_are_read_as_the_tarball_they_stand_for(
+        name, content, tmp_path):
+    write(tmp_path / "in", name, content)
+    (tmp_path / "out").mkdir()
+    (submission,), _ = handins.find(tmp_path / "in")
+    assert handin.read(handins.as_tar(submission, tmp_path / "out"))[0] == FILES
+
+
+@pytest.mark.parametrize("content, reason", [
+    (gzip.compress(TAR)[:-20], "ended before"),
+    (KINDS[".zip"][:-9], "not a zip file"),
+    (gzip.compress(bytes(handin.MAX_BYTES + 1)), "more than 20 MiB"),
+    (zip_of({"mytorch/x.py": bytes(handin.MAX_BYTES + 1)}), "too many files, or too large ones"),
+    ({f"mytorch/{n}.py": b"" for n in range(handin.MAX_FILES + 1)}, "too many files")])
+def test_what_cannot_be_read_is_named_with_the_reason(content, reason, tmp_path):
+    write(tmp_path, "a_1_handin.tar", content)
+    with pytest.raises(handin.HandinError, match=f"a_1_handin.tar cannot be read: .*{reason}"):
+        handins.as_tar(handins.Submission("a", 1, tmp_path / "a_1_handin.tar"), tmp_path)
+
+
+# The plot
+
+
+@pytest.mark.parametrize("plot, wrong", [
+    (png(), ""),
+    (b"", "no plot"),
+    (b"GIF89a", "the plot is not a PNG file"),
+    (b"\x89PNG\r\n\x1a\n0000IHDR", "the plot is not a PNG file"),
+    (png(width=100_000, height=2), "the plot is too large"),
+    (png(text=bytes(1 << 20)), "the plot is too large"),
+    (png(width=100), "the plot is tiny"),
+    (png(blank=True), "the plot is empty"),
+    (png(ends=False), "the plot is cut off"),
+    (png(data=zlib.compress(bytes(1000))), "the plot is cut off"),
+    (png(data=b"garbage"), "the plot is cut off"),
+])
+def test_it_says_what_is_wrong_with_a_plot(plot, wrong):
+    shown, said = handins.plot_of({handin.PLOT: plot})
+    assert said == wrong
+    assert shown == (b"" if "PNG" in wrong or "large" in wrong else plot)
+
+
+def test_the_plot_of_problem_3_is_right_and_one_that_only_matplotlib_left_empty_is_not(tmp_path):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    result.plot(np.linspace(0.1, 0.95, 18), range(1, 1800, 100), 550, "MNIST", tmp_path / "plot.png")
+    assert handins.plot_of({handin.PLOT: (tmp_path / "plot.png").read_bytes()})[1] == ""
+    FigureCanvasAgg(Figure()).print_png(str(tmp_path / "plot.png"))
+    assert handins.plot_of({handin.PLOT: (tmp_path / "plot.png").read_bytes()})[1] == "the plot is empty"
+
+
+# Solutions that are alike
+
+
+def test_words_leave_out_white_space_comments_docstrings_and_the_choice_of_names():
+    source = b'"""Doc."""\ndef f(x):  # why\n    """Doc."""\n\n    return  x +1\n'
+    assert handins.words_of(source) == handins.words_of(b"def g(yy):\n  return yy + 1")
+    assert handins.words_of(source) != handins.words_of(b"def f(x):\n  return x + 2")
+    assert handins.words_of(b"a.data + b") != handins.words_of(b"a.grad + b")
+    assert handins.words_of(b"x = 'a'") != handins.words_of(b"x = 'b'")
+
+
+@pytest.mark.parametrize("source", [
+    b"", b"\0\xff\xfe", b"(" * 50_000, b"'''never closed", b"  x\n y\n", b"\\" * 1000, b"'" * 9999])
+def test_words_of_what_is_not_python_are_found_all_the_same(source):
+    assert isinstance(handins.words_of(source), list)
+
+
+def test_only_files_with_enough_of_ones_own_are_compared():
+    given = handins.given()
+    assert handins.fingerprints(given) == {}
+    solved = {name: (Path(handins.ROOT) / name).read_bytes() for name in given}
+    found = handins.fingerprints(solved)
+    assert "mytorch/nn/functional.py" in found and "mytorch/nn/loss.py" not in found
+    assert handins.own_parts(given) == b""
+    assert handins.own_parts(solved).count(b"\nclass Sub(") == 1
