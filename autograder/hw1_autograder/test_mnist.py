@@ -11,7 +11,7 @@ import time
 import traceback
 from pathlib import Path
 
-# Batches are small: one thread is as fast as several, which on a busy machine wait for each other.
+# Batches are small: one thread is as fast as several, which wait for each other on a busy machine.
 for library in ("OPENBLAS", "OMP", "MKL", "VECLIB"):
     os.environ.setdefault(library + "_NUM_THREADS", "1")
 os.environ.pop("MPLBACKEND", None)  # a notebook's, perhaps, which this Python may not have
@@ -42,7 +42,7 @@ def main():
         return 1
     try:
         from hw1 import mnist as homework
-    except Exception:  # before a download, which would be in vain
+    except Exception:  # before a download that would be of no use
         traceback.print_exc(limit=0)
         print("\nProblem 3: hw1/mnist.py cannot be imported, for the reason above.")
         return 1
@@ -77,13 +77,13 @@ def main():
         accuracies, in_percent = check_accuracies(returned)
     except ValueError as error:
         print(f"Problem 3: {error}")
-        show(watch.findings())
+        show(watch.complaints())
         return 1
     print(f"First validation accuracy: {accuracies[0]:.1%}   final: {accuracies[-1]:.1%}   "
           f"({seconds:.1f} s)")
-    print(verdict(accuracies, watch.findings()))
+    print(verdict(accuracies, watch.complaints()))
     asked = EPOCHS * -(-batches_per_epoch(homework, data) // 100)
-    show(watch.findings(), watch.remarks() + unusual(accuracies, in_percent, asked))
+    show(watch.complaints(), watch.notes() + unusual(accuracies, in_percent, asked))
     with style.context("default"):  # whatever the user has set for other plots
         plot(accuracies, watch.validated_at, batches_per_epoch(homework, data), data.name, PLOT)
     print(f"Plot written to {PLOT.relative_to(ROOT)}")
@@ -142,22 +142,22 @@ def batches_per_epoch(homework, data):
 
 def unusual(accuracies, in_percent, asked):
     """Remarks on accuracies that are not quite what ``train`` is asked for: so many, as shares."""
-    remarks = []
+    notes = []
     if in_percent:
-        remarks.append("The accuracies came from 0 to 100 and are read as percent; train() is "
-                       "asked for shares from 0 to 1.")
+        notes.append("The accuracies go from 0 to 100 and are read as percent; train() should "
+                     "return shares from 0 to 1.")
     if len(accuracies) != asked:
-        remarks.append(f"{asked} validations are asked for, at batches 0, 100, 200, ... of each "
-                       f"epoch; {len(accuracies)} came back.")
+        notes.append(f"Problem 3 asks for {asked} validations, at batches 0, 100, 200, ... of each "
+                     f"epoch; {len(accuracies)} came back.")
     if LEARNED <= accuracies[-1] < USUAL:
-        remarks.append("This network usually ends at 95% or more. Is lr 0.1, are there 3 epochs, and "
+        notes.append("This network usually ends at 95% or more. Is lr 0.1, are there 3 epochs, and "
                        "are the layers Linear(784, 20), BatchNorm1d(20), ReLU() and Linear(20, 10)?")
-    return remarks
+    return notes
 
 
-def show(findings, remarks=()):
+def show(complaints, notes=()):
     """Print what the training forgot, and what is unusual."""
-    for text in findings + [f"Note: {remark}" for remark in remarks]:
+    for text in complaints + [f"Note: {note}" for note in notes]:
         print(textwrap.fill(text, 90, initial_indent="- ", subsequent_indent="  "))
 
 

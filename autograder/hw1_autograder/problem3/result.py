@@ -1,4 +1,4 @@
-"""What came out of a training: are these accuracies, do they say that it learned, the plot."""
+"""What came of a training: whether these are accuracies, whether it learned, and the plot."""
 
 import numpy as np
 
@@ -29,15 +29,15 @@ def check_accuracies(returned):
     return values / 100 if in_percent else values, in_percent
 
 
-def verdict(accuracies, findings):
+def verdict(accuracies, complaints):
     """Whether the network learns as it should, in words.
 
     Args:
         accuracies (ndarray): from 0 to 1, shape (V,), V > 0.
-        findings (list of str): what the training forgot.
+        complaints (list of str): what the training does wrong.
     """
     best, final = accuracies.max(), accuracies[-1]
-    if findings:
+    if complaints:
         return "The training is not right yet:"
     if final >= LEARNED:
         return "The network is learning."
@@ -47,7 +47,7 @@ def verdict(accuracies, findings):
     if final >= 0.1:
         return "The network is learning slowly, if at all: is the learning rate right?"
     return ("The network is NOT learning: guessing alone gives 10%. Do images and labels stay together "
-            "where they are shuffled?")
+            "when they are shuffled?")
 
 
 def plot(accuracies, batches, epoch, data_name, path):

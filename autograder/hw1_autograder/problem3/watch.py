@@ -1,5 +1,5 @@
 """Watches a training from outside and finds what its loop forgets: zero_grad, eval, train.
-It looks at gradients, weights, logits and modes, not at names: every right way to do it is right."""
+It looks at gradients, weights, logits and modes, not at names: every correct loop is accepted."""
 
 import contextlib
 import importlib
@@ -26,7 +26,7 @@ class Watch:
         self.batches = 0
         self.loss = self.accuracy = math.nan
         self.validated_at = []
-        self.blind = False  # something was not as this file expects: then it finds nothing
+        self.blind = False  # something was not as this file expects: then it has no complaints
 
         self.parameters = {}   # id → parameter, of the layers called since the last backward()
         self.before_step = {}  # id → (parameter, its values, its gradient) after the last backward()
@@ -68,9 +68,9 @@ class Watch:
     def surround(self, function, before, after):
         """``function``, with ``before(*args)`` and ``after(result, *args)`` called around it.
 
-        Where one of these fails, on an unusual Tensor perhaps, training goes on unwatched.
+        If one of these fails, perhaps on an unusual Tensor, training goes on unwatched.
         """
-        def note(callback, *args):
+        def call(callback, *args):
             try:
                 if callback is not None and not self.blind:
                     callback(*args)
@@ -78,9 +78,9 @@ class Watch:
                 self.blind = True
 
         def watched(*args, **kwargs):
-            note(before, *args)
+            call(before, *args)
             result = function(*args, **kwargs)
-            note(after, result, *args)
+            call(after, result, *args)
             return result
 
         return watched
@@ -144,8 +144,8 @@ class Watch:
             self.accuracy = float(accuracy)
 
     def count_anew(self, accuracy):
-        """Compare an accuracy with that by the outputs of the last layer, if there is one for each
-        label. It may be higher, as images can be taken in another order, but not lower."""
+        """Compare an accuracy with what the outputs of the last layer give, if they have a row for
+        each label. It may be higher, because images can be taken in another order, but not lower."""
         if self.labels is None or not self.outputs or not np.isscalar(accuracy):
             return
         logits = np.concatenate(list(self.outputs.values())[-1])
@@ -155,66 +155,67 @@ class Watch:
         if accuracy < by_logits - 0.05:
             self.miscounted = accuracy, by_logits
 
-    def findings(self):
-        """What the training forgot (list of str, the gravest first), nothing that is not sure."""
+    def complaints(self):
+        """What the training does wrong (list of str, the gravest first), if that is certain."""
         if self.blind:
             return []
-        checks = (self.find_no_learning, self.find_leftover_gradients, self.find_wrong_modes,
-                  self.find_wrong_count)
-        return [finding for check in checks for finding in check()]
+        checks = (self.about_no_learning, self.about_leftover_gradients, self.about_wrong_modes,
+                  self.about_wrong_count)
+        return [complaint for check in checks for complaint in check()]
 
-    def find_no_learning(self):
+    def about_no_learning(self):
         if self.saw_layers and not self.batches and not self.saw_gradients:
             yield "backward() was never called, so there are no gradients to learn from."
         if self.compared and not self.stepped:
-            yield ("The weights never changed. One of: step() is missing; it comes when zero_grad() "
-                   "has removed the gradients; the optimizer has other parameters; lr is 0.")
+            yield ("The weights never changed. Either step() is missing, or it is called after "
+                   "zero_grad() has removed the gradients, or the optimizer has other "
+                   "parameters, or lr is 0.")
         if self.infinite:
             batch, loss = self.infinite
             yield (f"The loss became {loss} at batch {batch:,}. Often the learning rate is too "
                    "high, or a logarithm or a division meets 0.")
 
-    def find_leftover_gradients(self):
+    def about_leftover_gradients(self):
         if self.leftover:
             yield (f"zero_grad() is missing or has no effect: after {self.leftover:,} of "
-                   f"{self.stepped:,} steps the next backward() met the gradients of the batch "
-                   "before, and adds its own to them. Call it once for each batch, before "
+                   f"{self.stepped:,} steps the next backward() found the gradients of the batch "
+                   "before and added its own to them. Call it once for each batch, before "
                    "backward().")
 
-    def find_wrong_modes(self):
+    def about_wrong_modes(self):
         if self.trained_in_eval:
             yield ("train() is missing or does not reach BatchNorm1d: "
                    f"{self.trained_in_eval:,} of {self.trained:,} batches were trained in "
-                   "evaluation mode, in which it learns no averages. Call model.train() after "
-                   "each validation.")
+                   "evaluation mode, in which its averages are not updated. Call model.train() "
+                   "after each validation.")
         if self.validated_in_train:
             yield ("eval() is missing or does not reach BatchNorm1d: "
                    f"{self.validated_in_train:,} of {self.validated:,} validations ran in training "
-                   "mode, in which it takes its averages from the images it is tested on. Call "
-                   "model.eval() before each validation.")
+                   "mode, in which it normalises by the images that it is tested on and updates "
+                   "its averages from them. Call model.eval() before each validation.")
         elif self.all_modes == {True}:
             yield ("eval() is missing or does not reach BatchNorm1d: it was never in evaluation "
                    "mode. Call model.eval() before each validation.")
 
-    def find_wrong_count(self):
+    def about_wrong_count(self):
         if self.miscounted:
             returned, by_logits = self.miscounted
             yield (f"validate() counts wrongly: it returned {returned:.1%}, but the largest logit is "
                    f"the right one for {by_logits:.1%} of the images. Take the largest of each row, "
                    "logits.data.argmax(axis=1), and compare it with the labels.")
 
-    def remarks(self):
-        """What is unusual, but may be right (list of str)."""
+    def notes(self):
+        """What is unusual but may be intended (list of str)."""
         if self.blind:
             return []
-        remarks = []
+        notes = []
         if self.saw_layers and not self.all_modes:
-            remarks.append("BatchNorm1d was never called; Problem 3 asks for the layers "
+            notes.append("BatchNorm1d was never called; Problem 3 asks for the layers "
                            "Linear(784, 20), BatchNorm1d(20), ReLU() and Linear(20, 10).")
         if self.repeats_its_order():
-            remarks.append("The batches came in the same order in each epoch. Problem 3 asks to "
-                           "shuffle the images before each, and their labels alike.")
-        return remarks
+            notes.append("The batches came in the same order in every epoch. Problem 3 asks you to shuffle "
+                         "the images before each epoch, and their labels in the same way.")
+        return notes
 
     def repeats_its_order(self):
         """Whether all batches after the first epoch are those of the epoch before, in its order."""
@@ -226,7 +227,7 @@ class Watch:
 
 
 def find(module, name):
-    """A class of the student's, or None where it cannot be imported."""
+    """A class of the student's, or None if it cannot be imported."""
     try:
         return getattr(importlib.import_module(module), name)
     except Exception:

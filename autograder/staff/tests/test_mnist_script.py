@@ -82,13 +82,13 @@ def test_a_mistake_in_the_loop_is_said_in_place_of_learning(monkeypatch, tmp_pat
     assert "The training is not right yet:\n- zero_grad() is missing or has no effect: after 23 of 23" in output
 
 
-def test_accuracies_from_0_to_100_are_read_as_percent_with_one_remark(
+def test_accuracies_from_0_to_100_are_read_as_percent_with_one_note(
         monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setattr(homework, "mnist", lambda *data: [0.9, 50, 95.3])
     output = run(monkeypatch, tmp_path, digits, capsys)[1]
     assert "First validation accuracy: 0.9%   final: 95.3%" in output
     assert "The network is learning." in output
-    assert output.count("- Note:") == output.count("came from 0 to 100") == 1
+    assert output.count("- Note:") == output.count("go from 0 to 100") == 1
 
 
 @pytest.mark.parametrize("returned", [None, [], [101], [-0.1], ["a"], [[0.5, 0.6]], [float("nan")]])
@@ -100,10 +100,10 @@ def test_what_is_no_list_of_accuracies_is_refused(returned, monkeypatch, tmp_pat
     assert "Traceback" not in output
 
 
-def test_another_number_of_validations_gets_a_remark(monkeypatch, tmp_path, digits, capsys):
+def test_another_number_of_validations_gets_a_note(monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setattr(homework, "mnist", lambda *data: [0.5, 0.95])
     output = run(monkeypatch, tmp_path, digits, capsys)[1]
-    assert "- Note: 3 validations are asked for, at batches 0, 100, 200, ... of each epoch; 2" in output
+    assert "- Note: Problem 3 asks for 3 validations, at batches 0, 100, 200, ... of each epoch; 2" in output
 
 
 def test_an_unfinished_problem_is_said_in_one_line(monkeypatch, tmp_path, digits, capsys):

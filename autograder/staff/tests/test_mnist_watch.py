@@ -196,28 +196,28 @@ def watched(changes, digits):
 @pytest.mark.parametrize("style", RIGHT)
 def test_a_right_training_is_told_nothing(style, digits):
     watch, accuracies = watched(RIGHT[style], digits)
-    assert watch.findings() == [] and not watch.blind
-    assert watch.batches == watch.trained == 24 and watch.remarks() == []
+    assert watch.complaints() == [] and not watch.blind
+    assert watch.batches == watch.trained == 24 and watch.notes() == []
     assert len(watch.before_step) <= 12  # of the model's 6, and of a copy that has just been used
     assert accuracies[-1] > 0.9
 
 
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_mistake_is_named_and_no_other(mistake, digits):
-    findings = watched(WRONG[mistake], digits)[0].findings()
+    complaints = watched(WRONG[mistake], digits)[0].complaints()
     named = [words.split(" ")[0] for words in mistake.split(", and ")]
     if ":" in mistake:
         named = [mistake.split(": ")[1]]
-    assert len(findings) == len(named)
-    assert all(finding.startswith(name) for finding, name in zip(findings, named))
+    assert len(complaints) == len(named)
+    assert all(complaint.startswith(name) for complaint, name in zip(complaints, named))
 
 
-def test_a_finding_says_how_often(digits):
-    zeroed_twice = watched(WRONG["zero_grad() once an epoch"], digits)[0].findings()
-    assert "after 21 of 23 steps the next backward() met" in zeroed_twice[0]
-    after_validation = watched(WRONG["train() once an epoch"], digits)[0].findings()
+def test_a_complaint_says_how_often(digits):
+    zeroed_twice = watched(WRONG["zero_grad() once an epoch"], digits)[0].complaints()
+    assert "after 21 of 23 steps the next backward() found" in zeroed_twice[0]
+    after_validation = watched(WRONG["train() once an epoch"], digits)[0].complaints()
     assert "21 of 24 batches were trained in evaluation mode" in after_validation[0]
-    validations = watched(WRONG["eval() forgotten"], digits)[0].findings()
+    validations = watched(WRONG["eval() forgotten"], digits)[0].complaints()
     assert "9 of 9 validations ran in training mode" in validations[0]
 
 
@@ -225,7 +225,7 @@ def test_what_is_called_in_another_way_is_not_missing(digits):
     by_engine = ("            from mytorch import autograd_engine\n            autograd_engine.backward("
                  "loss.grad_fn, Tensor(np.ones((), np.float32)))\n")
     watch, accuracies = watched([(BACKWARD, by_engine)], digits)
-    assert watch.findings() == [] and accuracies[-1] > 0.9
+    assert watch.complaints() == [] and accuracies[-1] > 0.9
 
 
 def test_a_weight_may_move_while_its_gradient_stays_0(digits):
@@ -234,36 +234,36 @@ def test_a_weight_may_move_while_its_gradient_stays_0(digits):
     train_x, train_y, val_x, val_y = digits
     watch, _ = watched(RIGHT["gradients filled with zeros"] + [(STEP, decay)],
                        (0 * train_x, train_y, val_x, val_y))
-    assert watch.stepped == 23 and watch.findings() == []
+    assert watch.stepped == 23 and watch.complaints() == []
 
 
-def test_a_network_without_batchnorm_gets_a_remark(digits):
+def test_a_network_without_batchnorm_gets_a_note(digits):
     watch, _ = watched([("Linear(784, 20), BatchNorm1d(20),", "Linear(784, 20),")], digits)
-    assert watch.findings() == []
-    assert watch.remarks()[0].startswith("BatchNorm1d was never called; Problem 3 asks for")
+    assert watch.complaints() == []
+    assert watch.notes()[0].startswith("BatchNorm1d was never called; Problem 3 asks for")
 
 
 def test_a_count_that_is_wrong_is_told_with_the_right_one(digits):
     mistake = "validate() takes the largest of all: validate() counts wrongly"
-    finding = watched(WRONG[mistake], digits)[0].findings()[0]
-    assert "it returned 0.0%, but the largest logit is the right one for 100.0%" in finding
+    complaint = watched(WRONG[mistake], digits)[0].complaints()[0]
+    assert "it returned 0.0%, but the largest logit is the right one for 100.0%" in complaint
 
 
-def test_batches_in_the_same_order_in_each_epoch_get_a_remark(digits):
+def test_batches_in_the_same_order_in_each_epoch_get_a_note(digits):
     shuffled, once = "random.permutation(len(train_x))", "arange(len(train_x))"
     watch, _ = watched([(shuffled, once)], digits)
-    assert watch.findings() == []
-    assert [remark[:45] for remark in watch.remarks()] == [
-        "The batches came in the same order in each ep"]
+    assert watch.complaints() == []
+    assert [note[:45] for note in watch.notes()] == [
+        "The batches came in the same order in every e"]
 
 
 def test_where_it_cannot_follow_the_training_goes_on_and_nothing_is_found():
     watch = Watch()
     watch.stepped = watch.leftover = 5
-    assert len(watch.findings()) == 1
+    assert len(watch.complaints()) == 1
     twice = watch.surround(lambda x: 2 * x, before=lambda x: x.missing, after=None)
     assert twice(3) == 6
-    assert watch.blind and watch.findings() == []
+    assert watch.blind and watch.complaints() == []
 
 
 def test_it_sees_what_progress_and_plot_show_and_leaves_the_code_as_it_was(digits):
