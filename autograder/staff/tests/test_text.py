@@ -68,12 +68,12 @@ def with_mistake(folder, mistake):
 
 
 def run(command, folder):
-    """What a command prints, on a terminal of 100 columns, with this Python as python3."""
+    """What a command prints, on a terminal of 80 columns, with this Python as python3."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     words = shlex.split(command, comments=True)
     words = [sys.executable, *words[1:]] if words[0] == "python3" else words
     ran = subprocess.run(words, cwd=str(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         env={**os.environ, "COLUMNS": "100", "PATH": path}, encoding="utf-8")
+                         env={**os.environ, "COLUMNS": "80", "PATH": path}, encoding="utf-8")
     return ran.stdout
 
 
@@ -233,7 +233,7 @@ def test_lines_fit_80_columns_and_code_fits_95(name):
     for line in without_code(TEXTS[name]).splitlines():
         assert len(line) <= 80 or line.startswith(("|", "$$", "  [")), line
     for block in code_blocks(TEXTS[name]):
-        assert max(map(len, block.splitlines())) <= 100, block
+        assert max(map(len, block.splitlines())) <= 95, block
 
 
 @pytest.mark.parametrize("name", TEXTS)
