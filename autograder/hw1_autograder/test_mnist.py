@@ -2,8 +2,10 @@
 Run by ./grade.sh m. problem3/ has the digits, the watch on the training, and the plot."""
 
 import ast
+import contextlib
 import inspect
 import os
+import signal
 import sys
 import tempfile
 import textwrap
@@ -33,6 +35,11 @@ PLOT = ROOT / "hw1" / "validation_accuracy.png"
 SEED = 11785
 EPOCHS = 3
 PLOT_BYTES = 100_000  # at most
+SECONDS = 30  # of processor time in which a training calls no layer and no backward(), at most
+
+
+class Stalled(Exception):
+    """The training does not go on."""
 
 
 def main():
@@ -125,14 +132,36 @@ def train(homework, data):
     """Train under watch. Returns the Watch and what ``mnist()`` returned."""
     batches = batches_per_epoch(homework, data)
     progress = Progress(EPOCHS * batches, batches)
-    watch = Watch(progress.update)
+    watch = Watch(progress.update, data)
     np.random.seed(SEED)
     try:
-        with watch.watching(homework):
+        with watch.watching(homework), stopped_where_it_stalls(watch):
             returned = homework.mnist(data.train_x, data.train_y, data.val_x, data.val_y)
     finally:
         progress.close()
     return watch, returned
+
+
+@contextlib.contextmanager
+def stopped_where_it_stalls(watch):
+    """Context in which Stalled is raised, at the line that is running, once nothing has gone on."""
+    seen, seconds = watch.calls, 0
+
+    def look(*_):
+        nonlocal seen, seconds
+        seconds = seconds + 1 if seen == watch.calls else 0
+        seen = watch.calls
+        if seconds >= SECONDS:
+            raise Stalled(f"{SECONDS} s went by without a layer or backward() being called: an "
+                          "endless loop?")
+
+    before = signal.signal(signal.SIGVTALRM, look)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1, 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def batches_per_epoch(homework, data):
@@ -141,7 +170,7 @@ def batches_per_epoch(homework, data):
 
 
 def unusual(accuracies, in_percent, asked):
-    """Remarks on accuracies that are not quite what ``train`` is asked for: so many, as shares."""
+    """Notes on accuracies that are not quite what ``train`` is asked for: so many, as shares."""
     notes = []
     if in_percent:
         notes.append("The accuracies go from 0 to 100 and are read as percent; train() should "
@@ -156,7 +185,7 @@ def unusual(accuracies, in_percent, asked):
 
 
 def show(complaints, notes=()):
-    """Print what the training forgot, and what is unusual."""
+    """Print what the training does wrong, and what is unusual."""
     for text in complaints + [f"Note: {note}" for note in notes]:
         print(textwrap.fill(text, 90, initial_indent="- ", subsequent_indent="  "))
 

@@ -1,5 +1,5 @@
-"""Watches a training from outside and finds what its loop forgets: zero_grad, eval, train.
-It looks at gradients, weights, logits and modes, not at names: every correct loop is accepted."""
+"""Watches a training from outside and finds what its loop does wrong, such as zero_grad forgotten.
+It looks at gradients, weights, logits, images and modes, not at names: any correct loop will do."""
 
 import contextlib
 import importlib
@@ -9,11 +9,17 @@ from unittest import mock
 import numpy as np
 
 
+LAYERS = ("Linear", "BatchNorm1d", "ReLU", "Linear")  # that Problem 3 asks for, in this order
+ASKED = "Problem 3 asks for Linear(784, 20), BatchNorm1d(20), ReLU(), Linear(20, 10)."
+
+
 class Watch:
     """What a training does, seen from outside while ``watching`` lasts.
 
     Args:
         after_batch: called with this Watch after each ``backward()`` of the training.
+        data (mnist_data.Mnist): what is trained and validated on, if it is known: images are
+            then told by their pixels.
 
     Attributes:
         batches (int): how many times ``backward()`` was called.
@@ -21,11 +27,20 @@ class Watch:
         validated_at (list of int): for each call of ``validate()``, the batches before it.
     """
 
-    def __init__(self, after_batch=lambda watch: None):
+    def __init__(self, after_batch=lambda watch: None, data=None):
         self.after_batch = after_batch
+        self.labels_of = {}  # image → its label, None where the data has it with several
+        for images, labels in [] if data is None else [
+                (data.train_x, data.train_y), (data.val_x, data.val_y)]:
+            for image, label in zip(map(pixels, images), labels):
+                known = self.labels_of.setdefault(image, int(label))
+                self.labels_of[image] = known if known == label else None
+        self.to_validate = set() if data is None else (
+            set(map(pixels, data.val_x)) - set(map(pixels, data.train_x)))
         self.batches = 0
         self.loss = self.accuracy = math.nan
         self.validated_at = []
+        self.calls = 0  # of all that is watched: they go on while the training does
         self.blind = False  # something was not as this file expects: then it has no complaints
 
         self.parameters = {}   # id → parameter, of the layers called since the last backward()
@@ -43,10 +58,16 @@ class Watch:
         self.validated = self.validated_in_train = 0  # the same, calls of validate()
 
         self.labels = None  # those given to validate(), while it runs
+        self.inputs = []    # of the first Linear while validate() runs: the images
         self.outputs = {}   # id of a Linear → its outputs while validate() runs, the last called last
         self.miscounted = None  # (accuracy returned, accuracy by the logits) of the newest miscount
-        self.first_images = []  # of each batch of the training, the first image, as bytes
-        self.is_new_batch = True  # no layer was called yet since the last backward()
+        self.first_images = []  # of each batch of the training, the first image, as a hash
+        self.sizes = []  # of each batch of the training, how many images
+        self.first_layer = None  # that was called since the last backward()
+        self.newest = None  # (first image, how many) of what went through it last
+        self.foreign = 0  # batches of the training whose first image is one to validate on
+        self.labelled = self.mislabelled = 0  # whose first label is known; is another
+        self.called, self.order = [], ()  # layers since the last backward(); of the newest batch
 
     @contextlib.contextmanager
     def watching(self, homework):
@@ -62,6 +83,8 @@ class Watch:
             watch(find("mytorch.nn.linear", "Linear"), "forward",
                   self.before_linear, self.after_linear)
             watch(find("mytorch.nn.batchnorm", "BatchNorm1d"), "forward", self.before_batchnorm)
+            watch(find("mytorch.nn.activations", "ReLU"), "forward", self.note_layer)
+            watch(find("mytorch.nn.loss", "CrossEntropyLoss"), "forward", self.before_loss)
             watch(homework, "validate", self.before_validate, self.after_validate)
             yield
 
@@ -78,14 +101,22 @@ class Watch:
                 self.blind = True
 
         def watched(*args, **kwargs):
-            call(before, *args)
+            self.calls += 1
+            given = (*args, *kwargs.values())
+            call(before, *given)
             result = function(*args, **kwargs)
-            call(after, result, *args)
+            call(after, result, *given)
             return result
 
         return watched
 
+    def note_layer(self, layer, *_):
+        if self.labels is None:
+            self.called.append(next((cls.__name__ for cls in type(layer).__mro__
+                                     if cls.__name__ in LAYERS), ""))
+
     def before_layer(self, layer, *_):
+        self.note_layer(layer)
         self.saw_layers = True
         for value in vars(layer).values():
             if getattr(value, "is_parameter", False):
@@ -94,9 +125,20 @@ class Watch:
 
     def before_linear(self, layer, x, *_):
         self.before_layer(layer)
-        if self.labels is None and self.is_new_batch:
-            self.first_images.append(hash(np.asarray(x.data)[0].tobytes()))
-            self.is_new_batch = False
+        if self.labels is not None:
+            if not self.outputs:
+                self.inputs.append(np.asarray(x.data))
+        elif self.first_layer in (None, layer):
+            self.first_layer, self.called = layer, self.called[-1:]
+            self.newest = pixels(np.asarray(x.data)[0]), len(x.data)
+
+    def before_loss(self, criterion, predicted, target, *_):
+        """Compare the first label of a batch with that of its first image."""
+        known = self.labels_of.get(self.newest[0]) if self.newest else None
+        if self.labels is None and known is not None:
+            label = np.asarray(target.data)[0]
+            self.labelled += 1
+            self.mislabelled += int(label if label.ndim == 0 else label.argmax()) != known
 
     def after_linear(self, output, layer, *_):
         if self.labels is not None:
@@ -123,7 +165,14 @@ class Watch:
         self.batches += 1
         self.before_step = {key: (parameter, sample(parameter), sample(parameter.grad))
                             for key, parameter in self.parameters.items()}
-        self.parameters, self.modes, self.is_new_batch = {}, set(), True
+        self.parameters, self.modes = {}, set()
+        if self.newest:
+            image, size = self.newest
+            self.first_images.append(image)
+            self.sizes.append(size)
+            self.foreign += image in self.to_validate
+        self.order, self.called = tuple(self.called), []
+        self.first_layer = self.newest = None
         self.loss = float(np.mean(loss.data))
         if self.infinite is None and not math.isfinite(self.loss):
             self.infinite = self.batches, self.loss
@@ -131,7 +180,9 @@ class Watch:
 
     def before_validate(self, *arguments):
         self.modes_outside, self.modes = self.modes, set()
-        self.labels, self.outputs = (arguments + (None,) * 3)[2], {}
+        self.labels = next((labels for labels in map(np.asarray, arguments[1:])
+                            if labels.ndim == 1), np.empty(0))
+        self.inputs, self.outputs = [], {}
 
     def after_validate(self, accuracy, *_):
         self.count_anew(accuracy)
@@ -144,14 +195,18 @@ class Watch:
             self.accuracy = float(accuracy)
 
     def count_anew(self, accuracy):
-        """Compare an accuracy with what the outputs of the last layer give, if they have a row for
-        each label. It may be higher, because images can be taken in another order, but not lower."""
-        if self.labels is None or not self.outputs or not np.isscalar(accuracy):
+        """Compare an accuracy with what the outputs of the last layer give, if their labels are
+        known. It may be higher, because images can be taken in another order, but not lower."""
+        if not self.outputs or not np.isscalar(accuracy):
             return
         logits = np.concatenate(list(self.outputs.values())[-1])
-        if logits.shape != (len(self.labels), 10):
+        labels = self.labels
+        if len(labels) != len(logits):
+            labels = [self.labels_of.get(pixels(image)) for images in self.inputs
+                      for image in images]
+        if len(labels) != len(logits) or logits.ndim != 2 or None in list(labels):
             return
-        by_logits = float(np.mean(logits.argmax(axis=1) == np.asarray(self.labels)))
+        by_logits = float(np.mean(logits.argmax(axis=1) == np.asarray(labels)))
         if accuracy < by_logits - 0.05:
             self.miscounted = accuracy, by_logits
 
@@ -159,9 +214,18 @@ class Watch:
         """What the training does wrong (list of str, the gravest first), if that is certain."""
         if self.blind:
             return []
-        checks = (self.about_no_learning, self.about_leftover_gradients, self.about_wrong_modes,
-                  self.about_wrong_count)
+        checks = (self.about_no_learning, self.about_wrong_data, self.about_leftover_gradients,
+                  self.about_wrong_modes, self.about_wrong_count)
         return [complaint for check in checks for complaint in check()]
+
+    def about_wrong_data(self):
+        if 2 * self.foreign > len(self.first_images):
+            yield ("The training uses the images that are kept for validation (val_x), so that the "
+                   "accuracies say nothing: train on train_x and train_y.")
+        if 5 * self.mislabelled > self.labelled:
+            yield (f"The labels do not belong to their images: in {self.mislabelled:,} of "
+                   f"{self.labelled:,} batches the first image has another label. Shuffle both by "
+                   "one permutation, and take the same rows of both.")
 
     def about_no_learning(self):
         if self.saw_layers and not self.batches and not self.saw_gradients:
@@ -209,12 +273,19 @@ class Watch:
         if self.blind:
             return []
         notes = []
+        layers = [name for name in self.order if name]
         if self.saw_layers and not self.all_modes:
-            notes.append("BatchNorm1d was never called; Problem 3 asks for the layers "
-                           "Linear(784, 20), BatchNorm1d(20), ReLU() and Linear(20, 10).")
+            notes.append(f"BatchNorm1d was never called. {ASKED}")
+        elif layers and "ReLU" not in layers:
+            notes.append(f"ReLU was never called. {ASKED}")
+        elif sorted(layers) == sorted(LAYERS) and tuple(layers) != LAYERS:
+            notes.append(f"The layers are called in the order {', '.join(layers)}. {ASKED}")
+        usual = max(set(self.sizes), key=self.sizes.count) if self.sizes else 100
+        if usual != 100:
+            notes.append(f"The batches have {usual:,} images. Problem 3 asks for 100.")
         if self.repeats_its_order():
-            notes.append("The batches came in the same order in every epoch. Problem 3 asks you to shuffle "
-                         "the images before each epoch, and their labels in the same way.")
+            notes.append("The batches came in the same order in every epoch. Problem 3 asks you to "
+                         "shuffle the images before each epoch, and their labels in the same way.")
         return notes
 
     def repeats_its_order(self):
@@ -232,6 +303,11 @@ def find(module, name):
         return getattr(importlib.import_module(module), name)
     except Exception:
         return None
+
+
+def pixels(image):
+    """What tells an image from others, in either precision."""
+    return hash(np.asarray(image, np.float32).tobytes())
 
 
 def sample(tensor):
