@@ -61,7 +61,7 @@ def given_operation(name, a, upstream, *arguments):
     return {f"a.{name}": result, f"gradient of a through a.{name}": a.grad}
 
 
-@graded("Linear Backward", a=(2, 3), upstream=(3, 2))
+@graded("Linear Backward", optional=True, a=(2, 3), upstream=(3, 2))
 def test_transpose(given):
     return given_operation("T", given.a, given.upstream)
 
@@ -411,12 +411,12 @@ def test_cross_entropy_of_one_row(given):
     return {"loss": cross_entropy(constant(given.logits), given.labels)}
 
 
-@graded("Linear XELoss Backward", a=positive(2, 3), upstream=(2, 3))
+@graded("Linear XELoss Backward", optional=True, a=positive(2, 3), upstream=(2, 3))
 def test_log(given):
     return given_operation("log", given.a, given.upstream)
 
 
-@graded("Linear XELoss Backward", a=(2, 3), upstream=(6,))
+@graded("Linear XELoss Backward", optional=True, a=(2, 3), upstream=(6,))
 def test_reshape(given):
     return given_operation("reshape", given.a, given.upstream, 6)
 

@@ -12,15 +12,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import handout  # noqa: E402
+import record  # noqa: E402
 from packages import GRADER, ROOT, STAFF  # noqa: E402
 from handin.tarball import tar_bytes  # noqa: E402
 from problems import PROBLEMS  # noqa: E402
 
 NAME = "hw1p1"
 TIMEOUT = 180  # seconds, Autolab's own limit; job.SECONDS lies well below
-# Of this folder: a job draws answers of its own.
-JOB = ("job.py", "answers.py", "answers_autograd.py", "by_hand.py", "draws.py", "packages.py")
-
 # Autolab takes the last line of the log. make must end with status 0, or that would be make's own.
 MAKEFILE = """\
 # Runs a submission of homework 1: autograde.tar and handin.tar lie beside this file.
@@ -60,11 +58,14 @@ autograder:
 
 
 def package():
-    """The content of autograde.tar (bytes): what students have of the grader, and the formulas."""
+    """The content of autograde.tar (bytes): what students have of the grader, and the answers to
+    many inputs, of which each job takes some by chance."""
     paths = [path for path in sorted(GRADER.rglob("*.py")) if "problem3" not in path.parts]
     contents = {path.relative_to(ROOT).as_posix(): path.read_bytes()
                 for path in [*paths, GRADER / "grader" / "answers.json"]}
-    contents.update({f"autograder/staff/{name}": (STAFF / name).read_bytes() for name in JOB})
+    contents["autograder/staff/job.py"] = (STAFF / "job.py").read_bytes()
+    contents.update({f"autograder/staff/answers/{name}": text.encode()
+                     for name, text in record.for_autolab().items()})
     return tar_bytes(contents)
 
 

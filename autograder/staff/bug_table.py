@@ -3,32 +3,24 @@ and the styles (tests/styles.py), which must cost none.
 python3 autograder/staff/bug_table.py [--report] [WORD ...]: all, or those of a number or word."""
 
 import argparse
-import compileall
 import contextlib
-import importlib
 import io
 import json
 import multiprocessing
-import signal
 import sys
-import tempfile
 import textwrap
-import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import packages  # noqa: E402, F401
-import numpy as np  # noqa: E402
+from packages import STAFF  # noqa: E402
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE / "tests"), str(HERE.parent / "hw1_autograder")]
+sys.path.insert(0, str(STAFF / "tests"))
 
-from grader import child  # noqa: E402
 from grader import grading  # noqa: E402
 from processes import isolation  # noqa: E402
 from grader import judge  # noqa: E402
 from grader import messages  # noqa: E402
-import solutions  # noqa: E402
+import record  # noqa: E402
 from planted_bugs import BUGS  # noqa: E402
 from problems import BY_KEY, GRADED  # noqa: E402
 from grader.report import Report  # noqa: E402
@@ -36,7 +28,6 @@ from styles import STYLES  # noqa: E402
 
 NUMBERS = tuple(dict.fromkeys(problem.number for problem in GRADED))
 WIDTH = 110
-SECONDS = 5  # of processor time, for a problem
 LEGEND = f"""\
 Each style and bug, with a column for each problem: {'  '.join(NUMBERS)}
 X the problem fails, . it does not; below: what the report says first, of a bug's own problem.
@@ -62,14 +53,12 @@ def grade_change(change, until=NUMBERS[-1], with_clues=True):
     report.unicode = True
     found = {"failed": [], "failed in float32": [], "complaints": {}, "remarks": [],
              "clues": []}
-    answers, refuted = grading.RecordedAnswers(), set()
+    answers, refuted = grading.RecordedAnswers(), []
     seed = answers.load()
     problems = [p for p in GRADED if p.number in NUMBERS[:NUMBERS.index(until) + 1]]
-    with tempfile.TemporaryDirectory(prefix="mytorch-change-") as root, importing_from(root):
-        solutions.write(root, change.solution, change.edits)
-        compileall.compile_dir(root, quiet=2)  # once, not for each problem
+    with record.changed(change.solution, change.edits) as root:
         for problem in problems:
-            outcome = run_here(problem, root, seed, with_clues)
+            outcome = outcome_of(problem, root, seed, with_clues)
             verdict = grading.Verdict(problem, outcome, answers, refuted=refuted)
             report.show(verdict)
             if verdict.passed:
@@ -86,41 +75,15 @@ def grade_change(change, until=NUMBERS[-1], with_clues=True):
     return {**found, "report": report.stream.getvalue()}
 
 
-def run_here(problem, root, seed, with_clues):
-    """What a problem's tests send, as isolation.Outcome; a test that goes on for seconds is
-    stopped, by an exception."""
-    outcome, lines = isolation.Outcome(root), []
-    signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS, SECONDS)
-    nowhere = io.StringIO()
-    with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), \
-            warnings.catch_warnings():
-        key, drawn = child.prepare(problem.key, seed, Path(root))
-        drawn = [(case, given) for case, given in drawn if with_clues or not case.clue]
-        child.run_task((key, drawn), Path(root),
-                       lambda message: lines.append(json.dumps(message).encode()))
-    signal.setitimer(signal.ITIMER_PROF, 0)
+def outcome_of(problem, root, seed, with_clues):
+    """What a problem's tests send, as isolation.Outcome."""
+    outcome = isolation.Outcome(root)
+    cases = [case for case in grading.cases_of(problem) if with_clues or not case.clue]
+    sent = record.run_tests(problem, root, seed, cases)
     outcome.ending = "done"
-    outcome.cases = messages.read(lines, {case.name for case in grading.cases_of(problem)})
+    outcome.cases = messages.read([json.dumps(message).encode() for message in sent],
+                                  {case.name for case in cases})
     return outcome
-
-
-def stop(*_):
-    raise TimeoutError(f"still running after {SECONDS} s")
-
-
-@contextlib.contextmanager
-def importing_from(root):
-    """Context in which mytorch is imported from ``root``, and what it changes is put back."""
-    path, floating, limit = sys.path[:], np.geterr(), sys.getrecursionlimit()
-    sys.path.insert(0, root)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path[:] = path
-        np.seterr(**floating)
-        sys.setrecursionlimit(limit)
 
 
 @contextlib.contextmanager
@@ -149,6 +112,13 @@ def marks(failed):
         "".join("X" if problem.key in failed else "." for problem in GRADED
                 if problem.number == number)
         for number in NUMBERS)
+
+
+def lost_elsewhere(bugs, findings):
+    """Points that a bug loses outside its own problem, on average over ``bugs``."""
+    lost = [sum(BY_KEY[key].points for key in findings[bug.name]["failed"]
+                if BY_KEY[key].number != bug.number) for bug in bugs]
+    return sum(lost) / max(len(lost), 1)
 
 
 def show(number, change, finding, faults):
@@ -207,6 +177,10 @@ def main():
         wrong += [f"{fault.lower()}: {change.name}" for fault in faults]
     print(f"\n{len(styles)} styles, {len(bugs)} bugs; judged wrongly: {len(wrong)}")
     print("\n".join(wrong))
+    by_name = {change.name: finding for (change, *_), finding in zip(tasks, findings)}
+    operations = [bug for bug in bugs if bug.number.startswith("1.1")]
+    print(f"Points lost outside the bug's own problem, on average: {lost_elsewhere(bugs, by_name):.1f}; "
+          f"by the bugs of 1.1: {lost_elsewhere(operations, by_name):.1f}")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Case(NamedTuple):
         remark: for a test without points or answers: takes its results as plain data (label →
             dict, of any form, as they come from a student's process) and returns what is worth
             saying, "" for nothing.
+        optional: whether its results may be left out.
         clue: True for what looks into a failure and has no points or answers either: the strings
             it returns are shown where the problem failed (clues.py).
     """
@@ -41,6 +42,7 @@ class Case(NamedTuple):
     inputs: Dict[str, object]
     remark: Optional[Callable] = None
     clue: bool = False
+    optional: bool = False
 
     @property
     def scored(self):
@@ -77,18 +79,18 @@ class Case(NamedTuple):
 CASES = {}  # by name, in the order of the files
 
 
-def graded(key, remark=None, clue=False, **inputs):
+def graded(key, remark=None, clue=False, optional=False, **inputs):
     """Mark a test as graded under ``key``. Under plain pytest conftest.py asserts its verdict.
 
     Args:
         key (str): Autolab key of the problem.
-        remark, clue: as in Case.
+        remark, clue, optional: as in Case.
         **inputs: what to draw: a shape for standard normal numbers (uneven and of both signs),
             or a function such as ``labels(5, 3)``.
     """
     def register(function):
         CASES[function.__name__] = Case(
-            key, function.__name__, function, inputs, remark, clue)
+            key, function.__name__, function, inputs, remark, clue, optional)
         return function
     return register
 

@@ -24,16 +24,18 @@ class RecordedAnswers:
     """The recorded answers, read only once ``load`` is called.
 
     Args:
-        path (Path): a file made by autograder/staff/answers.py.
+        path (Path): a file made by autograder/staff/record.py.
 
     Attributes:
         seed (int): of the inputs, once loaded.
         by_case (dict): name of a test → label → answer, once loaded.
+        mistakes (list): what typical mistakes give, as recorded, once loaded; may be empty.
     """
 
     def __init__(self, path=ANSWERS):
         self.path = Path(path)
         self.by_case = {}
+        self.mistakes = []
         self.seed = None
 
     def load(self):
@@ -45,6 +47,7 @@ class RecordedAnswers:
         try:
             recorded = json.loads(self.path.read_text(encoding="utf-8"))
             self.seed, self.by_case = int(recorded["seed"]), recorded["answers"]
+            self.mistakes = recorded.get("mistakes", [])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CannotGrade(f"cannot read the answers in {self.path}: {error}") from None
         check_complete(self.by_case)
@@ -67,8 +70,8 @@ class Verdict:
         outcome (isolation.Outcome): what came back from its process.
         answers (RecordedAnswers): what is right, loaded.
         cases (sequence of Case): the tests that count; all of the problem by default.
-        refuted (set): (number of a problem, recorded mistake) that results of earlier problems
-            speak against; is added to.
+        refuted (list): recorded mistakes that results of earlier problems speak against; is
+            added to.
 
     Attributes:
         complaints (dict): name of a failing test → list of str, what is wrong.
@@ -92,17 +95,19 @@ class Verdict:
         self.clues = []
         self.recognised = False
         self.defined_at = outcome.defined_at
-        self._refuted = set() if refuted is None else refuted
+        self._refuted = [] if refuted is None else refuted
         self._judge(cases_of(problem) if cases is None else cases, answers)
         self.passed = not self.complaints
         self.points = problem.points if self.passed else 0
 
     def _judge(self, cases, answers):
         scored = [case for case in cases if case.scored]
-        expected = self._expected(scored, answers)
+        mistakes = self._fitting_mistakes(scored, answers)
         for case in scored:
             try:
-                self._judge_case(case, expected[case.name], answers.seed)
+                self._judge_case(case, answers, [
+                    (mistake["says"], mistake["results"].get(case.name, {}))
+                    for mistake in mistakes])
             except Exception:  # forged messages can have any form
                 self.complaints[case.name] = ["what came back cannot be judged"]
         for case in cases:
@@ -112,21 +117,20 @@ class Verdict:
                 except Exception:
                     pass
 
-    def _expected(self, cases, answers):
-        """The answers to each test, with the recorded mistakes that fit all of their results."""
-        expected = {case.name: answers.by_case[case.name] for case in cases}
-        came = [(answer, self.outcome.cases[name]) for name, answer in expected.items()
-                if self.outcome.cases.get(name)]
+    def _fitting_mistakes(self, cases, answers):
+        """The recorded mistakes that fit all results of this problem and of those before it."""
+        mistakes = [mistake for mistake in answers.mistakes if mistake not in self._refuted
+                    and mistake["number"] == self.problem.number]
+        came = [(case.name, answers.by_case[case.name], self.outcome.cases[case.name])
+                for case in cases if self.outcome.cases.get(case.name)]
         try:
-            fit, refuted = judge.mistakes_that_fit(came)
-        except Exception:
-            fit, refuted = set(), set()
-        number = self.problem.number
-        self._refuted.update((number, mistake) for mistake in refuted)
-        fit = {mistake for mistake in fit if (number, mistake) not in self._refuted}
-        return {name: judge.keep_mistakes(answer, fit) for name, answer in expected.items()}
+            fit, refuted = judge.mistakes_that_fit(mistakes, came)
+        except Exception:  # forged messages can have any form
+            return []
+        self._refuted += refuted
+        return fit
 
-    def _judge_case(self, case, expected, seed):
+    def _judge_case(self, case, answers, mistakes):
         message = self.outcome.cases.get(case.name)
         if message is None:
             if not self.complaints:  # the tests after the one that ended the process are lost too
@@ -140,14 +144,15 @@ class Verdict:
             self.errors[case.name] = error
             self.complaints[case.name] = errors.explain_error(error)
         else:
-            complaints = judge.judge_case(expected, message)
+            complaints = judge.judge_case(answers.by_case[case.name], message, mistakes)
             if complaints and not self.complaints:
-                self.recognised = bool(judge.named_in(complaints, expected))
+                self.recognised = any(says in line for line in complaints for says, _ in mistakes)
                 self.defined_at = errors.defined_at(complaints, message) or self.defined_at
             if complaints:
                 shapes = ", ".join(f"{name} {array.shape}"
-                                   for name, array in vars(case.draw(seed)).items())
-                self.complaints[case.name] = [*complaints, f"input: {shapes}; seed {seed}"]
+                                   for name, array in vars(case.draw(answers.seed)).items())
+                self.complaints[case.name] = [
+                    *complaints, f"input: {shapes}; seed {answers.seed}"]
 
     def _take_note(self, case):
         results = (self.outcome.cases.get(case.name) or {}).get("results") or {}
@@ -185,7 +190,7 @@ def grade(problems, root, answers, deadline=None, **protection):
     Raises:
         CannotGrade: also if this machine does not let the grader do its work.
     """
-    refuted = set()
+    refuted = []
     for problem, outcome in run(problems, root, answers, deadline, **protection):
         try:
             verdict = Verdict(problem, outcome, answers, refuted=refuted)
@@ -202,7 +207,7 @@ def grade_here(problems, root, answers):
     Raises:
         KeyboardInterrupt: when the student leaves the debugger, or types Ctrl-C.
     """
-    seed, root, refuted = answers.load(), Path(root).resolve(), set()
+    seed, root, refuted = answers.load(), Path(root).resolve(), []
     sys.path.insert(0, str(root))
     for problem in problems:
         outcome = isolation.Outcome(root)

@@ -3,7 +3,6 @@ Works on plain data alone: no student code runs here."""
 
 import numpy as np
 
-DESCRIPTIONS = ("parameters as they were before the step",)  # mistakes of more than one reason
 AFTERWARDS = ", afterwards"  # ends the label of an input, looked at again after the call
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9  # for entries that are 0, or should be but for rounding
@@ -12,13 +11,13 @@ ABSOLUTE = 1e-9  # for entries that are 0, or should be but for rounding
 IN_FLOAT32 = dict(relative=1e-4, absolute=1e-5, of_largest=1e-5)
 
 
-def judge_case(expected, message):
+def judge_case(expected, message, mistakes=()):
     """Compare one test's results with its answers.
 
     Args:
-        expected (dict): label → answer: None, True, False, or a dict with "shape", "values"
-            and perhaps "mistakes" (name → such a dict).
+        expected (dict): label → answer: None, True, False, or a dict with "shape" and "values".
         message (dict): the child's "results" or "error" for the test.
+        mistakes (sequence): pairs of what a mistake is called, and label → what it gives.
 
     Returns:
         list of str: complaints, the most telling first; empty if all is right.
@@ -31,12 +30,18 @@ def judge_case(expected, message):
         name, is_input, _ = label.partition(AFTERWARDS)
         if is_left_out(label, answer, results):
             continue
-        if not isinstance(results.get(label), dict):
+        got = results.get(label)
+        if not isinstance(got, dict):
             complaints.append(f"{label}: nothing came back")
-        elif is_input:
-            changed += compare_input(name, answer, results[label], **tolerance)
-        else:
-            complaints += compare(label, answer, results[label], **tolerance)
+            continue
+        found = compare(name if is_input else label, answer, got, **tolerance)
+        names = [says for says, made in mistakes
+                 if label in made and gives(made[label], got, **tolerance)] if found else []
+        if 0 < len(names) < 3:
+            found[1:] = [f"looks like{' one of' * (len(names) > 1)}: {'; '.join(names)}"]
+        if is_input and found:
+            found = [says_changed(name), *(found[1:] if names else [])]
+        (changed if is_input else complaints).extend(found)
     return changed + complaints
 
 
@@ -45,17 +50,11 @@ def is_left_out(label, answer, results):
     return label not in results and isinstance(answer, dict) and bool(answer.get("optional"))
 
 
-def compare_input(name, before, got, **tolerance):
-    """Complaints, as compare gives, about an input that a call should leave as it was before."""
-    complaints = compare(name, before, got, **tolerance)
-    if not complaints:
-        return []
+def says_changed(name):
+    """The complaint about an input that a call should leave as it was before."""
     what = "backward changed the gradient it was given" if name == "upstream gradient" else (
         f"forward changed its input {name}")
-    what += ", in place: make a new array instead"
-    mistakes = recorded_mistakes(before)
-    likely = [line for line in complaints[1:] if line.split(": ", 1)[1] in mistakes]
-    return [what, *likely]
+    return what + ", in place: make a new array instead"
 
 
 def tolerance_for(results):
@@ -88,10 +87,8 @@ def compare(label, answer, got, **tolerance):
     wrong = ~close(values, right, **tolerance) if values.shape == shape else None
     if wrong is not None and not wrong.any():
         return []
-    mistakes = {name: as_array(made).ravel() if bare else as_array(made)
-                for name, made in recorded_mistakes(answer).items() if made}
-    likely = likely_mistake(values, right, mistakes, **tolerance)
-    likely = [f"looks like{' one of' * ('; ' in likely)}: {likely}"] if likely else []
+    likely = likely_mistake(values, right, **tolerance)
+    likely = [f"looks like: {likely}"] if likely else []
     if wrong is None:
         return [f"{label}: expected shape {shape}, got {values.shape}"] + likely
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -102,12 +99,6 @@ def compare(label, answer, got, **tolerance):
     digits = next(d for d in (6, 9, 17) if f"{right[index]:.{d}g}" != f"{values[index]:.{d}g}")
     return [f"{label}{place}: expected {right[index]:.{digits}g}, got {values[index]:.{digits}g}; "
             f"{entries} {error:.3g}"] + likely
-
-
-def named_in(complaints, expected):
-    """Whether complaints name a mistake recorded for the test, and do not just describe numbers."""
-    return any(line == f"looks like: {name}" and name not in DESCRIPTIONS for line in complaints
-               for answer in expected.values() for name in recorded_mistakes(answer))
 
 
 def describe(got):
@@ -148,65 +139,60 @@ def close(values, right, relative=RELATIVE, absolute=ABSOLUTE, of_largest=0.0):
         return np.abs(values - right) <= absolute + relative * sizes + of_largest * largest
 
 
-def mistakes_that_fit(tests):
+def mistakes_that_fit(mistakes, tests):
     """The recorded mistakes with which all results of a problem agree, and those that a result
     refutes. One that fits a single result may do so by chance.
 
     Args:
-        tests (list): pairs of a test's ``expected`` and ``message``, as for judge_case.
+        mistakes (list): as recorded: dicts with "says", "results" and "errors".
+        tests (list): triples of a test's name, ``expected`` and ``message``, as for judge_case.
 
     Returns:
-        tuple: two sets of names.
+        tuple: two lists of mistakes.
     """
-    names = {name for expected, _ in tests for answer in expected.values()
-             if isinstance(answer, dict) for name in answer.get("mistakes", {})}
-    fit = names
-    for expected, message in tests:
-        results = message.get("results")
-        if isinstance(results, dict):  # a test that raised says nothing about numbers
-            fit = {name for name in fit if agrees(name, expected, results)}
-    return fit, names - fit
+    fit, refuted = [], []
+    for mistake in mistakes:
+        agreed = all(agrees(mistake, *test) for test in tests)
+        (fit if agreed else refuted).append(mistake)
+    return fit, refuted
 
 
-def agrees(mistake, expected, results):
+def agrees(mistake, name, expected, message):
     """Whether a test's results are what a recorded mistake gives; where nothing is recorded for
-    it, it changes nothing."""
-    for label, answer in expected.items():
-        made = recorded_mistakes(answer).get(mistake, answer)
-        if made is None and answer is not None or is_left_out(label, answer, results):
-            continue
-        if isinstance(made, dict):
-            made = {"shape": made["shape"], "values": made["values"]}
-        got = results.get(label)
-        if not isinstance(got, dict) or compare(label, made, got, **tolerance_for(results)):
-            return False
-    return True
+    it, it changes nothing. Nothing speaks against it where the test ended in an exception, with
+    the mistake or here."""
+    results, made = message.get("results"), mistake["results"].get(name, {})
+    if not isinstance(results, dict) or name in mistake["errors"]:
+        return True
+    tolerance = tolerance_for(results)
+    return all(isinstance(results.get(label), dict) and gives(
+        made.get(label, answer), results[label], **tolerance)
+        for label, answer in expected.items() if not is_left_out(label, answer, results))
 
 
-def recorded_mistakes(answer):
-    """The mistakes recorded for an answer: name → a dict with "shape" and "values", or None where
-    the mistake makes inf or nan. In the file a name stands for a mistake with the same numbers."""
-    mistakes = answer.get("mistakes", {}) if isinstance(answer, dict) else {}
-    return {name: mistakes[made] if isinstance(made, str) else made
-            for name, made in mistakes.items()}
+def gives(made, got, **tolerance):
+    """Whether the result ``got`` is what a mistake makes of it, as recorded: an answer, in whose
+    values None stands for inf or nan; or the kind of what is no such thing."""
+    if not isinstance(made, dict) or "kind" not in made and None not in made["values"]:
+        return not compare("", made, got, **tolerance)
+    if "kind" in made:
+        return all(got.get(field) == value for field, value in made.items())
+    try:
+        values = as_array(got)
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return False
+    wanted = np.array(made["values"], dtype=float).reshape(made["shape"])
+    finite = np.isfinite(wanted)
+    return values.shape == wanted.shape and bool((np.isfinite(values) == finite).all() and close(
+        values[finite], wanted[finite], **tolerance).all())
 
 
-def keep_mistakes(expected, names):
-    """A test's ``expected`` with only those of the recorded mistakes."""
-    return {label: answer if not isinstance(answer, dict) else {**answer, "mistakes": {
-        name: made for name, made in recorded_mistakes(answer).items() if name in names}}
-        for label, answer in expected.items()}
-
-
-def likely_mistake(values, right, recorded, **tolerance):
-    """The typical mistake that gives just these values, in words; two, with "; " between them;
-    empty if none does, or if many do.
+def likely_mistake(values, right, **tolerance):
+    """How just these values come from the right ones, in words; empty if in no simple way.
 
     Args:
         values (ndarray): what came, float64.
         right (ndarray): what should have come.
-        recorded (dict): name → ndarray of mistakes that do not follow from ``right``. What
-            follows from it is only described, so that it is true whatever the reason.
         **tolerance: ``relative`` and ``absolute``, as for close.
     """
     def same(candidate):
@@ -214,9 +200,6 @@ def likely_mistake(values, right, recorded, **tolerance):
 
     if same(right):
         return ""
-    fitting = [name for name, candidate in recorded.items() if same(candidate)]
-    if 0 < len(fitting) < 3:
-        return "; ".join(fitting)
     candidates = []
     if right.ndim == 2:
         candidates.append(("the transpose of the right answer", right.T))

@@ -59,9 +59,8 @@ for pid in (helper, grader):
 
 SEARCH_OWN_MEMORY = """
 import gc, sys
-for name in ("answers", "answers_autograd", "by_hand", "grader.grading", "job"):
-    if hasattr(sys.modules.get(name), "__file__") and name != "grader.grading":
-        print("FOUND: module", name)
+if hasattr(sys.modules.get("job"), "__file__"):
+    print("FOUND: module job")
 for thing in gc.get_objects():
     if isinstance(thing, dict) and isinstance(thing.get("test_division"), dict):
         print("FOUND: answers")

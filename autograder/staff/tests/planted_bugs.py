@@ -18,6 +18,7 @@ class Bug(NamedTuple):
         old, new: a text that occurs once in it, and what stands there instead.
         also: further pairs of old and new for the same file, or triples with another file.
         solution: the correct solution that is changed: REFERENCE, SECOND or THIRD.
+        says: the sentence that a student reads whose results are those of this mistake.
     """
 
     number: str
@@ -27,6 +28,7 @@ class Bug(NamedTuple):
     new: str
     also: tuple = ()
     solution: Path = REFERENCE
+    says: str = ""
 
     def plant(self, root):
         """Make ``root``/mytorch a copy of the correct solution with this mistake in it."""
@@ -39,14 +41,14 @@ class Bug(NamedTuple):
                 for change in ((self.old, self.new), *self.also)]
 
 
-def in_second(number, name, file, old, new, also=()):
+def in_second(number, name, file, old, new, also=(), says=""):
     """A Bug of the second solution."""
-    return Bug(number, name, file, old, new, also, SECOND)
+    return Bug(number, name, file, old, new, also, SECOND, says)
 
 
-def in_third(number, name, file, old, new, also=()):
+def in_third(number, name, file, old, new, also=(), says=""):
     """A Bug of the third solution, which computes in float32."""
-    return Bug(number, name, file, old, new, also, THIRD)
+    return Bug(number, name, file, old, new, also, THIRD, says)
 
 
 TENSOR, ENGINE, FUNCTIONAL = "tensor.py", "autograd_engine.py", "nn/functional.py"

@@ -127,6 +127,7 @@ SORT = """\
     return reversed(finished)
 """
 DATA_FLOAT32 = "self.data = np.array(data, dtype=np.float32)"
+FLOAT64_THROUGHOUT = ((TENSOR, DATA_FLOAT32, "self.data = np.array(data, dtype=float)"),)
 
 STYLES = (
     Style("the reference", (), REFERENCE),
@@ -253,8 +254,7 @@ STYLES = (
     Style("float32 throughout, the variance as E[x²] - E[x]²", (
         (BATCHNORM, "var = (deviation * deviation).mean()",
          "var = (x * x).mean() - mean * mean"),), THIRD),
-    Style("float64 throughout, composed of small operations", (
-        (TENSOR, DATA_FLOAT32, "self.data = np.array(data, dtype=float)"),), THIRD),
+    Style("float64 throughout, composed of small operations", FLOAT64_THROUGHOUT, THIRD),
     Style("ReLU's mask in float32", (
         (FUNCTIONAL, "ctx.positive = np.where(a.data > 0, 1.0, 0.0)",
          "ctx.positive = (a.data > 0).astype(np.float32)"),)),

@@ -62,40 +62,6 @@ def test_tanh_backward(given):
     (my.Tanh()(z) * constant(given.upstream)).backward()
     return {"gradient of z": z.grad}
 '''
-BY_HAND = '''
-
-class Tanh:
-    """tanh z"""
-
-    def forward(self, z):
-        self.output = np.tanh(z)
-        return self.output
-
-    def backward(self, grad):
-        if wrong("the upstream gradient ignored by Tanh"):
-            grad = np.ones_like(grad)
-        if wrong("1 - tanh z, without the square"):
-            return grad * (1 - self.output)
-        return grad * (1 - self.output**2)
-'''
-FORMULAS = '''
-# 2.7 Tanh
-
-
-def tanh_backward(g):
-    tanh = Tanh()
-    tanh.forward(g.z)
-    return {"gradient of z": gradient(
-        tanh.backward(g.upstream), lambda: tanh.forward(g.z) * g.upstream, g.z)}
-
-
-TANH = {
-    "test_tanh_forward": lambda g: {"Tanh()(z)": Tanh().forward(g.z)},
-    "test_tanh_backward": tanh_backward,
-}
-
-
-'''
 BUGS = '''
     # 2.7 Tanh
     Bug("2.7", "Tanh: derivative without the square", FUNCTIONAL,
@@ -192,17 +158,10 @@ def write_tests(tree):
     tree.append(GRADER + "test_mlp.py", GRADED_TESTS)
 
 
-def write_answers(tree):
-    tree.append("autograder/staff/by_hand.py", BY_HAND)
-    tree.change("autograder/staff/answers.py", lambda text: re.sub(
-        r"(\n# All of them, and the file\n)", FORMULAS.replace("\\", r"\\") + r"\1", text).replace(
-        "WORKED_OUT_BY = {", "WORKED_OUT_BY = {**TANH, ").replace("    SGD, ", "    SGD, Tanh, ", 1))
-    printed, status = tree.run("autograder/staff/answers.py")
-    assert status == 0, printed
-
-
 def write_bugs_and_other_solutions(tree):
     tree.change(TESTS + "planted_bugs.py", lambda text: re.sub(r"\n\)\n*$", BUGS, text))
+    printed, status = tree.run("autograder/staff/record.py")
+    assert status == 0, printed
     for folder in sorted((tree.root / TESTS).glob("*_solution")):
         tree.append(f"{TESTS}{folder.name}/nn/activations.py", IN_ANOTHER_STYLE)
     tree.replace(TESTS + "test_functional.py", '    "ReLU": (F.ReLU, ',
@@ -231,7 +190,6 @@ def tree(tmp_path_factory):
     write_reference(tree)
     write_tests(tree)
     tree.said["tests"] = tree.still_to_do()
-    write_answers(tree)
     write_bugs_and_other_solutions(tree)
     write_texts(tree)
     tree.said["all"] = tree.still_to_do()
@@ -244,7 +202,7 @@ def test_each_place_still_to_fill_is_named_in_a_sentence(tree):
             "row": ("README.md, ", "hw1/README.md, ", "hw1/README.md: ", "grade.sh: ", "graded.py: ",
                     "mytorch/: ", "problems.py: ", "test_autograd.py or test_mlp.py: ",
                     "autograder/staff/tests/planted_bugs.py: ", "autograder/staff/tests/second_solution/"),
-            "tests": ("autograder/staff/answers.py: ", "autograder/staff/tests/planted_bugs.py: ")}.items():
+            "tests": ("answers.json: ", "autograder/staff/tests/planted_bugs.py: ")}.items():
         for place in places:
             assert any(said.startswith(place) for said in tree.said[step]), (place, tree.said[step])
     assert not any(said.startswith(("mytorch/: ", "graded.py")) for said in tree.said["tests"])
@@ -279,6 +237,6 @@ def test_the_handout_autolab_and_the_other_tests_follow(tree, tmp_path):
     assert f'- name: "{KEY}"' in (tmp_path / "hw1p1.yml").read_text(encoding="utf-8")
     printed, status = tree.run(
         "-m", "pytest", "-q", "-m", "not slow", *(TESTS + f"test_{name}.py" for name in (
-            "answers", "handout", "functional", "text")),
+            "record", "handout", "functional", "text")),
         "-k", "recorded or untouched or among_the_calls or Tanh or every_problem")
     assert status == 0, printed

@@ -1,0 +1,213 @@
+"""Writes what is right: runs the graded tests on the reference and keeps what comes back.
+`python3 autograder/staff/record.py` writes grader/answers.json, `--check` chooses Autolab's seeds.
+
+Nobody writes the right answers down a second time. That the reference is right is shown by what
+does not depend on it, in staff/tests: central differences of every operation at uneven upstream
+gradients, PyTorch's recorded figures for whole trainings, and two further solutions, written in
+other styles, which the graded tests find right. Beside the answers stand the mistakes: what each
+planted bug makes of the results of its own problem, and what a student should read about it."""
+
+import argparse
+import compileall
+import contextlib
+import functools
+import importlib
+import io
+import json
+import multiprocessing
+import signal
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from packages import ROOT, STAFF  # noqa: E402
+import numpy as np  # noqa: E402
+
+sys.path.insert(0, str(STAFF / "tests"))
+
+from grader import child, judge  # noqa: E402
+from grader.graded import CASES  # noqa: E402
+from grader.grading import ANSWERS  # noqa: E402
+import solutions  # noqa: E402
+from planted_bugs import BUGS  # noqa: E402
+from problems import BY_KEY, GRADED  # noqa: E402
+from styles import FLOAT64_THROUGHOUT  # noqa: E402
+
+SEED = 11785  # of the inputs that students have at home
+SEEDS = STAFF / "seeds.json"  # those of Autolab's jobs
+SECONDS = 5  # of processor time, for the tests of a problem
+DIGITS, DIGITS_OF_MISTAKES = 10, 8  # that are kept; the judge compares six
+
+
+# Running the tests of a solution
+
+
+@contextlib.contextmanager
+def importing_from(root):
+    """Context in which mytorch is imported from ``root``, and what it changes is put back."""
+    path, floating, limit = sys.path[:], np.geterr(), sys.getrecursionlimit()
+    sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    try:
+        yield Path(root)
+    finally:
+        sys.path[:] = path
+        np.seterr(**floating)
+        sys.setrecursionlimit(limit)
+
+
+@contextlib.contextmanager
+def changed(solution, edits):
+    """Context with the folder of a correct solution that was changed, fit to be imported."""
+    with tempfile.TemporaryDirectory(prefix="mytorch-change-") as root, importing_from(root):
+        solutions.write(root, solution, edits)
+        compileall.compile_dir(root, quiet=2)  # once, not for each problem
+        yield Path(root)
+
+
+def run_tests(problem, root, seed, cases=None):
+    """What the tests of a problem send, in this process; one that goes on for seconds is stopped.
+
+    Args:
+        problem (Problem): which one.
+        root (Path): the folder that ``mytorch`` is imported from.
+        seed (int): of the inputs.
+        cases (container of Case): the tests to run; those with answers by default.
+
+    Returns:
+        list of dict: the messages, as child.run_task sends them.
+    """
+    sent, nowhere = [], io.StringIO()
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS, SECONDS)
+    with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), \
+            warnings.catch_warnings():
+        key, drawn = child.prepare(problem.key, seed, root)
+        drawn = [(case, given) for case, given in drawn
+                 if (case.scored if cases is None else case in cases)]
+        child.run_task((key, drawn), root, sent.append)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    return sent
+
+
+def stop(*_):
+    raise TimeoutError(f"still running after {SECONDS} s")
+
+
+# What is kept of it
+
+
+def as_answer(got, digits=DIGITS):
+    """A result (as child.plain gives it) as it is kept: None, a flag, shape and values of an array
+    (null for inf and nan), or for what is no such thing its kind."""
+    if got["kind"] == "None":
+        return None
+    if got["kind"] == "bool":
+        return got["value"]
+    if "values" in got:
+        return {"shape": got["shape"], "values": [
+            float(f"{value:.{digits}g}") if np.isfinite(value) else None
+            for value in got["values"]]}
+    return {name: got[name] for name in ("kind", "type", "value") if name in got}
+
+
+def right_answers(seed):
+    """Name of a test → label → answer, of all graded tests."""
+    answers = {}
+    with importing_from(ROOT):
+        for problem in GRADED:
+            for message in run_tests(problem, ROOT, seed):
+                if "case" not in message:
+                    continue
+                if "error" in message:
+                    sys.exit(f"{message['case']} fails with the reference: {message['error']}")
+                answers[message["case"]] = {
+                    label: as_answer(got) for label, got in message["results"].items()}
+    for case in CASES.values():
+        if case.optional:
+            for answer in answers[case.name].values():
+                answer["optional"] = True
+    return answers
+
+
+def mistake(bug, answers, seed):
+    """What a planted bug makes of its own problem, as it is recorded: "says" and "number"; "results",
+    the answers that differ; "errors", name of a test → what the exception says that ended it."""
+    edits = [*bug.edits, *(FLOAT64_THROUGHOUT if bug.solution == solutions.THIRD else ())]
+    results, errors = {}, {}
+    with changed(bug.solution, edits) as root:
+        for problem in [problem for problem in GRADED if problem.number == bug.number]:
+            for message in run_tests(problem, root, seed):
+                if "error" in message:
+                    errors[message["case"]] = {
+                        name: message["error"][name] for name in ("type", "message")}
+                for label, got in message.get("results", {}).items():
+                    right = answers[message["case"]][label]
+                    if judge.compare(label, right, got):
+                        results.setdefault(message["case"], {})[label] = as_answer(
+                            got, DIGITS_OF_MISTAKES)
+    return {"says": bug.says or bug.name, "number": bug.number, "results": results,
+            "errors": errors}
+
+
+def without_equals(mistakes):
+    """The mistakes, of those with equal results only the first: they are one, whatever the code.
+
+    Raises:
+        SystemExit: if two of them say different things.
+    """
+    different = {}
+    for bug, found in zip(BUGS, mistakes):
+        same = json.dumps([found[part] for part in ("number", "results", "errors")])
+        first, _ = different.setdefault(same, (bug, found))
+        if first.says != bug.says:
+            sys.exit("planted_bugs.py: the results of these two are equal, so that both must say "
+                     f"one sentence, which is true of both:\n  {first.name}\n  {bug.name}")
+    return [found for _, found in different.values()]
+
+
+def record(seed):
+    """All that the file holds."""
+    with multiprocessing.Pool() as pool:
+        answers = pool.apply(right_answers, (seed,))
+        mistakes = pool.starmap(mistake, [(bug, answers, seed) for bug in BUGS], chunksize=4)
+    return {"seed": seed, "answers": answers, "mistakes": without_equals(mistakes)}
+
+
+def seeds():
+    """The seeds of Autolab's jobs."""
+    return json.loads(SEEDS.read_text(encoding="ascii"))["seeds"]
+
+
+@functools.lru_cache(maxsize=None)
+def for_autolab():
+    """Name of a file → its text: the answers to each of the seeds that a job may take."""
+    with multiprocessing.Pool() as pool:
+        answers = pool.map(right_answers, seeds(), chunksize=4)
+    return {f"{seed}.json": as_json({"seed": seed, "answers": right, "mistakes": []})
+            for seed, right in zip(seeds(), answers)}
+
+
+def as_json(recorded):
+    """The text of the file, with one test or mistake to a line, so that two can be compared."""
+    def lines(parts):
+        return ",\n".join(json.dumps(part, allow_nan=False, separators=(",", ":"),
+                                     ensure_ascii=False) for part in parts)
+    tests = ",\n".join(f"{json.dumps(name)}:{lines([answers])}"
+                       for name, answers in recorded["answers"].items())
+    return (f'{{"seed": {recorded["seed"]}, "answers": {{\n{tests}}},\n"mistakes": [\n'
+            f'{lines(recorded["mistakes"])}]}}\n')
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description="Write the answers to the graded tests.")
+    parser.add_argument("file", nargs="?", default=str(ANSWERS), metavar="FILE")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of the inputs; default {SEED}")
+    options = parser.parse_args(arguments)
+    Path(options.file).write_text(as_json(record(options.seed)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The recorded answers and mistakes: what record.py writes, complete, small, of no use to a student."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import record
+from grader import grading
+from grader.graded import CASES
+from planted_bugs import BUGS
+
+STAFF = Path(record.__file__).parent
+GRADER = STAFF.parent / "hw1_autograder"
+RECORDED = json.loads(grading.ANSWERS.read_text(encoding="utf-8"))
+
+
+def arrays(part, where=""):
+    """(where, values) of all arrays in a part of the file."""
+    if isinstance(part, dict) and "values" in part:
+        yield where, np.array(part["values"], dtype=float)
+    elif isinstance(part, (dict, list)):
+        for name, inner in part.items() if isinstance(part, dict) else enumerate(part):
+            yield from arrays(inner, f"{where}, {name}")
+
+
+def written(tmp_path, *options):
+    """What the command writes, in a Python of its own, as this one has imported mytorch."""
+    path = tmp_path / "answers.json"
+    subprocess.run([sys.executable, str(STAFF / "record.py"), *options, str(path)], check=True)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_the_recorded_file_is_what_record_writes(tmp_path):
+    made = dict(arrays(written(tmp_path)))
+    for where, values in arrays(RECORDED):
+        assert np.allclose(values, made[where], rtol=1e-6, atol=1e-9, equal_nan=True), (
+            f"{where}: run python3 autograder/staff/record.py again")
+    assert len(made) == len(list(arrays(RECORDED)))
+
+
+def test_every_graded_test_has_answers_and_nothing_else_has():
+    assert set(RECORDED["answers"]) == {case.name for case in CASES.values() if case.scored}
+
+
+def test_every_bug_is_recorded_once_under_the_number_of_its_problem():
+    recorded = [(mistake["number"], mistake["says"]) for mistake in RECORDED["mistakes"]]
+    assert len(set(recorded)) == len(recorded)
+    assert set(recorded) <= {(bug.number, bug.says or bug.name) for bug in BUGS}
+
+
+def test_bugs_of_equal_results_must_say_one_sentence(monkeypatch):
+    same = {"says": "", "number": "2.7", "results": {"test": {"output": None}}, "errors": {}}
+    one, other = BUGS[0]._replace(says="one"), BUGS[0]._replace(says="another")
+    monkeypatch.setattr(record, "BUGS", (one, one))
+    assert record.without_equals([same, same]) == [same]
+    monkeypatch.setattr(record, "BUGS", (one, other))
+    with pytest.raises(SystemExit, match="must say one sentence"):
+        record.without_equals([same, same])
+
+
+def test_the_file_stays_small():
+    assert grading.ANSWERS.stat().st_size < 500_000
+
+
+def test_nothing_that_students_get_imports_what_they_do_not():
+    staff = {path.stem for path in STAFF.glob("*.py")} | {"staff"}
+    for path in GRADER.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+            assert not {part for name in names for part in name.split(".")} & staff, path.name
+
+
+@pytest.mark.parametrize("name", ["record", "bug_table", "benchmark", "collect"])
+def test_a_command_that_lacks_numpy_says_so_in_a_sentence(name):
+    code = (f"import runpy, sys; sys.modules['numpy'] = None; sys.argv = ['{name}.py']; "
+            f"sys.path.insert(0, {str(STAFF)!r}); "
+            f"runpy.run_path({str(STAFF / name)!r} + '.py', run_name='__main__')")
+    ended = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    assert ended.returncode == 1
+    assert f"{name}.py needs NumPy, which " in ended.stderr.decode()
+    assert ended.stderr.count(b"\n") == 1
