@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import handins  # noqa: E402
 from packages import GRADER, STAFF  # noqa: E402
+import handins  # noqa: E402
 from handin import tarball as handin  # noqa: E402
 from processes import leftovers  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
