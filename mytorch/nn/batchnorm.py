@@ -1,5 +1,5 @@
 """BatchNorm1d: normalises each feature over the batch.
-Ioffe and Szegedy, Batch Normalization (2015), Algorithms 1 and 2; running averages as PyTorch."""
+Ioffe and Szegedy, Batch Normalization (2015), Algorithms 1 and 2; running averages as in PyTorch."""
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from mytorch.tensor import Tensor
 class BatchNorm1d(Module):
     """``y = gamma (x - mean) / sqrt(var + eps) + beta``, per feature.
 
-    In training mode mean and (biased) variance are the batch's, and gradients flow through
-    both; in evaluation mode they are the running averages, which training updates with the
-    batch's mean and *unbiased* variance.
+    In training mode, mean and (biased) variance are those of the batch, and gradients flow
+    through both. In evaluation mode they are the running averages, which training updates with
+    the mean and the *unbiased* variance of each batch.
 
     Args:
         num_features (int): features of each input row.

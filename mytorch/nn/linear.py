@@ -11,8 +11,8 @@ from mytorch.tensor import Tensor
 class Linear(Module):
     """``y = x Wᵀ + b``.
 
-    Weight and bias start uniform in ±1/sqrt(in_features), as PyTorch's, drawn from NumPy's
-    global generator (``np.random.seed`` makes them repeatable), in float64.
+    Weight and bias start uniformly distributed in ±1/sqrt(in_features), as in PyTorch. They are
+    float64, drawn from NumPy's global generator (``np.random.seed`` makes them repeatable).
 
     Args:
         in_features (int): features of each input row.
@@ -52,7 +52,7 @@ class Linear(Module):
 
 
 def check_features(layer, x, features):
-    """Raise ValueError unless ``x`` has shape (N, features), TypeError if it is no Tensor."""
+    """Raise TypeError if ``x`` is not a Tensor, ValueError if its shape is not (N, features)."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{layer}: expected a Tensor, got {type(x).__name__}")
     if x.data.ndim != 2 or x.data.shape[1] != features:

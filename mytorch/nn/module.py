@@ -9,7 +9,7 @@ from mytorch.tensor import Tensor
 
 
 class Module:
-    """Something with parameters and a ``forward``.
+    """Base class of layers, networks and losses: something with parameters and a ``forward``.
 
     Parameters (Tensors with ``is_parameter=True``) and Modules are registered when they are
     assigned to an attribute::
@@ -74,7 +74,7 @@ class Module:
 
     def modules(self):
         """Iterate over this module and all modules in it, each once, outer before inner."""
-        found, unexplored = {}, [self]  # a dict, as it keeps the order
+        found, unexplored = {}, [self]  # a dict, because it keeps the order
         while unexplored:
             module = unexplored.pop()
             if module not in found:
@@ -89,8 +89,8 @@ class Module:
         return iter(dict.fromkeys(tensors))
 
     def train(self, mode=True):
-        """Put this module and all modules in it into training mode, or out of it if ``mode`` is
-        False; returns itself."""
+        """Put this module and all modules in it into training mode, or into evaluation mode if
+        ``mode`` is False; returns itself."""
         for module in self.modules():
             module.is_train = bool(mode)
         return self
@@ -116,10 +116,10 @@ class Module:
         return self
 
     def extra_repr(self):
-        """What stands between the brackets of ``repr``, such as the sizes of a layer."""
+        """What ``repr`` shows in its parentheses, such as the sizes of a layer."""
         return ""
 
-    @recursive_repr()  # a module that contains itself shows as ... there
+    @recursive_repr()  # a module that contains itself appears in there as ...
     def __repr__(self):
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children().items()]
         inside = "\n  ".join(["", *lines]) + "\n" if lines else self.extra_repr()
@@ -127,5 +127,5 @@ class Module:
 
 
 def is_registered(value):
-    """Whether a Module keeps track of ``value``: parameters and modules."""
+    """Whether a Module registers ``value``: it does so with parameters and Modules."""
     return isinstance(value, Module) or (isinstance(value, Tensor) and value.is_parameter)

@@ -12,16 +12,16 @@ class Optimizer:
         params (list of Tensor): the same objects.
 
     Raises:
-        ValueError: if there are no parameters, or one of them is the result of an operation,
-            as only leaves have gradients.
-        TypeError: if one of them is no Tensor, or ``params`` cannot be iterated over.
+        ValueError: if there are no parameters, or if one of them is the result of an operation,
+            because only leaves have gradients.
+        TypeError: if one of them is not a Tensor, or if ``params`` cannot be iterated over.
     """
 
     def __init__(self, params):
         if not hasattr(params, "__iter__"):
             raise TypeError(
                 f"{type(self).__name__}: expected a list of Tensors, or model.parameters() with "
-                f"its brackets, got {type(params).__name__}")
+                f"its parentheses, got {type(params).__name__}")
         self.params = list(params)
         if not self.params:
             raise ValueError(f"{type(self).__name__}: expected at least one parameter, got none")

@@ -34,9 +34,9 @@ class SGD(Optimizer):
         return f"SGD(lr={self.lr}, momentum={self.momentum}, {len(self.params)} parameters)"
 
     def step(self):
-        """Update every parameter that has a gradient; those without are left alone.
+        """Update every parameter that has a gradient, and leave the others alone.
 
-        Works on the data alone, so the update is in no graph and the parameters stay leaves.
+        Works on the data alone, so that no graph records it and the parameters stay leaves.
         """
         for i, param in enumerate(self.params):
             if param.grad is None:

@@ -142,7 +142,7 @@ def test_float32_parameters_and_momentums_stay_float32(lr):
     (([np.ones(2)],), TypeError, "SGD list of Tensors got ndarray in it"),
     ((["weight"],), TypeError, "SGD list of Tensors got str in it"),
     ((leaf([1.0]),), TypeError, "SGD a list of Tensors, got Tensor"),
-    ((leaf([1.0]).backward,), TypeError, "SGD list of Tensors, model.parameters() brackets, got method"),
+    ((leaf([1.0]).backward,), TypeError, "SGD list of Tensors, model.parameters() parentheses, got method"),
     (([leaf([1.0]), leaf([1.0]) * 2.0],), ValueError, "SGD expected leaves result of <Mul>"),
 ], ids=["no parameters", "an empty iterator", "lr", "lr nan", "momentum", "an array", "a name",
         "a single Tensor", "a method not called", "a result"])
