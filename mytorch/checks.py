@@ -1,5 +1,7 @@
 """What the engine checks, and the sentences that say what is wrong; nothing is repaired here.
-A Tensor is told by its attribute ``requires_grad``, as the engine does not know the class."""
+A Tensor is told by its attribute ``requires_grad``, because the engine does not know the class."""
+
+import numpy as np
 
 
 def check_saved(values):
@@ -10,30 +12,57 @@ def check_saved(values):
                             "keep a constant as an attribute, such as ctx.axis = axis")
 
 
-def check_data(function, args):
-    """Raise TypeError if the data of one of the arguments of a Function is itself a Tensor."""
+def check_arguments(function, args):
+    """Raise TypeError if one of the Tensors that a Function is applied to holds no ndarray, or
+    requires grad and holds integers: its ``data`` and flags can be assigned at any time."""
     for arg in args:
-        if hasattr(arg, "requires_grad") and hasattr(arg.data, "requires_grad"):
+        if not hasattr(arg, "requires_grad"):
+            continue
+        if hasattr(arg.data, "requires_grad"):
             raise TypeError(
                 f"{function.__name__}: the data of an input is a Tensor, expected an ndarray; to "
                 "change a weight, use arrays only, as in w.data = w.data - lr * w.grad.data")
+        if not isinstance(arg.data, (np.ndarray, np.generic)):
+            raise TypeError(
+                f"{function.__name__}: the data of an input is of type {type(arg.data).__name__}, "
+                "expected an ndarray; write w.data = np.array(...)")
+        if arg.requires_grad:
+            check_leaf(arg)
+
+
+def check_start(node):
+    """Raise RuntimeError if the node from which to walk backward is None."""
+    if node is None:
+        raise RuntimeError("backward: the tensor is outside any graph (grad_fn is None); "
+                           "none of the tensors it was computed from has requires_grad=True")
 
 
 def check_leaf(leaf):
-    """Raise TypeError unless a leaf holds floats, as its gradient will be of the same dtype.
-
-    Its constructor sees to that, but ``data`` and ``requires_grad`` can be assigned later.
-    """
+    """Raise TypeError unless a Tensor that requires grad holds floats, as its gradient will."""
     if leaf.data.dtype.kind != "f":
-        raise TypeError(f"a Tensor that requires grad must hold floats, this one holds "
+        raise TypeError(f"a Tensor that requires grad must hold floats, but this one holds "
                         f"{leaf.data.dtype}; an integer cannot hold a gradient")
 
 
-def refuse_to_store(grad, leaf):
-    """Raise ValueError or TypeError: ``grad`` (Tensor) is no gradient for ``leaf``."""
+def check_stored(grad, leaf):
+    """Raise ValueError or TypeError unless the Tensor ``grad`` can be added to a leaf's."""
     check_leaf(leaf)
-    raise ValueError(f"AccumulateGrad: expected a gradient of the leaf's shape {leaf.shape}, "
-                     f"got {grad.shape}")
+    if grad.data.shape != leaf.data.shape:
+        raise ValueError(f"AccumulateGrad: expected a gradient of the leaf's shape {leaf.shape}, "
+                         f"got {grad.shape}")
+    if leaf.grad is not None:
+        check_grad(leaf)
+
+
+def check_grad(leaf):
+    """Raise TypeError or ValueError unless ``leaf.grad``, which can be assigned, is a Tensor of
+    the leaf's shape."""
+    if not hasattr(leaf.grad, "requires_grad"):
+        raise TypeError(f"grad: expected a Tensor or None, got {type(leaf.grad).__name__}; to "
+                        "change a gradient, write p.grad = Tensor(p.grad.data * 0.5)")
+    if leaf.grad.data.shape != leaf.data.shape:
+        raise ValueError(f"grad: expected a Tensor of the leaf's shape {leaf.shape}, "
+                         f"got {leaf.grad.shape}")
 
 
 def check_output(function, output):
@@ -43,31 +72,40 @@ def check_output(function, output):
                         f"got {type(output).__name__}")
 
 
-def check_gradients(function, grads, shapes):
+def needed_gradients(node):
+    """For each argument of ``forward`` whether it needs a gradient, as a list; an empty one where
+    nothing is known of the inputs, in a node that was made by hand, without ``Function.apply``."""
+    parents = node.next_functions
+    return [parent is not None for parent in parents] if len(parents) == node.arity else []
+
+
+def check_gradients(node, grads):
     """Check what the ``backward`` of a Function returned.
 
     Args:
-        function (type): the Function.
+        node (BackwardFunction): the node that ran it. Its ``next_functions`` get the gradients,
+            and the ``shape`` of each tells the one that its gradient must have.
         grads (tuple): what it returned; entries for constants at the end may be missing.
-        shapes (list): for each argument of ``forward`` the shape that its gradient must have,
-            None for one that needs no gradient.
 
     Raises:
         ValueError: for the wrong number of gradients, or a gradient whose shape is not its
             input's (often a forgotten ``unbroadcast``).
-        TypeError: for a gradient that is no Tensor.
+        TypeError: for a gradient that is not a Tensor.
     """
-    left_out = shapes[len(grads):]
-    if len(grads) > len(shapes) or left_out.count(None) < len(left_out):
-        complain(ValueError, function, f"expected {len(shapes)} gradients, one per argument of "
+    function, parents = node.function, node.next_functions
+    if len(parents) != node.arity:  # as in needed_gradients
+        return
+    if len(grads) > len(parents) or any(parents[len(grads):]):
+        complain(ValueError, function, f"expected {len(parents)} gradients, one per argument of "
                                        f"forward, got {len(grads)}")
-    for position, (grad, shape) in enumerate(zip(grads, shapes)):
-        if grad is None or shape is None:
+    for position, (grad, parent) in enumerate(zip(grads, parents)):
+        if grad is None or parent is None:
             continue
         if not hasattr(grad, "requires_grad"):
             complain(TypeError, function, f"gradient of argument {position}: expected a Tensor or "
                                           f"None, got {type(grad).__name__}")
-        if grad.data.shape != shape:
+        shape = getattr(parent, "shape", None)
+        if shape is not None and grad.data.shape != shape:
             complain(ValueError, function, f"gradient of argument {position}: expected the "
                                            f"argument's shape {shape}, got {grad.shape}")
 

@@ -136,9 +136,17 @@ class Tensor:
         """A constant with the same values in memory of its own, outside any graph."""
         return Tensor(self.data.copy())
 
+    def detach(self):
+        """A constant around the same array, outside any graph; of a subclass if this Tensor is."""
+        twin = Tensor.__new__(type(self))  # a subclass's __init__ may take other arguments
+        twin.data, twin.requires_grad, twin.is_leaf = self.data, False, True
+        twin.is_parameter, twin.grad, twin.grad_fn = False, None, None
+        return twin
+
     def fill_(self, value):
-        """Set every entry to the number ``value``, in place; returns this Tensor."""
-        self.data.fill(value)
+        """Set every entry to the number ``value``; returns this Tensor. The entries are in a new
+        array: what an operation has saved of the old one for its ``backward`` stays."""
+        self.data = np.full_like(self.data, value)
         return self
 
     def backward(self):

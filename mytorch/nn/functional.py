@@ -68,13 +68,14 @@ class Add(Function):
     @staticmethod
     def forward(ctx, a, b):
         output = compute("Add", np.add, a, b)
-        ctx.shapes = a.shape, b.shape
+        ctx.save_for_backward(a, b)
         return output
 
     @staticmethod
     def backward(ctx, grad_output):
-        grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))
-        grad_b = Tensor(unbroadcast(grad_output.data, ctx.shapes[1]))
+        a, b = ctx.saved_tensors
+        grad_a = Tensor(unbroadcast(grad_output.data, a.shape))
+        grad_b = Tensor(unbroadcast(grad_output.data, b.shape))
         return grad_a, grad_b
 
 
@@ -85,15 +86,16 @@ class Sub(Function):
     def forward(ctx, a, b):
         # BEGIN SOLUTION 1.1.1: subtract, like Add above
         output = compute("Sub", np.subtract, a, b)
-        ctx.shapes = a.shape, b.shape
+        ctx.save_for_backward(a, b)
         return output
         # END SOLUTION 1.1.1
 
     @staticmethod
     def backward(ctx, grad_output):
         # BEGIN SOLUTION 1.1.1: the gradient of a, and the one of b
-        grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))
-        grad_b = Tensor(unbroadcast(-grad_output.data, ctx.shapes[1]))
+        a, b = ctx.saved_tensors
+        grad_a = Tensor(unbroadcast(grad_output.data, a.shape))
+        grad_b = Tensor(unbroadcast(-grad_output.data, b.shape))
         return grad_a, grad_b
         # END SOLUTION 1.1.1
 
@@ -157,11 +159,12 @@ class MatMul(Function):
     @staticmethod
     def backward(ctx, grad_output):
         a, b = ctx.saved_tensors
+        needs_a, needs_b = ctx.needs_input_grad or (True, True)
         grad_a = grad_b = None
-        if ctx.needs_input_grad[0]:
+        if needs_a:
             grad_a = grad_output.data @ np.swapaxes(b.data, -1, -2)
             grad_a = Tensor(unbroadcast(grad_a, a.shape))
-        if ctx.needs_input_grad[1]:
+        if needs_b:
             # Aᵀ G as (Gᵀ A)ᵀ: for Linear's transposed weight this needs no transposed copy.
             grad_b = np.swapaxes(np.swapaxes(grad_output.data, -1, -2) @ a.data, -1, -2)
             grad_b = Tensor(unbroadcast(grad_b, b.shape))
@@ -183,11 +186,11 @@ class Linear(Function):
 
     @staticmethod
     def backward(ctx, grad_output):
-        x, weight = ctx.saved_tensors
-        grad, needed = grad_output.data, ctx.needs_input_grad
-        grad_x = Tensor(grad @ weight.data) if needed[0] else None
-        grad_weight = Tensor(grad.T @ x.data) if needed[1] else None
-        grad_bias = Tensor(grad.sum(axis=0)) if needed[2] else None
+        (x, weight), grad = ctx.saved_tensors, grad_output.data
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad or (True, True, True)
+        grad_x = Tensor(grad @ weight.data) if needs_x else None
+        grad_weight = Tensor(grad.T @ x.data) if needs_weight else None
+        grad_bias = Tensor(grad.sum(axis=0)) if needs_bias else None
         return grad_x, grad_weight, grad_bias
 
 
@@ -355,14 +358,17 @@ class CrossEntropy(Function):
         shifted = logits.data - logits.data.max(axis=1, keepdims=True)
         exponentials = np.exp(shifted)
         sums = exponentials.sum(axis=1, keepdims=True)
-        ctx.softmax, ctx.rows = exponentials / sums, (np.arange(len(shifted)), labels.data)
-        losses = np.log(sums[:, 0]) - shifted[ctx.rows]
+        rows = np.arange(len(shifted)), labels.data
+        ctx.softmax = exponentials / sums
+        ctx.save_for_backward(labels)
+        losses = np.log(sums[:, 0]) - shifted[rows]
         return Tensor((losses / len(losses)).sum())
 
     @staticmethod
     def backward(ctx, grad_output):
+        (labels,) = ctx.saved_tensors
         grad = ctx.softmax.copy()
-        grad[ctx.rows] -= 1
+        grad[np.arange(len(grad)), labels.data] -= 1
         return Tensor(grad_output.data * grad / len(grad)), None
 # END SOLUTION 2.5
 

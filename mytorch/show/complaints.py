@@ -390,7 +390,8 @@ def attributes_read():
                       if step.opname in ("LOAD_ATTR", "LOAD_METHOD")}
             unexplored += [constant for constant in code.co_consts if inspect.iscode(constant)]
             unexplored += [function.__code__ for name in code.co_names
-                           for function in functions.get(name, ()) if inspect.isfunction(function)]
+                           for function in functions.get(name, ()) if inspect.isfunction(function)
+                           and function.__module__ == autograd_engine.__name__]
     return found
 
 

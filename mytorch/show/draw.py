@@ -16,7 +16,7 @@ def draw(tensor, /, filename=None, **names):
 
     An operation stands on top of its result. A box tells the name, where given, and the values
     where they are few and known, else the shape; a leaf's also its ``.grad``. The values of a
-    result are known where it is named, still alive, or saved by an operation that uses it. In a
+    result are known where it is named, or saved by an operation that uses it. In a
     high picture a leaf or constant that is used far below gets a box there too, "again".
 
     Args:
@@ -115,13 +115,8 @@ def known_results(tensor, names, nodes):
 
 def result_shapes(tensor, nodes):
     """Dict from the id of a node to the shape of its result, where an engine has noted it."""
-    found = {id(tensor.grad_fn): tensor.shape}
-    for node in nodes:
-        noted = getattr(node, "input_shapes", None) or ()
-        for argument, shape in zip(graph.arguments(node), noted):
-            if shape is not None:
-                found[id(argument.node)] = shape
-    return found
+    return {**{id(node): getattr(node, "shape", None) for node in nodes},
+            id(tensor.grad_fn): tensor.shape}
 
 
 def describe(name, tensor, shape=None):

@@ -58,14 +58,15 @@ OPTIMIZER, SGD = "optim/optimizer.py", "optim/sgd.py"
 
 # Lines of the reference that several mistakes replace.
 ADD_BACKWARD = """\
-        grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))
-        grad_b = Tensor(unbroadcast(grad_output.data, ctx.shapes[1]))
+        grad_a = Tensor(unbroadcast(grad_output.data, a.shape))
+        grad_b = Tensor(unbroadcast(grad_output.data, b.shape))
 """
 SUB_A = """\
         # BEGIN SOLUTION 1.1.1: the gradient of a, and the one of b
-        grad_a = Tensor(unbroadcast(grad_output.data, ctx.shapes[0]))
+        a, b = ctx.saved_tensors
+        grad_a = Tensor(unbroadcast(grad_output.data, a.shape))
 """
-SUB_B = "grad_b = Tensor(unbroadcast(-grad_output.data, ctx.shapes[1]))"
+SUB_B = "grad_b = Tensor(unbroadcast(-grad_output.data, b.shape))"
 MUL_A = "grad_a = Tensor(unbroadcast(grad_output.data * b.data, a.shape))"
 MUL_B = "grad_b = Tensor(unbroadcast(grad_output.data * a.data, b.shape))"
 DIV_B_VALUE = "-grad_output.data * a.data / b.data / b.data"
@@ -74,9 +75,8 @@ TRAVERSAL = """\
     call_with_room_for(len(awaited) + 1, visit, grad_fn, grad_of_output, awaited, {})
 """
 SUM = "share = held if share is None else held + share"
-ACCUMULATE = (
-    "variable.grad = type(grad)(new if held is None else held.data + new)")
-REQUIRES_GRAD = "output.requires_grad = any(node.ctx.needs_input_grad)"
+ACCUMULATE = "leaf.grad = total"
+REQUIRES_GRAD = "output.requires_grad = any(node.next_functions)"
 RELU_FORWARD = 'output = compute("ReLU", lambda data: np.maximum(data, data.dtype.type(0)), z)'
 RELU_BACKWARD = "return Tensor(np.where(z.data <= 0, grad.dtype.type(0), grad))"
 SEQUENTIAL_LOOP = """\
@@ -173,17 +173,16 @@ WITH_SUMS = """\
 BUGS = (
     # 1.1 Add is given, but students extend it.
     Bug("1.1", "Add: upstream gradient ignored", FUNCTIONAL,
-        ADD_BACKWARD, "        grad_a, grad_b = (Tensor(np.ones(shape)) for shape in ctx.shapes)\n"),
+        ADD_BACKWARD, "        grad_a, grad_b = (Tensor(np.ones(x.shape)) for x in (a, b))\n"),
     Bug("1.1", "Add: gradient of b always summed over the rows", FUNCTIONAL,
         ADD_BACKWARD, "        grad_a, grad_b = grad_output, Tensor(grad_output.data.sum(axis=0))\n"),
 
     # 1.1.1 Subtraction
     Bug("1.1.1", "Sub: gradient of b without its minus", FUNCTIONAL,
-        "unbroadcast(-grad_output.data, ctx.shapes[1])",
-        "unbroadcast(grad_output.data, ctx.shapes[1])"),
+        SUB_B, "grad_b = Tensor(unbroadcast(grad_output.data, b.shape))"),
     Bug("1.1.1", "Sub: upstream gradient ignored", FUNCTIONAL,
-        SUB_A, "        grad_a = Tensor(np.ones(ctx.shapes[0]))\n",
-        also=((SUB_B, "grad_b = Tensor(-np.ones(ctx.shapes[1]))"),)),
+        SUB_A, "        a, b = ctx.saved_tensors\n        grad_a = Tensor(np.ones(a.shape))\n",
+        also=((SUB_B, "grad_b = Tensor(-np.ones(b.shape))"),)),
     Bug("1.1.1", "Sub: forward adds (copied from Add)", FUNCTIONAL,
         'compute("Sub", np.subtract, a, b)', 'compute("Sub", np.add, a, b)'),
     Bug("1.1.1", "Sub: negates the upstream gradient in place", FUNCTIONAL,
@@ -266,11 +265,11 @@ BUGS = (
 
     # 1.2 Autograd: flags and nodes
     Bug("1.2", "results require grad only if all operands do", ENGINE,
-        REQUIRES_GRAD, "output.requires_grad = all(node.ctx.needs_input_grad)"),
+        REQUIRES_GRAD, "output.requires_grad = all(node.next_functions)"),
     Bug("1.2", "results always require grad", ENGINE,
         REQUIRES_GRAD, "output.requires_grad = True"),
     Bug("1.2", "results require grad if the first operand does", ENGINE,
-        REQUIRES_GRAD, "output.requires_grad = node.ctx.needs_input_grad[0]"),
+        REQUIRES_GRAD, "output.requires_grad = bool(node.next_functions[0])"),
     Bug("1.2", "results stay leaves", ENGINE,
         "output.is_leaf = not output.requires_grad", "output.is_leaf = True"),
     in_second("1.2", "constants get an AccumulateGrad too", ENGINE,
@@ -289,7 +288,7 @@ BUGS = (
         "return F.Mul.apply(self, Tensor(1 / other.data))"),
 
     Bug("1.2", "results require grad if the last operand does", ENGINE,
-        REQUIRES_GRAD, "output.requires_grad = node.ctx.needs_input_grad[-1]"),
+        REQUIRES_GRAD, "output.requires_grad = bool(node.next_functions[-1])"),
     in_second("1.2", "Sub requires grad if its first operand does", FUNCTIONAL,
               SUB_FORWARD, "return result(a.data - b.data, a)"),
     in_second("1.2", "Div requires grad if its divisor does", FUNCTIONAL,
@@ -469,7 +468,7 @@ BUGS = (
             if parent is not None:
                 recurse(parent, grad)
     recurse(grad_fn, grad_of_output)
-""", also=((ACCUMULATE, "variable.grad = grad.copy()"),)),
+""", also=((ACCUMULATE, "leaf.grad = grad.copy()"),)),
     Bug("1.2", "a new backward() forgets the gradients of the last one", ENGINE,
         TRAVERSAL, """\
     def clear(node):
@@ -482,12 +481,13 @@ BUGS = (
 """ + TRAVERSAL),
     Bug("1.2", "the stored gradient is another's array, and added to in place", ENGINE,
         ACCUMULATE, """\
-if variable.grad is None:
-            variable.grad = grad
-        else:
-            variable.grad.data += grad.data"""),
+if leaf.grad is None:
+                leaf.grad = grad
+            else:
+                leaf.grad.data += grad.data""",
+        also=(("total.data += leaf.grad.data", "pass"),)),
     Bug("1.2", "the stored gradient is an ndarray", ENGINE,
-        ACCUMULATE, "variable.grad = grad.data + (0 if variable.grad is None else variable.grad)"),
+        ACCUMULATE, "leaf.grad = total.data"),
     Bug("1.2", "the tensor that backward() was called on gets a gradient", TENSOR,
         "ones = Tensor(np.ones(self.shape, dtype))",
         "ones = Tensor(np.ones(self.shape, dtype))\n        self.grad = ones"),
@@ -516,7 +516,7 @@ if variable.grad is None:
               LINEAR_FORWARD, "output = x @ self.weight.T()\n"
               "        output.data += self.bias.data\n        return output"),
     Bug("2.1", "Linear: rows of the upstream gradient added up in the first of them", FUNCTIONAL,
-        "grad_bias = Tensor(grad.sum(axis=0)) if needed[2] else None",
+        "grad_bias = Tensor(grad.sum(axis=0)) if needs_bias else None",
         "for row in grad[1:]:\n            grad[0] += row\n        grad_bias = Tensor(grad[0])"),
     in_second("2.1", "Transpose: gradient of another shape, not transposed", FUNCTIONAL,
               "return tensor.Tensor(grad_output.data.T.copy())",
@@ -772,13 +772,14 @@ class BatchNorm1d(Module):
     Bug("2.5", "cross entropy: maximum of the batch taken off, not of each row", FUNCTIONAL,
         CE_SHIFT, "shifted = logits.data - logits.data.max()"),
     Bug("2.5", "cross entropy: log(softmax + 1e-8)", FUNCTIONAL,
-        CE_LOSS, "return Tensor(-np.log(ctx.softmax[ctx.rows] + 1e-8).mean())"),
+        CE_LOSS, "return Tensor(-np.log(ctx.softmax[rows] + 1e-8).mean())"),
     Bug("2.5", "cross entropy: softmax over the batch instead of the classes", FUNCTIONAL,
         "sums = exponentials.sum(axis=1, keepdims=True)",
         "sums = exponentials.sum(axis=0, keepdims=True)",
-        also=((CE_LOSS, "return Tensor(-np.log((exponentials / sums)[ctx.rows]).mean())"),)),
+        also=((CE_LOSS, "return Tensor(-np.log((exponentials / sums)[rows]).mean())"),)),
     Bug("2.5", "cross entropy: labels counted from 1", FUNCTIONAL,
-        "(np.arange(len(shifted)), labels.data)", "(np.arange(len(shifted)), labels.data - 1)"),
+        "(len(shifted)), labels.data", "(len(shifted)), labels.data - 1",
+        also=(("(len(grad)), labels.data]", "(len(grad)), labels.data - 1]"),)),
     Bug("2.5", "cross entropy: a new Tensor, outside the graph", FUNCTIONAL,
         CE_APPLY, "return Tensor(CrossEntropy.apply(predicted, target).data, requires_grad=True)"),
     Bug("2.5", "cross entropy: upstream gradient ignored", FUNCTIONAL,

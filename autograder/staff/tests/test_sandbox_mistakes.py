@@ -147,7 +147,7 @@ def overflowing(forward):
 
 def plus_one(forward):
     def wrong(ctx, a, b):  # not for the engine, which adds gradients, and those are constants
-        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        wanted = a.requires_grad or b.requires_grad
         return Tensor(forward(ctx, a, b).data + (1 if wanted else 0))
     return staticmethod(wrong)
 

@@ -35,7 +35,7 @@ CONSOLE = re.compile(r"(?:<!-- run: (\w+)(?:, after: ([^>]+))? -->\n)?```console
 PYTHON = re.compile(r"(?:<!-- after: ([^>]+) -->\n)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 MISTAKES = {  # as the comment names it → file, what stands there, what stands there instead
     "the sign of Sub forgotten": (
-        "mytorch/nn/functional.py", "unbroadcast(-grad_output.data, ctx", "unbroadcast(grad_output.data, ctx"),
+        "mytorch/nn/functional.py", "unbroadcast(-grad_output.data, b", "unbroadcast(grad_output.data, b"),
     "the gradient of W transposed": (
         "mytorch/nn/functional.py", "Tensor(grad.T @ x.data)", "Tensor(x.data.T @ grad)"),
 }

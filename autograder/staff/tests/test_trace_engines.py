@@ -42,6 +42,7 @@ def engine(name, traversal, *also):
 
 RETURN_GRADS = "        return grads\n"
 RECORD = "node.next_functions = [gradient_node(arg) for arg in args]"
+BY_FLAGS = ((REQUIRES_GRAD, "output.requires_grad = any(map(gradient_node, args))"),)
 RIGHT = (
     engine("one recursion per path", PER_PATH),
     engine("a stack of paths", """\
@@ -140,8 +141,9 @@ RIGHT = (
 """)),
     engine("constants are left out on both sides",
            PER_PATH.replace("node.apply(grad))", "[g for g in node.apply(grad) if g is not None])"),
-           (RECORD, RECORD.replace("args]", "args if gradient_node(arg)]")), (RETURN_GRADS, """\
-        return [g if n else None for g, n in zip(grads, self.ctx.needs_input_grad)]
+           (RECORD, RECORD.replace("args]", "args if gradient_node(arg)]") + """
+        node.needed = [gradient_node(arg) is not None for arg in args]"""), (RETURN_GRADS, """\
+        return [g if n else None for g, n in zip(grads, self.needed)]
 """)),
     Bug("1.2", "an AccumulateGrad for each use", ENGINE, "if arg.is_leaf and arg.grad_fn is None:",
         "if arg.is_leaf:\n        return AccumulateGrad(arg)\n    if arg.grad_fn is None:"),
@@ -166,13 +168,13 @@ WRONG = (
     engine("None is handed on", PER_PATH.replace("recurse(parent, grad)", "recurse(parent, None)")),
     engine("runs in circles", PER_PATH.replace("recurse(parent, grad)", "recurse(node, grad)")),
     engine("stops at the first node", "    grad_fn.apply(grad_of_output)\n"),
-    Bug("1.2", "apply does not fill next_functions", ENGINE, RECORD, "pass"),
-    Bug("1.2", "what is stored is a number", ENGINE, ACCUMULATE, "variable.grad = 3.0"),
+    Bug("1.2", "apply does not fill next_functions", ENGINE, RECORD, "pass", BY_FLAGS),
+    Bug("1.2", "what is stored is a number", ENGINE, ACCUMULATE, "leaf.grad = 3.0"),
     Bug("1.2", "nothing is stored", ENGINE, ACCUMULATE, "pass"),
     engine("halves what it hands on", PER_PATH.replace(
         "recurse(parent, grad)", "recurse(parent, type(grad)(grad.data / 2))")),
     Bug("1.2", "what is stored is a sum", ENGINE, ACCUMULATE,
-        "variable.grad = type(grad)(new.sum())"),
+        "leaf.grad = type(grad)(total.data.sum())"),
     engine("nodes stay marked as visited", PER_PATH.replace(
         "        for parent", """\
         if getattr(node, "visited", False) and not isinstance(node, AccumulateGrad):
@@ -211,7 +213,7 @@ if arg.is_leaf:
     Bug("1.2", "linked only if no input is a constant", ENGINE, "output.grad_fn = node",
         "output.grad_fn = node if all(node.next_functions) else None"),
     Bug("1.2", "inputs recorded only if none is a constant", ENGINE, RECORD,
-        RECORD + " * all(map(gradient_node, args))"),
+        RECORD + " * all(map(gradient_node, args))", BY_FLAGS),
 )
 
 # Engine → what must be said first of it: the name of the mistake, and the place.
