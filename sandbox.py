@@ -31,8 +31,8 @@ try:
     from mytorch.tensor import Tensor
     from mytorch.autograd_engine import ContextManager
     from mytorch.gradient_check import (  # noqa: F401
-        CutOff, NoGraph, against_torch, check_gradients, check_in_graph, compare_tensor,
-        find_differences, numerical_gradients, run_backward, uneven)
+        CutOff, NoGraph, against_torch, check_gradients, check_in_graph, compare, find_differences,
+        numerical_gradients, run_backward, uneven)
     from mytorch.nn import functional as F
     from mytorch.nn.activations import ReLU
     from mytorch.nn.batchnorm import BatchNorm1d
@@ -40,7 +40,7 @@ try:
     from mytorch.nn.loss import CrossEntropyLoss
     from mytorch.nn.sequential import Sequential
     from mytorch.optim.sgd import SGD
-    from mytorch.show import draw, draw_before_and_after, trace
+    from mytorch.show import draw, draw_backward, draw_before_and_after, trace, tracebacks
 except (Exception, SystemExit) as error:
     print("mytorch cannot be imported: "
           + "\n  ".join(errors.explain_error(describe_error(error, ROOT))))
@@ -48,7 +48,8 @@ except (Exception, SystemExit) as error:
 
 USAGE = """usage: python3 sandbox.py [CHECK ...]      run all checks, or those named
        python3 sandbox.py --trace           the backward pass of an example, step by step
-       python3 sandbox.py --draw [FILE]     the example's graph, as graph.png or FILE"""
+       python3 sandbox.py --draw [FILE]     the example's graph, as graph.png or FILE
+       python3 sandbox.py --steps [FILE]    its backward pass in motion, as backward.gif or FILE"""
 
 # To check an operation or a layer of your own, take the comments off and put it in its place:
 #
@@ -73,7 +74,7 @@ def check(name, got, right, **mistakes):
         **mistakes (ndarray): what typical mistakes would give; underscores stand for blanks.
     """
     named = {name.replace("_", " "): wrong for name, wrong in mistakes.items()}
-    complaint = compare_tensor(name, np.asarray(right, np.float64), got, named)
+    complaint = compare(name, got, np.asarray(right, np.float64), named)[1]
     if complaint:
         raise Failed(complaint)
 
@@ -471,7 +472,7 @@ def draw_example(filename):
 
 
 def show(arguments):
-    """Trace or draw the example; returns the exit status."""
+    """Trace or draw the example, or show its steps; returns the exit status."""
     try:
         if arguments == ["--trace"]:
             e, names = example()
@@ -479,11 +480,17 @@ def show(arguments):
             trace(e, **names)
         elif arguments[0] == "--draw" and len(arguments) < 3:
             draw_example((arguments + ["graph.png"])[1])
+        elif arguments[0] == "--steps" and len(arguments) < 3:
+            e, names = example()
+            filename = (arguments + ["backward.gif"])[1]
+            draw_backward(e, filename, **names)
+            print(f"The backward pass of the example, step by step: {filename}")
         else:
             print(USAGE, file=sys.stderr)
             return 2
     except Exception as error:
-        print(wrapped(f"sandbox.py {arguments[0]}: {explain(error)}"))
+        what = str(error) if tracebacks.is_refusal(error) else explain(error)
+        print(wrapped(f"sandbox.py {arguments[0]}: {what}"))
         return 1
     return 0
 

@@ -46,7 +46,7 @@ def box(axes, left, top, width, height, colour, text):
 def example(path):
     """The graph of the example, before and after backward()."""
     result, names = sandbox.example()
-    sandbox.draw_before_and_after(result, str(path), **names)
+    sandbox.draw_before_and_after(result, **names).savefig(str(path), dpi=150)
 
 
 def broadcasting(path):

@@ -1,27 +1,31 @@
 """The computational graph as a picture: draw and draw_before_and_after.
-Here is decided what stands in which box; layout.py decides where it goes, and paint.py paints."""
+Decides what each box says; layout.py decides where it goes, and paint.py paints."""
 
 import numpy as np
 
-from mytorch.show import graph, layout, recording
-from mytorch.show.paint import paint
+from mytorch.autograd_engine import ContextManager
+from mytorch.show import graph, paint, recording
+from mytorch.show.layout import Node
+from mytorch.show.watch import unseen, watch_twice
 from mytorch.show.words import name_of, name_of_tensor, norm, values
 from mytorch.tensor import Tensor
 
-MAX_NODES, LONGEST_NAME = 60, 30
+MAX_BOXES, LONGEST_NAME, LONGEST_VALUES = 40, 30, 24
 
 
 def draw(tensor, /, filename=None, **names):
     """Draw the graph that ``tensor`` was computed by; arrows go the way of forward.
 
     An operation stands on top of its result. A box tells the name, where given, and the values
-    where they are few and known, else the shape; a leaf's also its ``.grad``. The values of a
-    result are known where it is named, or saved by an operation that uses it. In a
-    high picture a leaf or constant that is used far below gets a box there too, "again".
+    where they are few and known, else the shape. After ``backward``, a leaf's box tells its
+    ``.grad``, and a result's the gradient that arrives there: to find it, ``backward`` is run
+    once more, and every ``.grad`` put back. Where a Module is given, its parameters have names
+    and its layers a frame.
 
     Args:
         tensor (Tensor): the last result, of any shape.
-        filename (str): where to save; the ending says as what: ``.png``, ``.svg`` or ``.pdf``.
+        filename (str): where to save; the ending says as what: ``.png`` (1,600 pixels wide),
+            ``.svg`` or ``.pdf``.
         **names (Tensor or Module): what to call Tensors; those of ``model=`` become
             ``model.0.weight`` and so on.
 
@@ -30,103 +34,196 @@ def draw(tensor, /, filename=None, **names):
 
     Raises:
         RuntimeError: if ``tensor`` is outside any graph.
-        TypeError: if ``tensor`` is no Tensor, or a named value neither Tensor nor Module.
-        ValueError: if the graph has more than 60 leaves and operations.
+        TypeError: if ``tensor`` is not a Tensor, or a named value neither Tensor nor Module.
+        ValueError: if the picture would have more than 40 boxes.
         ImportError: if this Python has no matplotlib.
 
     >>> a, b = Tensor(1., requires_grad=True), Tensor(2.)
     >>> d = a + a * b
     >>> draw(d, "graph.png", a=a, b=b, d=d)
     """
-    names = graph.all_names(names)
-    return paint([("", nodes_of(tensor, names))], filename)
+    axes = paint.new_axes()
+    return paint.paint(axes, [panel(axes, tensor, names)], filename)
 
 
 def draw_before_and_after(tensor, /, filename=None, **names):
     """Draw the graph, call ``tensor.backward()``, and draw it again beside; else as ``draw``."""
-    names = graph.all_names(names)
-    before = nodes_of(tensor, names)
+    axes, tensors = paint.new_axes(), graph.all_names(names)
+    call = f"{shortened(name_of_tensor(tensor, tensors)) or 'tensor'}.backward()"
+    before = panel(axes, tensor, names, f"before {call}")
     tensor.backward()
-    call = f"{shortened(name_of_tensor(tensor, names)) or 'tensor'}.backward()"
-    return paint([(f"before {call}", before), (f"after {call}", nodes_of(tensor, names))], filename)
+    return paint.paint(axes, [before, panel(axes, tensor, names, f"after {call}")], filename)
 
 
-def nodes_of(tensor, names):
-    """The graph as layout.Nodes, inputs before users; the parts of each are (kind, text)."""
-    try:
-        root = graph.start_node(tensor)
-    except RuntimeError as error:
-        raise RuntimeError(" ".join([*recording.find_complaints(), str(error)])) from None
-    nodes = graph.nodes_below(root)
-    if len(nodes) > MAX_NODES:
-        raise ValueError(
-            f"draw: the graph has {len(nodes)} leaves and operations, more than the {MAX_NODES} that "
-            "make a readable picture; draw a part, such as one layer or one round of a loop"
-        )
-    known, shapes = known_results(tensor, names, nodes), result_shapes(tensor, nodes)
-    drawn = {}  # by the id of what has a box of its own
-
-    def add(node):
-        """The box of a node, made at its first use together with those of its inputs."""
-        if graph.is_leaf_node(node):
-            return box(graph.key_of(node), "leaf", leaf_text(node, names))
-        if id(node) not in drawn:
-            inputs = [add_constant(node, argument) if argument.node is None else add(argument.node)
-                      for argument in graph.arguments(node)
-                      if argument != (None, None) or graph.function_name(node) in graph.OPERATORS]
-            text = describe(name_of(node, names), known.get(id(node)), shapes.get(id(node)))
-            drawn[id(node)] = layout.Node(
-                [("operation", graph.function_name(node)), ("result", text or "result")], inputs)
-        return drawn[id(node)]
-
-    def add_constant(node, argument):
-        """The box of a constant among a node's inputs, known or not."""
-        if argument.tensor is not None:
-            name = name_of_tensor(argument.tensor, names)
-            text = describe(name, argument.tensor)
-            return box(id(argument.tensor.data), "constant", text if name else f"constant {text}")
-        count = graph.arguments(node).count((None, None))
-        text = "constant" if count == 1 else f"{count} constants"
-        return box(("unknown constants of", id(node)), "constant", text)
-
-    def box(key, kind, text):
-        """The box of that key, made where there is none yet."""
-        return drawn.setdefault(key, layout.Node([(kind, text)]))
-
-    def again(source):
-        """A further box for one that is used far below."""
-        (kind, text), = source.parts
-        line = text.splitlines()[0]
-        return layout.Node([(kind, f"{line.split(' (')[0] or line}, again")])
-
-    add(root)
-    return layout.repeat_sources(list(drawn.values()), again)
+def panel(axes, tensor, names, title=""):
+    """The graph of ``tensor`` as a paint.Panel."""
+    tensors = graph.all_names(names)
+    boxes = Boxes(tensor, tensors)
+    after = any(leaf.grad is not None for leaf in map(graph.leaf_of, boxes.nodes) if leaf is not None)
+    boxes.write_gradients(gradients(tensor, tensors) if after else {})
+    return paint.Panel(axes, boxes.drawn, boxes.layers(names), title)
 
 
-def known_results(tensor, names, nodes):
-    """Dict from the id of a node to its result, of those results whose Tensor can be found."""
-    found = {id(named.grad_fn): named for named in [*names.values(), tensor]}
-    for node in nodes:
-        for argument in graph.arguments(node):
-            if argument.tensor is not None:
-                found.setdefault(id(argument.node), argument.tensor)
+def gradients(tensor, names):
+    """What arrives at each node when ``tensor.backward()`` runs, by graph.key_of; all .grad are put
+    back. Empty if it does not come to its end."""
+    with unseen():
+        watch, _ = watch_twice(tensor, names)
+    found = {}
+    for call in watch.calls if not (watch.error or watch.stopped) else ():
+        if call.copy is not None:
+            held = found.get(call.key)
+            is_sum = held is not None and held.shape == call.copy.shape
+            found[call.key] = held + call.copy if is_sum else call.copy
     return found
 
 
-def result_shapes(tensor, nodes):
-    """Dict from the id of a node to the shape of its result, where an engine has noted it."""
-    return {**{id(node): getattr(node, "shape", None) for node in nodes},
-            id(tensor.grad_fn): tensor.shape}
+class Boxes:
+    """The graph of a Tensor as layout.Nodes.
+
+    Attributes:
+        nodes (list): of the graph.
+        drawn (list of Node): inputs before users; ``key`` is the graph.key_of of a node.
+        by_key (dict): key → Node.
+        places (dict): (key of a node, index of an argument) → (Node, index of its arrow).
+    """
+
+    def __init__(self, tensor, names):
+        try:
+            self.root = graph.start_node(tensor)
+        except RuntimeError as error:
+            raise RuntimeError(" ".join([*recording.find_complaints(), str(error)])) from None
+        self.names, self.nodes = names, graph.nodes_below(self.root)
+        self.known = {id(named.grad_fn): named for named in [*names.values(), tensor]}
+        for node in self.nodes:
+            for argument in graph.arguments(node):
+                if argument.node is not None and argument.tensor is not None:
+                    self.known.setdefault(id(argument.node), argument.tensor)
+        if len(self.nodes) <= MAX_BOXES:
+            self.by_key, self.places = {}, {}
+            self.add(self.root)
+            self.drawn = list(self.by_key.values())
+        if len(self.nodes) > MAX_BOXES or len(self.drawn) > MAX_BOXES:
+            raise ValueError(
+                f"draw: the graph has {len(self.nodes)} leaves and operations, and a picture of more "
+                f"than {MAX_BOXES} boxes cannot be read; draw a part of it: one layer, such as "
+                "draw(layer(x)), or one round of a loop")
+
+    def add(self, node):
+        """The box of a node, made at its first use together with those of its inputs."""
+        key = graph.key_of(node)
+        if graph.is_leaf_node(node):
+            return self.box(key, "leaf", self.leaf_text(node))
+        if key not in self.by_key:
+            shown = self.shown_arguments(node)
+            inputs = [self.add_constant(node, argument) if argument.node is None
+                      else self.add(argument.node) for _, argument in shown]
+            result = self.known.get(id(node))
+            if result is None:
+                result = result_again(node)
+            text = describe(name_of(node, self.names), result, getattr(node, "shape", None))
+            parts = [("operation", graph.function_name(node))] + [("result", text)] * bool(text)
+            self.by_key[key] = Node(parts, inputs, key)
+            for place, (index, _) in enumerate(shown):
+                self.places[key, index] = self.by_key[key], place
+        return self.by_key[key]
+
+    def shown_arguments(self, node):
+        """The arguments of an operation that have boxes, each with its index: an axis has none."""
+        is_operator = graph.function_name(node) in graph.OPERATORS
+        return [(index, argument) for index, argument in enumerate(graph.arguments(node))
+                if argument != (None, None) or is_operator]
+
+    def add_constant(self, node, argument):
+        """The box of a constant among a node's inputs, known or not."""
+        if argument.tensor is None:
+            return self.box(("unknown constant of", id(node)), "constant", "constant")
+        name = name_of_tensor(argument.tensor, self.names)
+        text = describe(name, argument.tensor)
+        return self.box(id(argument.tensor.data), "constant", text if name else f"constant {text}")
+
+    def box(self, key, kind, text):
+        """The box of that key, made where there is none yet."""
+        return self.by_key.setdefault(key, Node([(kind, text)], key=key))
+
+    def leaf_text(self, node):
+        """What is in the box of a leaf: name, values, and gradient."""
+        leaf = graph.leaf_of(node)
+        if leaf is None:
+            return "leaf"
+        grad = leaf.grad.data if isinstance(leaf.grad, Tensor) else leaf.grad
+        text = describe(name_of(node, self.names), leaf)
+        return f"{text}\n{'grad = None' if grad is None else gradient(np.asarray(grad))}"
+
+    def write_gradients(self, arrived):
+        """Add to the box of each result the gradient in ``arrived``, by graph.key_of, if any."""
+        for node in self.drawn:
+            if node.inputs and node.key in arrived:
+                add_line(node, gradient(arrived[node.key]))
+
+    def layers(self, names):
+        """The layers of all Modules in ``names`` that have parameters here: what to write on a frame
+        → the Nodes in it, which are the parameters, the operations that use them, and any between."""
+        found = {}
+        for label, parameters in graph.layers(names).items():
+            leaves = [node for node in self.drawn if node.key in map(id, parameters)]
+            below, uses = set(leaves), [given for node in self.drawn for given in node.inputs]
+            for node in self.drawn:  # inputs before users
+                if below.intersection(node.inputs):
+                    below.add(node)
+            above = {node for node in self.drawn if set(leaves).intersection(node.inputs)}
+            for node in self.drawn[::-1]:
+                if node in above:
+                    above.update(node.inputs)
+            if leaves and all(uses.count(node) == 1 for node in leaves):  # not again and again
+                found[label] = [node for node in self.drawn if node in above and node in below]
+        return found
+
+
+def add_line(node, line):
+    """Add a line to the last part of a box, or a part to an operation without a result."""
+    kind, text = node.parts[-1]
+    if kind == "operation":
+        node.parts.append(("result", line))
+    else:
+        node.parts[-1] = kind, f"{text}\n{line}"
+
+
+def result_again(node):
+    """The result of an operation, a small Tensor, computed again from all its operands, which the
+    graph has saved; None where it has not."""
+    function = next((value for value in getattr(node, "__dict__", {}).values()
+                     if isinstance(value, type) and hasattr(value, "forward")), None)
+    saved = graph.saved_tensors(node)
+    if (function is None or len(saved) != len(graph.arguments(node))
+            or any(tensor.data.size > 6 for tensor in saved)):
+        return None
+    try:
+        with unseen():
+            result = function.forward(ContextManager(), *map(copy_of, saved))
+        return result if isinstance(result, Tensor) else None
+    except Exception:
+        return None
+
+
+def copy_of(tensor):
+    """A constant with the same numbers, which whoever gets it may write into."""
+    return Tensor(tensor.data.copy())
 
 
 def describe(name, tensor, shape=None):
     """``d = 3``, or ``d (20, 784)`` for what is large or has unknown values."""
-    value = None if tensor is None else values(tensor.data, 24)
+    value = None if tensor is None else values(tensor.data, LONGEST_VALUES)
     if value:
         return f"{shortened(name)} = {value}" if name else value
-    shape = shape if tensor is None else tensor.shape
-    words = [shortened(name), {None: None, (): "one number"}.get(shape, str(shape))]
-    return " ".join(word for word in words if word)
+    shape = shape if tensor is None else tensor.data.shape
+    return " ".join(word for word in (shortened(name), str(shape) if shape else "") if word)
+
+
+def gradient(array):
+    """``grad = 3``, or its norm where it has many numbers."""
+    value = values(array, LONGEST_VALUES)
+    return f"grad = {value}" if value else f"grad of norm {norm(array, 3)}"
 
 
 def shortened(name):
@@ -135,16 +232,3 @@ def shortened(name):
     if not name or len(name) <= LONGEST_NAME:
         return name
     return f"{name[:LONGEST_NAME - 15]} ... {name[-10:]}"
-
-
-def leaf_text(node, names):
-    """What stands in the box of a leaf: name, shape, and gradient if it has one."""
-    leaf, name = graph.leaf_of(node), name_of(node, names)
-    if leaf is None:
-        return "leaf"
-    if leaf.grad is None:
-        return f"{describe(name, leaf)}\ngrad = None"
-    grad = leaf.grad.data if isinstance(leaf.grad, Tensor) else np.asarray(leaf.grad)
-    value = values(grad, 24)
-    return f"{describe(name, leaf)}\n" + (
-        f"grad = {value}" if value else f"grad of norm {norm(grad, 3)}")

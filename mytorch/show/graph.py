@@ -3,8 +3,6 @@ Uses only names that every engine of this homework has, and `shape` where a node
 
 from collections import namedtuple
 
-import numpy as np
-
 from mytorch.autograd_engine import AccumulateGrad
 from mytorch.tensor import Tensor
 
@@ -98,9 +96,6 @@ def arguments(node):
         if tensor is None:
             tensor = next((other for other in left if belong(entry, other)), None)
             left = [other for other in left if other is not tensor]
-        if tensor is None and len(getattr(node, "inputs", None) or ()) > index:
-            note = node.inputs[index]  # of the engine before its Add saved what it adds
-            tensor = note if note is None or isinstance(note, Tensor) else note()
         found.append(Argument(entry, tensor))
     return found
 
@@ -134,18 +129,6 @@ def same(one, other):
     return one is not None and other is not None and (one is other or one.data is other.data)
 
 
-def arrays_at(node):
-    """All ndarrays that an operation has kept in its context, also in tuples."""
-    unexplored, found = list(vars(node.ctx).values()) if hasattr(node, "ctx") else [], []
-    while unexplored:
-        value = unexplored.pop()
-        if isinstance(value, (list, tuple)):
-            unexplored += value
-        elif isinstance(value, (Tensor, np.ndarray)):
-            found.append(value.data if isinstance(value, Tensor) else value)
-    return found
-
-
 def tensors_at(node):
     """All Tensors that a node knows: its leaf, its inputs, what it or its context holds."""
     holders = [node, getattr(node, "ctx", None)]
@@ -161,12 +144,18 @@ def all_names(names):
     Raises:
         TypeError: if a value is neither a Tensor nor a Module.
     """
-    found = {}
     for name, value in names.items():
         if not isinstance(value, Tensor) and not is_module(value):
             raise TypeError(f"{name}=...: expected a Tensor or a Module, got {type(value).__name__}")
-        add_names(found, name, value, set())
-    return found
+    return {name: value for name, value in inner_names(names.items(), set()) if isinstance(value, Tensor)}
+
+
+def layers(names):
+    """The layers of the Modules in ``names``: name and class, such as ``model.0: Linear``, → the
+    list of the Tensors that are its own attributes."""
+    return {f"{name}: {type(value).__name__}": [
+                tensor for tensor in vars(value).values() if isinstance(tensor, Tensor)]
+            for name, value in inner_names(names.items(), set()) if is_module(value)}
 
 
 def is_module(value):
@@ -174,17 +163,18 @@ def is_module(value):
     return callable(value) and hasattr(value, "forward")
 
 
-def add_names(found, prefix, value, visited):
-    """Add a Tensor, or those of a Module and of all in it, to ``found``, by where they are."""
-    if id(value) in visited:
-        return
-    visited.add(id(value))
-    if isinstance(value, Tensor):
-        found[prefix] = value
-    elif isinstance(value, (list, tuple)):
-        for index, inner in enumerate(value):  # the layers of a Sequential
-            add_names(found, f"{prefix}.{index}", inner, visited)
-    elif is_module(value):
-        for name, inner in vars(value).items():
-            is_list = isinstance(inner, (list, tuple))
-            add_names(found, prefix if is_list else f"{prefix}.{name}", inner, visited)
+def inner_names(pairs, visited):
+    """(name, value) of each Tensor and Module in ``pairs``, which are such, and of all in these
+    Modules, by where they are; each once."""
+    for name, value in pairs:
+        if id(value) in visited:
+            continue
+        visited.add(id(value))
+        if isinstance(value, (list, tuple)):  # the layers of a Sequential
+            yield from inner_names([(f"{name}.{i}", inner) for i, inner in enumerate(value)], visited)
+        elif isinstance(value, Tensor) or is_module(value):
+            yield name, value
+        if is_module(value):
+            yield from inner_names([
+                (name if isinstance(inner, (list, tuple)) else f"{name}.{attribute}", inner)
+                for attribute, inner in vars(value).items()], visited)

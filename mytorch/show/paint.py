@@ -2,6 +2,7 @@
 All lengths are inches; y grows downward."""
 
 import io
+import textwrap
 
 from mytorch.show import layout
 
@@ -11,68 +12,193 @@ KINDS = {  # kind of box: (colour, what the legend says)
     "result": ("#bdd7f1", "result of an operation"),
     "constant": ("#e3e3e3", "constant, gets no gradient"),
 }
-DARK = "#404040"
+DARK, ACTIVE, FRAME = "#404040", "#c8201e", "#8a8a8a"
 FONT = 9  # points
-LINE, PAD, STACK_GAP, PANEL_GAP, MARGIN, TITLE, HEAD = 0.16, 0.05, 0.03, 0.6, 0.2, 0.15, 0.09
+LINE, PAD, STACK_GAP, PANEL_GAP, MARGIN, TITLE, HEAD = 0.16, 0.05, 0.03, 0.6, 0.2, 0.3, 0.09
 LEGEND_WIDTH, LEGEND_LINE = 6.8, 0.2
+CAPTION_WIDTH, CHARACTER = 4.6, 0.072
+PIXELS, LEAST_DPI = 1600, 110  # the width of a picture, for a slide
 
 
-def paint(panels, filename):
-    """A Figure of panels side by side, (title, Nodes) each; its axes are in inches."""
+class Panel:
+    """Boxes, arrows and frames, placed, to be painted once or, in different states, several times.
+
+    Args:
+        nodes (list of layout.Node): inputs before their users.
+        layers (dict): what is written on a frame → the Nodes in it.
+        title (str): above it; ``caption`` is the text below.
+
+    Attributes:
+        active (set): the Nodes and (Node, index of input) of arrows to be shown in red, the arrow
+            the way a gradient goes.
+        labels (dict): (Node, index of input) of an arrow → the text beside it.
+        marks (dict): Node → numbers at its corner.
+        lines (int): how many its caption has room for.
+    """
+
+    def __init__(self, axes, nodes, layers=(), title="", caption=""):
+        self.axes, self.nodes, self.layers = axes, nodes, dict(layers)
+        self.title, self.active, self.labels, self.marks = title, set(), {}, {}
+        for node in nodes:
+            measure(axes, node)
+        self.arrows, self.graph_width, self.height = layout.lay_out(nodes)
+        self.width = max(self.graph_width, CAPTION_WIDTH * bool(caption))
+        self.caption = textwrap.wrap(caption, int(self.width / CHARACTER))
+        self.lines = len(self.caption)
+
+    def paint(self, left, top):
+        """Paint it with its upper left corner there."""
+        self.left, self.top = left + (self.width - self.graph_width) / 2, top
+        write(self.axes, left + self.width / 2, top - TITLE / 2, self.title, FONT + 2, ha="center")
+        for text, members in self.layers.items():
+            self.paint_frame(text, members)
+        for arrow in self.arrows:
+            self.paint_arrow(arrow)
+        for node in self.nodes:
+            self.paint_node(node)
+        for node, numbers in self.marks.items():
+            text = ",".join(map(str, numbers[:3])) + ",…" * (len(numbers) > 3)
+            write(self.axes, self.left + node.x - node.width / 2, top + node.y - node.height / 2, text,
+                  FONT - 2, zorder=6, ha="center", va="center", color="white",
+                  bbox=dict(boxstyle="round,pad=0.25", facecolor=DARK, edgecolor="none"))
+        write(self.axes, left, top + self.height + MARGIN, "\n".join(self.caption), FONT + 1, va="top")
+
+    def paint_node(self, node):
+        """Its parts as boxes, from the top."""
+        from matplotlib.patches import FancyBboxPatch
+
+        top = self.top + node.y - node.height / 2
+        edge = (ACTIVE, 2.2) if node in self.active else (DARK, 1.0)
+        for kind, text in node.parts:
+            height = height_of(text)
+            self.axes.add_artist(FancyBboxPatch(
+                (self.left + node.x - node.width / 2, top), node.width, height, zorder=3,
+                boxstyle=f"round,pad=0,rounding_size={0.1 if kind == 'operation' else 0.04}",
+                facecolor=KINDS[kind][0], edgecolor=edge[0], linewidth=edge[1]))
+            write(self.axes, self.left + node.x, top + height / 2, text, FONT, zorder=4, ha="center",
+                  va="center")
+            top += height + STACK_GAP
+
+    def paint_arrow(self, arrow):
+        """A line through its points, its head, and its label near the operation."""
+        from matplotlib.patches import PathPatch, Polygon
+        from matplotlib.path import Path
+
+        key = arrow.target, arrow.index
+        colour, width = (ACTIVE, 2.0) if key in self.active else (DARK, 1.0)
+        points = [(self.left + x, self.top + y) for x, y in arrow.points]
+        vertices, codes = [points[0]], [Path.MOVETO]
+        for (x0, y0), (x1, y1) in zip(points, points[1:]):
+            bend = [(x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2)] if x0 != x1 and y0 != y1 else []
+            vertices += bend + [(x1, y1)]
+            codes += [Path.CURVE4] * 3 if bend else [Path.LINETO]
+        self.axes.add_artist(PathPatch(Path(vertices, codes), facecolor="none", edgecolor=colour,
+                                       linewidth=width, zorder=1))
+        (x, y), way = (points[0], 1) if key in self.active else (points[-1], -1)
+        head = [(x, y), (x - HEAD / 2, y + way * HEAD), (x + HEAD / 2, y + way * HEAD)]
+        self.axes.add_artist(Polygon(head, closed=True, facecolor=colour, edgecolor="none", zorder=2))
+        if self.labels.get(key):
+            x, y = points[-1]
+            write(self.axes, x, y - HEAD - 0.02, self.labels[key], FONT - 1, zorder=5, ha="center",
+                  va="bottom", color=ACTIVE, bbox=dict(facecolor="white", edgecolor="none", pad=0.8,
+                                                       alpha=0.85))
+
+    def paint_frame(self, text, members):
+        """A dashed line around the boxes of a layer, row by row; none where others are between."""
+        from matplotlib.patches import Polygon
+
+        pad, rows = 0.09, sorted({node.row for node in members})
+        sides = []  # of each row: left, right, top, bottom
+        for row in rows:
+            here = [node for node in members if node.row == row]
+            left = min(node.x - node.width / 2 for node in here) - pad
+            right = max(node.x + node.width / 2 for node in here) + pad
+            if any(node.row == row and node not in members and node.x + node.width / 2 > left
+                   and node.x - node.width / 2 < right for node in self.nodes):
+                return
+            sides.append((left, right, here[0].row_top, here[0].row_bottom))
+        if rows != list(range(rows[0], rows[-1] + 1)):
+            return
+        middles = [(upper[3] + lower[2]) / 2 for upper, lower in zip(sides, sides[1:])]
+        levels = [sides[0][2] - 2 * pad, *middles, sides[-1][3] + pad]
+        down = [(x, y) for (_, x, _, _), *ends in zip(sides, levels, levels[1:]) for y in ends]
+        up = [(x, y) for (x, _, _, _), *ends in zip(sides, levels, levels[1:]) for y in ends]
+        corners = [(self.left + x, self.top + y) for x, y in down + up[::-1]]
+        self.axes.add_artist(Polygon(corners, closed=True, facecolor="#f6f4ee", edgecolor=FRAME,
+                                     linestyle=(0, (4, 3)), linewidth=0.9, zorder=0))
+        write(self.axes, self.left + sides[0][0] + 0.04, self.top + levels[0] + 0.02, text, FONT - 2,
+              va="top", color="#5a5a5a", zorder=1)
+
+
+def new_axes():
+    """Axes over the whole of a new figure, in inches; without a window, so no display is needed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError("draw needs matplotlib, which this Python lacks; run .venv/bin/python "
                           "instead, where ./grade.sh 1 installs it") from None
-
     figure = Figure(dpi=150)
-    FigureCanvasAgg(figure)  # draws without a window, so that no display is needed
+    FigureCanvasAgg(figure)
     axes = figure.add_axes([0, 0, 1, 1])
     axes.axis("off")
-    left = bottom = 0.0
-    for title, nodes in panels:
-        for node in nodes:
-            measure(axes, node)
-        arrows, width, height = layout.lay_out(nodes)
-        panel = max(width, width_of(axes, title, FONT + 2))
-        middle = left + (panel - width) / 2
-        for points in arrows:
-            paint_arrow(axes, [(middle + x, y) for x, y in points])
-        for node in nodes:
-            paint_node(axes, node, middle)
-        write(axes, left + panel / 2, -TITLE, title, FONT + 2, ha="center")
-        right, left, bottom = left + panel, left + panel + PANEL_GAP, max(bottom, height)
-    columns = 4 if right > LEGEND_WIDTH else 2
-    add_legend(axes, columns)
-    top = -MARGIN - LEGEND_LINE * 4 / columns - (2 * TITLE if title else 0)
-    side = max((LEGEND_WIDTH * columns / 4 - right) / 2, 0) + MARGIN
+    return axes
+
+
+def paint(axes, panels, filename=None, columns=None):
+    """Paint Panels side by side, in rows of so many; returns the Figure, saved if a name is given."""
+    columns = min(columns or len(panels), len(panels))
+    has_titles, lines = any(panel.title for panel in panels), max(panel.lines for panel in panels)
+    widest = [max(max(panel.width, width_of(axes, panel.title, FONT + 2)) for panel in panels[i::columns])
+              for i in range(columns)]
+    top, right = TITLE * has_titles, sum(widest) + PANEL_GAP * (columns - 1)
+    for start in range(0, len(panels), columns):
+        left, row = 0.0, panels[start:start + columns]
+        for panel, width in zip(row, widest):
+            panel.paint(left + (width - panel.width) / 2, top)
+            left += width + PANEL_GAP
+        top += max(panel.height for panel in row) + (MARGIN + lines * 1.2 * LINE) * bool(lines)
+        top += (MARGIN + TITLE) * (start + columns < len(panels))
+    legend_columns = 4 if right > LEGEND_WIDTH else 2
+    add_legend(axes, legend_columns)
+    above = -MARGIN - LEGEND_LINE * 4 / legend_columns - MARGIN * any(panel.layers for panel in panels)
+    side = max((LEGEND_WIDTH * legend_columns / 4 - right) / 2, 0) + MARGIN
+    width, height = right + 2 * side, top + MARGIN - above
     axes.set_xlim(-side, right + side)
-    axes.set_ylim(bottom + MARGIN, top)
-    figure.set_size_inches(right + 2 * side, bottom + MARGIN - top)
+    axes.set_ylim(top + MARGIN, above)
+    axes.figure.set_size_inches(width, height)
+    axes.figure.set_dpi(max(PIXELS / width, LEAST_DPI))
     if filename is not None:
-        figure.savefig(filename)
-    figure._repr_png_ = lambda: png_of(figure)  # what a notebook asks for
-    return figure
+        axes.figure.savefig(filename, dpi=axes.figure.dpi)
+    axes.figure._repr_png_ = lambda: png_of(axes.figure)  # what a notebook asks for
+    return axes.figure
 
 
 def measure(axes, node):
-    """Set width and height of a Node to those of its parts, stacked."""
+    """Set width and height of a Node to those of its parts, stacked, and not less than they are."""
     widths = [width_of(axes, text, FONT) + 2 * PAD for _, text in node.parts]
-    node.width = max(1.5 * HEAD * (len(node.inputs) + 1), *widths)
-    node.height = STACK_GAP * (len(node.parts) - 1) + sum(height_of(text) for _, text in node.parts)
+    node.width = max(1.5 * HEAD * (len(node.inputs) + 1), *widths, node.width)
+    heights = STACK_GAP * (len(node.parts) - 1) + sum(height_of(text) for _, text in node.parts)
+    node.height = max(node.height, heights)
 
 
 def width_of(axes, text, size):
     """The width of a text in points of that size."""
+    if not text:
+        return 0.0
     written = write(axes, 0, 0, text, size)
     extent = written.get_window_extent(axes.figure.canvas.get_renderer())
     written.remove()
-    return extent.width / axes.figure.dpi if text else 0.0
+    return extent.width / axes.figure.dpi
+
+
+def height_of(text):
+    """Height of a box around that text, in inches."""
+    return LINE * (1 + text.count("\n")) + 2 * PAD
 
 
 def write(axes, x, y, text, size, **style):
-    """Put a text there as it stands, without reading it as a formula."""
+    """Put a text there as it is, without reading it as a formula."""
     return axes.text(x, y, drawable(text).replace("$", r"\$"), fontsize=size, usetex=False, **style)
 
 
@@ -85,45 +211,8 @@ def drawable(text):
                    else character.encode("unicode_escape").decode() for character in text)
 
 
-def height_of(text):
-    """Height of a box around that text, in inches."""
-    return LINE * (1 + text.count("\n")) + 2 * PAD
-
-
-def paint_node(axes, node, left):
-    """Its parts as boxes, from the top."""
-    from matplotlib.patches import FancyBboxPatch
-
-    top = node.y - node.height / 2
-    for kind, text in node.parts:
-        height = height_of(text)
-        axes.add_artist(FancyBboxPatch(
-            (left + node.x - node.width / 2, top), node.width, height, zorder=3,
-            boxstyle=f"round,pad=0,rounding_size={0.1 if kind == 'operation' else 0.04}",
-            facecolor=KINDS[kind][0], edgecolor=DARK))
-        write(axes, left + node.x, top + height / 2, text, FONT, zorder=4, ha="center", va="center")
-        top += height + STACK_GAP
-
-
-def paint_arrow(axes, points):
-    """A line through ``points``, see layout.lay_out, and its head."""
-    from matplotlib.patches import PathPatch, Polygon
-    from matplotlib.path import Path
-
-    *points, (x, y) = points
-    points.append((x, y - HEAD / 2))
-    vertices, codes = [points[0]], [Path.MOVETO]
-    for (x0, y0), (x1, y1) in zip(points, points[1:]):
-        bend = [(x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2)] if x0 != x1 and y0 != y1 else []
-        vertices += bend + [(x1, y1)]
-        codes += [Path.CURVE4] * 3 if bend else [Path.LINETO]
-    axes.add_artist(PathPatch(Path(vertices, codes), facecolor="none", edgecolor=DARK, zorder=1))
-    head = [(x, y), (x - HEAD / 2, y - HEAD), (x + HEAD / 2, y - HEAD)]
-    axes.add_artist(Polygon(head, closed=True, facecolor=DARK, edgecolor="none", zorder=2))
-
-
 def add_legend(axes, columns):
-    """Below the picture: which colour stands for what."""
+    """Above the picture: which colour stands for what."""
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor=colour, edgecolor=DARK, label=label)
@@ -135,5 +224,5 @@ def add_legend(axes, columns):
 def png_of(figure):
     """The figure as the bytes of a PNG file."""
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    figure.savefig(file, format="png", dpi=figure.dpi)
     return file.getvalue()

@@ -130,15 +130,10 @@ class Story:
         self.watch, self.words, self.lines = first, Words(names), []
         judge = complaints.Judge(first, self.words)
         self.recorded_wrongly = recording.find_complaints()
-        self.complaints = self.recorded_wrongly + complaints.find_complaints(judge, second)
+        self.wrong = self.recorded_wrongly + complaints.find_complaints(judge, second)
         self.unsettled = {key for key, shares in judge.shares.items()
                           if not judge.has_arrived(key, shares) and not judge.stored_unvisited(key)}
-        self.uses = {}  # by graph.key_of a node: how many gradients were passed to it
-        for call in first.calls:
-            for share in call.shares or ():
-                if share.node is not None and share.array is not None:
-                    key = graph.key_of(share.node)
-                    self.uses[key] = self.uses.get(key, 0) + 1
+        self.uses = {key: len(shares) for key, shares in judge.shares.items()}
         if not first.calls:
             self.tell_nothing_done()
         told = first.calls[:MAX_TOLD_OF_STOPPED if first.stopped else MAX_TOLD]
@@ -160,7 +155,8 @@ class Story:
         self.lines += ["", f"{call.step:3}. {title}{again}"]
         self.tell("arrives", self.arrival(call))
         for share in call.shares or ():
-            self.tell_share(share)
+            if share.array is not None or share.argument != (None, None):  # else it may be an axis
+                self.tell("passes", self.passing(share))
         self.tell_changes(call)
         if call.error is not None:
             self.tell("fails", complaints.describe(call.error))
@@ -172,25 +168,23 @@ class Story:
             return f"{text}, which backward() starts from"
         if not call.sources:
             return text
-        steps = [str(share.call.step) for share in call.sources]
-        if len(steps) == 1:
-            changed = not fits(call.copy, [call.sources[0].copy])
-            return (f"{text} from {self.words.call(call.sources[0].call)}"
-                    + f", which had passed {show(call.sources[0].copy)}" * changed)
-        return f"{text}, the sum of what came from steps {', '.join(steps)}"
+        if len(call.sources) == 1:
+            source = call.sources[0]
+            changed = not fits(call.copy, [source.copy])
+            return (f"{text} from {self.words.call(source.call)}"
+                    + f", which had passed {show(source.copy)}" * changed)
+        steps = ", ".join(str(share.call.step) for share in call.sources)
+        return f"{text}, the sum of what came from steps {steps}"
 
-    def tell_share(self, share):
-        """Add what a node passes to one of its inputs, and where that arrives."""
-        if share.array is None and share.argument == (None, None):
-            return None  # it may be an axis
+    def passing(self, share):
+        """What a node passes to one of its inputs, and where that arrives."""
         who = self.words.argument(share.argument)
         if share.array is None or share.node is None:
-            return self.tell("passes", f"nothing to {who}")
+            return f"nothing to {who}"
         if not share.arrived_in:
             is_lost = graph.key_of(share.node) in self.unsettled and not (
                 self.watch.error or self.watch.stopped)
-            return self.tell("passes", f"{show(share.copy)} to {who}"
-                             + ", where it never arrives" * is_lost)
+            return f"{show(share.copy)} to {who}" + ", where it never arrives" * is_lost
         there = share.arrived_in[0]
         parts, uses = there.sources, self.uses[graph.key_of(share.node)]
         turn = ", so on to it" if there.step == share.call.step + 1 else (
@@ -204,7 +198,7 @@ class Story:
             text = f"its only gradient{turn}"
         else:
             text = f"one of {uses} gradients, which goes on alone"
-        return self.tell("passes", f"{show(share.copy)} to {self.words.call(there)}: {text}")
+        return f"{show(share.copy)} to {self.words.call(there)}: {text}"
 
     def tell_changes(self, call):
         """Add what happened to the .grad of a leaf, or of any other Tensor."""
@@ -213,23 +207,19 @@ class Story:
             self.tell("stores", f"nothing: {self.words.grad(leaf)} stays as it is")
         for change in call.changes:
             name = self.words.grad(change.tensor)
+            was, now = ("None" if array is None else show(array) for array in (change.before, change.after))
             by = "" if change.tensor is leaf and change.inside else (
                 ", by backward()" if not change.inside else ", though this is another's node")
-            if change.before is None:
-                text = f"{name} = {show(change.after)} (it was None){by}"
-            elif not by and change.after is not None and call.copy is not None and fits(
+            if change.before is not None and not by and call.copy is not None and fits(
                     change.after, [change.before, call.copy]):
-                text = (f"{name} += {show(call.copy)}: {show(change.before)} + "
-                        f"{show(call.copy)} = {show(change.after)}{by}")
+                self.tell("stores", f"{name} += {show(call.copy)}: {was} + {show(call.copy)} = {now}")
             else:
-                text = f"{name} = {show(change.after)} (it was {show(change.before)}){by}"
-            self.tell("stores", text)
+                self.tell("stores", f"{name} = {now} (it was {was}){by}")
 
     def tell_nothing_done(self):
-        """Add that no node was visited, why, and the graph that apply recorded."""
-        error = self.watch.error
-        if isinstance(error, NotImplementedError):
-            self.lines.append(f"backward() is not written yet: {error}.")
+        """Add that no node was visited, and the graph that apply recorded."""
+        if isinstance(self.watch.error, NotImplementedError):
+            self.lines.append(f"backward() is not written yet: {self.watch.error}.")
         self.lines += ["The graph that Function.apply recorded:", ""]
         for node in self.watch.nodes:
             if not graph.is_leaf_node(node):
@@ -246,13 +236,13 @@ class Story:
             ending.append(f"Stopped after {MAX_VISITS} visits. {self.visits()}")
         elif watch.error and (watch.calls or not isinstance(watch.error, NotImplementedError)):
             ending.append(complaints.explain_error(watch, self.words))
-        elif watch.calls and not self.complaints:
+        elif watch.calls and not self.wrong:
             ending.append("That is what backward() did: each gradient that was passed on has arrived.")
             if len(watch.calls) > len({id(call.node) for call in watch.calls}):
                 ending.append(self.visits())
         self.lines += ["", *wrapped("", ending)]
-        if self.complaints:
-            self.lines += ["", "What is wrong:", *wrapped("  * ", self.complaints)]
+        if self.wrong:
+            self.lines += ["", "What is wrong:", *wrapped("  * ", self.wrong)]
         unreached = self.unreached()
         if unreached:
             it, its = ("them", "their") if len(unreached) > 1 else ("it", "its")
@@ -267,27 +257,21 @@ class Story:
         visits = {}
         for call in self.watch.calls:
             visits.setdefault(id(call.node), []).append(call.node)
-        results = [nodes for nodes in visits.values() if not graph.is_leaf_node(nodes[0])]
-        most = max(results or visits.values(), key=len)
-        if len(most) == 1:
-            most = max(visits.values(), key=len)
+        most = max(visits.values(), key=lambda nodes: (
+            len(nodes) > 1, not graph.is_leaf_node(nodes[0]), len(nodes)))
         who, times = self.words.node(most[0]), f"{len(most)} times"
         paths = count_paths(self.watch.root, {})
         if len(self.watch.calls) > paths:
             return f"{who} was visited {times}, though there are only {paths} paths in all."
-        total = f"{paths if self.watch.stopped else len(self.watch.calls):,}"
         return (f"{who} was visited {times}, each time with one path's share: one visit for each "
-                f"path makes {total} in all. Waiting until all gradients of a node are there, and "
-                f"visiting it once with their sum, would take "
-                f"{len(self.watch.nodes if self.watch.stopped else visits)}.")
+                f"path makes {paths:,} in all. Waiting until all gradients of a node are there, and "
+                f"visiting it once with their sum, would take {len(self.watch.nodes)}.")
 
     def unreached(self):
         """Names of leaves that require grad but are not in the graph, though it is whole."""
-        if self.recorded_wrongly:
-            return []  # apply has cut the graph, as is said among what is wrong
         reached = [graph.leaf_of(node) for node in self.watch.nodes]
         return [name for name, tensor in self.words.names.items()
-                if tensor.requires_grad and tensor.is_leaf
+                if not self.recorded_wrongly and tensor.requires_grad and tensor.is_leaf
                 and (tensor.grad_fn is None or graph.is_leaf_node(tensor.grad_fn))
                 and not any(leaf is tensor for leaf in reached)]
 

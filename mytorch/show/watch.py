@@ -1,15 +1,13 @@
 """The only spy on an engine: notes every call of a node's apply, and every .grad, while backward runs.
 Nothing here computes a gradient, and no engine knows of it; complaints.py judges what was seen.
 
-    watch = Watch(tensor, watched_tensors(tensor)).run()    # inside grads_put_back(tensors)
-    for call in watch.calls: ...
-
-Who only wants to know what is wrong asks trace.explain(tensor)."""
+Who only wants to know what is wrong with an engine asks trace.explain or trace.explain_engine."""
 
 import contextlib
 import copy
 import io
 import sys
+from collections import namedtuple
 
 import numpy as np
 
@@ -18,6 +16,13 @@ from mytorch.show import graph
 from mytorch.tensor import Tensor
 
 MAX_VISITS = 500
+
+# A .grad that is not what it was: `before` and `after` are ndarrays or None. It changed during `call`
+# (None: before the first) if `inside`, else after it.
+Change = namedtuple("Change", "tensor before after call inside")
+
+# An ndarray that was written into, likewise; `after` is a copy of what it held then.
+Write = namedtuple("Write", "array after call inside")
 
 
 class Share:
@@ -40,7 +45,7 @@ class Call:
     """One call of a node's ``apply``.
 
     Attributes:
-        step (int): its number, from 1.
+        step (int): its number, from 1; ``key`` is graph.key_of its node.
         grad: its argument; ``array`` is the ndarray in it, ``copy`` what it held then.
         shares (list of Share or None): what it returned; None if that was nothing.
         error (Exception or None): what it raised.
@@ -54,24 +59,8 @@ class Call:
         self.shares, self.error, self.changes, self.sources = [], None, [], None
 
 
-class Change:
-    """A ``.grad`` that is not what it was: ``before`` and ``after`` are ndarrays or None.
-
-    ``call`` is the one during which it changed, or after which if not ``inside``.
-    """
-
-    def __init__(self, tensor, before, after, call, inside):
-        self.tensor, self.before, self.after, self.call, self.inside = tensor, before, after, call, inside
-
-
-class Write:
-    """An ndarray that was written into, during ``call`` or, if not ``inside``, after it.
-
-    ``after`` is a copy of what it held then.
-    """
-
-    def __init__(self, array, call, inside):
-        self.array, self.after, self.call, self.inside = array, array.copy(), call, inside
+class StopWatching(BaseException):
+    """Ends a run that visits too many nodes; not an Exception, so that no engine handles it."""
 
 
 class Watch:
@@ -92,8 +81,7 @@ class Watch:
         self.nodes = graph.nodes_below(self.root)
         self.calls, self.writes, self.tracked = [], [], {}
         self.before = {id(tensor): copy_of(tensor.grad) for tensor in tensors}
-        self.after = dict(self.before)
-        self.outside = []  # changes of .grad before the first call
+        self.after, self.outside = dict(self.before), []  # outside: changes before the first call
         self.error, self.stopped = None, False
 
     def run(self):
@@ -117,16 +105,6 @@ class Watch:
         """Whether the ``.grad`` of a Tensor was changed."""
         return any(change.tensor is tensor for change in self.changes())
 
-    def arrived(self):
-        """Dict from graph.key_of a node to the sum of all that arrived there, an ndarray."""
-        found = {}
-        for call in self.calls:
-            if call.copy is not None:
-                held = found.get(call.key)
-                fitting = held is not None and held.shape == call.copy.shape
-                found[call.key] = held + call.copy if fitting else call.copy
-        return found
-
     @contextlib.contextmanager
     def patched(self):
         """Replace ``apply`` of the classes of nodes by one that is watched, for a while."""
@@ -147,10 +125,15 @@ class Watch:
         running = set()
 
         def apply(node, *args, **kwargs):
-            """Run the original on a node, and look at all arrays once it has ended."""
+            """Run the original on a node, and look at all arrays before and after it."""
             if id(node) in running:  # a class that calls the apply of its base class
                 return original(node, *args, **kwargs)
-            call = self.begin(node, [*args, *kwargs.values(), None][0])
+            self.look(False)
+            if len(self.calls) == MAX_VISITS:
+                raise StopWatching
+            call = Call(len(self.calls) + 1, node, [*args, *kwargs.values(), None][0])
+            self.calls.append(call)
+            self.track(call.array)
             running.add(id(node))
             try:
                 result = original(node, *args, **kwargs)
@@ -164,16 +147,6 @@ class Watch:
             return result
         return apply
 
-    def begin(self, node, grad):
-        """Note that ``node.apply(grad)`` is called."""
-        self.look(False)
-        if len(self.calls) == MAX_VISITS:
-            raise StopWatching
-        call = Call(len(self.calls) + 1, node, grad)
-        self.calls.append(call)
-        self.track(call.array)
-        return call
-
     def note_shares(self, call, result):
         """Note what a call returned; what a leaf's node returns means nothing."""
         if graph.is_leaf_node(call.node):
@@ -182,8 +155,7 @@ class Watch:
             call.shares = None
             return
         results = list(result) if isinstance(result, (tuple, list)) else [result]
-        arguments = graph.arguments(call.node)
-        unknown = graph.Argument(None, None)
+        arguments, unknown = graph.arguments(call.node), graph.Argument(None, None)
         if len(arguments) == len(results) - results.count(None):  # one for each gradient
             rest = iter(arguments)
             arguments = [unknown if value is None else next(rest) for value in results]
@@ -203,7 +175,7 @@ class Watch:
         call = self.calls[-1] if self.calls else None
         for key, (array, seen) in self.tracked.items():
             if array.tobytes() != seen:
-                self.writes.append(Write(array, call, inside))
+                self.writes.append(Write(array, array.copy(), call, inside))
                 self.tracked[key] = array, array.tobytes()
         for tensor in self.tensors:
             array, seen = array_of(tensor.grad), self.after[id(tensor)]
@@ -212,10 +184,6 @@ class Watch:
                 (call.changes if call else self.outside).append(
                     Change(tensor, seen, self.after[id(tensor)], call, inside))
                 self.track(array)
-
-
-class StopWatching(BaseException):
-    """Ends a run that visits too many nodes; not an Exception, so that no engine handles it."""
 
 
 def watch_twice(tensor, names):
@@ -227,21 +195,16 @@ def watch_twice(tensor, names):
     Returns:
         tuple of Watch: the second is None where the first did not come to its end.
     """
-    tensors, second = watched_tensors(tensor, names), None
+    tensors, second = [tensor, *names.values()], None
+    for node in graph.nodes_below(graph.start_node(tensor)):
+        tensors += graph.tensors_at(node)
+    tensors = list({id(tensor): tensor for tensor in tensors}.values())
     with grads_put_back(tensors):
         first = Watch(tensor, tensors).run()
         if first.calls and not first.error and not first.stopped:
             with unseen():
                 second = Watch(tensor, tensors).run()
     return first, second
-
-
-def watched_tensors(tensor, names):
-    """All Tensors of a graph whose ``.grad`` a backward pass might touch, each once."""
-    found = [tensor, *names.values()]
-    for node in graph.nodes_below(graph.start_node(tensor)):
-        found += graph.tensors_at(node)
-    return list({id(tensor): tensor for tensor in found}.values())
 
 
 @contextlib.contextmanager
@@ -297,6 +260,4 @@ def equal(one, other):
     """Whether two ndarrays (or None) are the same numbers, nan being equal to nan."""
     if one is None or other is None:
         return one is other
-    if one.shape != other.shape:
-        return False
-    return bool(np.all((one == other) | ((one != one) & (other != other))))
+    return one.shape == other.shape and bool(np.all((one == other) | ((one != one) & (other != other))))

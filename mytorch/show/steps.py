@@ -1,0 +1,184 @@
+"""The backward pass in motion: draw_backward makes a picture of each step of the trace.
+What happens is what the student's own engine does, as watch.py saw it; nothing is computed here."""
+
+from mytorch.show import complaints, graph, paint
+from mytorch.show.arrivals import fits
+from mytorch.show.draw import Boxes, gradient
+from mytorch.show.trace import addition, complaints_about_run
+from mytorch.show.watch import watch_twice
+from mytorch.show.words import Words, show, values
+
+SECONDS, SECONDS_OF_THE_LAST, MAX_STEPS = 1.5, 4.5, 60
+COLUMNS = 4  # of a strip
+
+
+def draw_backward(tensor, /, filename="backward.gif", **names):
+    """Show ``tensor.backward()`` step by step; every ``.grad`` is put back.
+
+    There is a picture for each step of ``trace``: the node that runs and what it passes on are
+    red, the gradients so far are written beside the arrows and in the boxes, and a line below
+    says what happens. The last picture shows all steps with their numbers; if something is
+    wrong, it says what, as ``trace`` does.
+
+    Args:
+        tensor (Tensor): where the backward pass starts.
+        filename (str): ``.gif`` moves; ``.png``, ``.svg`` and ``.pdf`` show the steps side by side.
+        **names (Tensor or Module): what to call Tensors, as for ``draw``.
+
+    Returns:
+        matplotlib.figure.Figure: of a ``.gif`` the last picture, else all of them.
+
+    Raises:
+        RuntimeError, TypeError, ValueError: as ``draw``; ValueError for more than 60 steps, too.
+        ImportError: if this Python has no matplotlib, or for ``.gif`` no Pillow.
+
+    >>> a, b = Tensor(1., requires_grad=True), Tensor(2.)
+    >>> d = a + a * b
+    >>> draw_backward(d, "backward.gif", a=a, b=b, d=d)
+    """
+    pass_, axes = Pass(tensor, names), paint.new_axes()
+    count = len(pass_.watch.calls)
+    if count > MAX_STEPS:
+        raise ValueError(f"draw_backward: the backward pass has {count} steps or more, too many to be "
+                         f"watched (at most {MAX_STEPS}); draw a part of it")
+    panels = [pass_.panel(axes, step) for step in range(1, count + 1)] + [pass_.panel(axes)]
+    for panel in panels:
+        panel.lines = max(other.lines for other in panels)
+    if not str(filename).endswith(".gif"):
+        return paint.paint(axes, panels, filename, COLUMNS)
+    return save_moving(axes, panels, filename)
+
+
+def draw_after_backward(tensor, /, filename=None, **names):
+    """Draw the last picture of ``draw_backward`` alone: all steps, numbered, with their gradients."""
+    axes = paint.new_axes()
+    return paint.paint(axes, [Pass(tensor, names).panel(axes)], filename)
+
+
+def save_moving(axes, panels, filename):
+    """Save Panels one after the other as a GIF."""
+    try:
+        import PIL  # noqa: F401
+        from matplotlib.animation import PillowWriter
+    except ImportError:
+        raise ImportError("draw_backward needs Pillow to write a .gif, which this Python lacks: "
+                          "pip install pillow, or give a name that ends in .png") from None
+    figure, writer = paint.paint(axes, panels[-1:]), PillowWriter(fps=1 / SECONDS)
+    with writer.saving(figure, str(filename), figure.dpi):
+        for panel in panels:
+            axes.clear()
+            axes.axis("off")
+            paint.paint(axes, [panel])
+            for _ in range(round(SECONDS_OF_THE_LAST / SECONDS) if panel is panels[-1] else 1):
+                writer.grab_frame()
+    return figure
+
+
+class Pass:
+    """A watched backward pass, to be shown up to any of its steps."""
+
+    def __init__(self, tensor, names):
+        self.tensor, self.names = tensor, names
+        tensors = graph.all_names(names)
+        Boxes(tensor, tensors)  # refuses what cannot be drawn before anything runs
+        self.watch, second = watch_twice(tensor, tensors)
+        self.words = Words(tensors)
+        self.wrong = complaints_about_run(self.watch, second, self.words)
+        complaints.Judge(self.watch, self.words)
+
+    def panel(self, axes, step=None):
+        """The graph after so many steps as a paint.Panel; after all if not given."""
+        boxes = Boxes(self.tensor, graph.all_names(self.names))
+        every, calls = self.watch.calls, self.watch.calls[:step]
+        for node in boxes.drawn:  # as wide as they ever are, so that nothing moves
+            for state in [self.written(node, some) for some in ([], every, calls)]:
+                node.parts = state
+                paint.measure(axes, node)
+        for (node, _), label in self.labels(boxes, every).items():
+            room = paint.width_of(axes, label, paint.FONT) * (len(node.inputs) + 1)
+            node.width = max(node.width, room)
+        panel = paint.Panel(axes, boxes.drawn, boxes.layers(self.names),
+                            caption=self.ending() if step is None else self.caption(calls[-1]))
+        panel.labels = self.labels(boxes, calls)
+        for call in calls:
+            if call.key in boxes.by_key:
+                panel.marks.setdefault(boxes.by_key[call.key], []).append(call.step)
+        if step is not None:
+            panel.active = {boxes.by_key.get(calls[-1].key), *self.labels(boxes, calls[-1:])}
+        return panel
+
+    def labels(self, boxes, calls):
+        """What is written beside arrows: (Node, index of an arrow) → the gradient passed along it in
+        these calls; of an array of more than a few numbers nothing, as the boxes tell its norm."""
+        found = {}
+        for call in calls:
+            for share in call.shares or ():
+                place = boxes.places.get((call.key, share.index))
+                if place and share.copy is not None and share.node is not None:
+                    found.setdefault(place, []).append(values(share.copy, 10) or "")
+        return {place: " + ".join(texts[:3]) + " + …" * (len(texts) > 3) if all(texts) else ""
+                for place, texts in found.items()}
+
+    def written(self, node, calls):
+        """The parts of a box with the gradient that its node has got in these calls."""
+        key = node.key
+        mine = [call for call in calls if call.key == key and call.copy is not None]
+        parts = list(node.parts)
+        kind, text = parts[-1]
+        if kind == "leaf":
+            changes = [change for call in calls for change in call.changes if id(change.tensor) == key]
+            after = changes[-1].after if changes else self.watch.before.get(key)
+            line = "grad = None" if after is None else sum_line(after, mine)
+            parts[-1] = kind, text.split("\n")[0] + "\n" + line
+        elif node.inputs:
+            line = sum_line(sum_of(mine), mine) if mine else " "
+            parts = parts + [("result", line)] if kind == "operation" else (
+                parts[:-1] + [(kind, f"{text}\n{line}")])
+        return parts
+
+    def caption(self, call):
+        """What happens in a step, in one sentence."""
+        who = f"step {call.step}: {self.words.node(call.node)}"
+        if call.error is not None:
+            return f"{who} fails: {complaints.describe(call.error)}"
+        if graph.is_leaf_node(call.node):
+            stored = [f"{self.words.grad(change.tensor)} = {show(change.after)}"
+                      for change in call.changes]
+            return f"{who} stores what has arrived: {', '.join(stored) or 'nothing'}"
+        passed = [self.passing(share) for share in call.shares or ()
+                  if share.copy is not None and share.node is not None]
+        return f"{who} passes {', and '.join(passed) or 'nothing on'}"
+
+    def passing(self, share):
+        """``2 to a; a has waited for it: 1 + 2 = 3``."""
+        who = self.words.node(share.node)
+        parts = share.arrived_in[0].sources if share.arrived_in else []
+        if not parts:
+            return f"{show(share.copy)} to {who}, where it never arrives"
+        if len(parts) == 1:
+            return f"{show(share.copy)} to {who}"
+        if parts[-1] is share:
+            return f"{show(share.copy)} to {who}; {who} has waited for it: {addition(parts)}"
+        return f"{show(share.copy)} to {who}, which waits for another"
+
+    def ending(self):
+        """What is to be said of it all."""
+        if self.wrong:
+            return f"What is wrong: {self.wrong[0]}"
+        if self.watch.error:
+            return f"backward() is not written yet: {self.watch.error}"
+        return f"all {len(self.watch.calls)} steps: each gradient that was passed on has arrived"
+
+
+def sum_of(calls):
+    """The sum of what arrived in some calls."""
+    copies = [call.copy for call in calls if call.copy is not None]
+    return sum(copies[1:], copies[0])
+
+
+def sum_line(total, calls):
+    """``grad = 1 + 2 = 3`` where one call, whose gradient had come in parts, brought all."""
+    if len(calls) == 1 and len(calls[0].sources or ()) > 1 and fits(total, [calls[0].copy]):
+        return f"grad = {addition(calls[0].sources)}" if total.size == 1 else gradient(total)
+    return gradient(total)
+
