@@ -87,24 +87,11 @@ def find_regions(name, lines):
 
 def needs_code(region, lines, tree):
     """Whether the handout must raise there: in a function, with nothing after it in its block."""
-    inside = any(isinstance(node, ast.FunctionDef) and node.lineno - 1 < region.first
-                 and region.last <= node_end(node, lines) for node in ast.walk(tree))
-    if not inside:
+    if not any(isinstance(node, ast.FunctionDef)
+               and node.lineno - 1 < region.first < node.end_lineno for node in ast.walk(tree)):
         return False
     following = next((line for line in lines[region.last + 1:] if line.strip()), "")
     return len(following) - len(following.lstrip()) < len(region.indent)
-
-
-def node_end(node, lines):
-    """Last line (from 0) of a function, comments at its end included."""
-    end = node.end_lineno - 1
-    column = node.col_offset
-    while end + 1 < len(lines):
-        following = lines[end + 1]
-        if following.strip() and len(following) - len(following.lstrip()) <= column:
-            break
-        end += 1
-    return end
 
 
 def hand_out(name, text, solved=()):
