@@ -3,21 +3,25 @@
 
 import argparse
 import datetime
+import hashlib
 import io
 import json
+import subprocess
 import sys
 import tarfile
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import handout  # noqa: E402
 import record  # noqa: E402
 from packages import GRADER, ROOT, STAFF  # noqa: E402
-from handin.tarball import tar_bytes  # noqa: E402
-from problems import PROBLEMS  # noqa: E402
+from grader.graded import CASES  # noqa: E402
+from handin.tarball import is_litter, tar_bytes  # noqa: E402
+from problems import BY_KEY, GRADED, PROBLEMS  # noqa: E402
 
 NAME = "hw1p1"
+JOB = ("job.py",)  # of this folder
 TIMEOUT = 180  # seconds, Autolab's own limit; job.SECONDS lies well below
 # Autolab takes the last line of the log. make must end with status 0, or that would be make's own.
 MAKEFILE = """\
@@ -57,16 +61,59 @@ autograder:
 {network}"""
 
 
+def packed_files():
+    """The Paths of what a job needs: the grader without Problem 3, the job, and what of mytorch the
+    grader uses itself. It runs the student's copy of all else."""
+    found = [path for path in sorted(GRADER.rglob("*.py")) if "problem3" not in path.parts]
+    found += [GRADER / "grader" / "answers.json", *(STAFF / name for name in JOB),
+              ROOT / "mytorch" / "gradient_check.py", *sorted((ROOT / "mytorch" / "show").rglob("*.py"))]
+    return [path for path in found if not is_litter(PurePosixPath(path.relative_to(ROOT).as_posix()))]
+
+
 def package():
-    """The content of autograde.tar (bytes): what students have of the grader, and the answers to
-    many inputs, of which each job takes some by chance."""
-    paths = [path for path in sorted(GRADER.rglob("*.py")) if "problem3" not in path.parts]
-    contents = {path.relative_to(ROOT).as_posix(): path.read_bytes()
-                for path in [*paths, GRADER / "grader" / "answers.json"]}
-    contents["autograder/staff/job.py"] = (STAFF / "job.py").read_bytes()
+    """The content of autograde.tar (bytes)."""
+    return tar_bytes(packed())
+
+
+def packed():
+    """The grader as jobs run it, name → bytes: ``packed_files``, the answers to many inputs, of
+    which each job takes some by chance, and the version, a digest of all this.
+
+    Raises:
+        handout.HandoutError: if a problem of the table has no graded test, or a test no problem.
+    """
+    check_table()
+    contents = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in packed_files()}
     contents.update({f"autograder/staff/answers/{name}": text.encode()
                      for name, text in record.for_autolab().items()})
-    return tar_bytes(contents)
+    version = hashlib.sha256(tar_bytes(contents)).hexdigest()[:12]
+    return {**contents, "autograder/staff/version": version.encode()}
+
+
+def check_table():
+    """Fail unless problems.py and the graded tests name the same keys: a problem without tests
+    would give everybody its points."""
+    tested = {case.key for case in CASES.values()}
+    for problem in GRADED:
+        if problem.key not in tested:
+            raise handout.HandoutError(f"problems.py: {problem.number} {problem.title} "
+                                       f"({problem.key}) has no graded test")
+    for case in CASES.values():
+        if BY_KEY.get(case.key) not in GRADED:
+            raise handout.HandoutError(f"{case.name}: the key {case.key} is not in problems.py, or "
+                                       "is graded by hand")
+
+
+def uncommitted():
+    """Names of packed files that Git does not have as they are; none where it cannot tell."""
+    try:
+        said = subprocess.run(
+            ["git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=all", "--",
+             *(path.relative_to(ROOT).as_posix() for path in packed_files())],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8").stdout
+    except OSError:
+        return []
+    return [line[3:] for line in said.splitlines()]
 
 
 def makefile(without_landlock=False):
@@ -163,9 +210,10 @@ def main(arguments=None):
     options = parse_arguments(arguments)
     dates = (options.start, options.due, options.end) if options.start else ()
     try:
+        grader = packed()
         contents = {
             f"{NAME}.yml": configuration(dates, options.image, options.disable_network).encode(),
-            "autograde.tar": package(),
+            "autograde.tar": tar_bytes(grader),
             "autograde-Makefile": makefile(options.without_landlock).encode(),
             "handout.tar": handout_tar(),
         }
@@ -180,6 +228,11 @@ def main(arguments=None):
     except OSError as error:
         print(f"autolab.py: {error}", file=sys.stderr)
         return 1
+    print(f"The grader's version, which each log names: {grader['autograder/staff/version'].decode()}")
+    edited = uncommitted()
+    if edited:
+        more = f" and {len(edited) - 5} more" if len(edited) > 5 else ""
+        print(f"NOTE: packed with edits that are not committed: {', '.join(edited[:5])}{more}")
     if not dates:
         print("Without --start and --due the assessment opens and closes at the moment of the "
               "upload; set its dates in Autolab before students see it.")

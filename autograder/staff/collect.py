@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from packages import GRADER, STAFF  # noqa: E402
+import packages  # noqa: E402, F401
+import autolab  # noqa: E402
 import handins  # noqa: E402
 from handin import tarball as handin  # noqa: E402
 from processes import leftovers  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 
-JOB = STAFF / "job.py"
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
 JOB_SECONDS = 180  # at most, for one handin
 BY_HAND = [problem.key for problem in PROBLEMS if problem.by_hand]
@@ -38,16 +38,16 @@ BY_HAND = [problem.key for problem in PROBLEMS if problem.by_hand]
 
 
 class Grading:
-    """A job that grades one handin, the file ``tarball``; what it unpacks goes to a folder (str)
-    that others share, and so does its report until it has ended."""
+    """A ``job`` (Path) that grades one handin, the file ``tarball``; what it unpacks goes to a
+    folder (str) that others share, and so does its report until it has ended."""
 
-    def __init__(self, submission, tarball, options, scratch):
+    def __init__(self, submission, tarball, job, options, scratch):
         self.submission = submission
         self.log = Path(scratch, f"{report_name(submission)}.txt")
         self.give_up = time.monotonic() + JOB_SECONDS
         with self.log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, str(JOB), "--handin", str(tarball.resolve()), *options],
+                [sys.executable, "-B", str(job), "--handin", str(tarball.resolve()), *options],
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
                 env={**os.environ, "TMPDIR": scratch})
 
@@ -85,7 +85,7 @@ def scores_in(line):
     return scores if possible else None
 
 
-def grade_all(tarballs, at_a_time, options, scratch):
+def grade_all(tarballs, at_a_time, job, options, scratch):
     """Yield a Grading for each of ``tarballs`` (Submission → Path) when it has ended, in whatever
     order."""
     waiting, running = list(reversed(list(tarballs))), []
@@ -93,7 +93,7 @@ def grade_all(tarballs, at_a_time, options, scratch):
         while waiting or running:
             while waiting and len(running) < at_a_time:
                 submission = waiting.pop()
-                running.append(Grading(submission, tarballs[submission], options, scratch))
+                running.append(Grading(submission, tarballs[submission], job, options, scratch))
             for grading in [grading for grading in running if grading.done()]:
                 running.remove(grading)
                 yield grading
@@ -139,7 +139,7 @@ class Progress:
 
     Args:
         path (Path): the file.
-        grader (str): digest of the grader; what another one found does not count.
+        grader (str): version of the grader; what another one found does not count.
     """
 
     def __init__(self, path, grader):
@@ -160,19 +160,28 @@ class Progress:
             file.write("\n" + json.dumps(entry))  # the line before may have been cut off
 
 
+def unpacked_grader(folder):
+    """The grader as Autolab gets it, in a new folder (Path): the Path of its job, and its version."""
+    for name, content in autolab.packed().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    staff = folder / "autograder" / "staff"
+    return staff / "job.py", (staff / "version").read_text()
+
+
 def grade_what_is_left(tarballs, reports, options, scratch):
     """Grade what an earlier run has not; returns dict of Submission → scores, or why there are
     none."""
-    grader = digest_of(*sorted(GRADER.rglob("*.py")), *sorted(STAFF.glob("*.py")))
-    progress = Progress(reports / "progress.jsonl", grader)
-    digests = {submission: digest_of(tarball) for submission, tarball in tarballs.items()}
+    job, version = unpacked_grader(Path(scratch, "grader"))
+    progress = Progress(reports / "progress.jsonl", version)
+    digests = {submission: hashlib.sha256(tarball.read_bytes()).hexdigest() for submission, tarball in tarballs.items()}
     graded = {submission: progress.found[digest] for submission, digest in digests.items()
               if digest in progress.found}
     left = {one: tarball for one, tarball in tarballs.items() if one not in graded}
     if graded:
         print(f"{len(graded)} of {len(tarballs)} are graded already.")
     started = time.monotonic()
-    with contextlib.closing(grade_all(left, processors(), options, scratch)) as grading_now:
+    with contextlib.closing(grade_all(left, processors(), job, options, scratch)) as grading_now:
         for count, ended in enumerate(grading_now, start=1):
             scores = graded[ended.submission] = ended.scores()
             shutil.move(str(ended.log), str(reports / ended.log.name))
@@ -197,14 +206,6 @@ def processors():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def digest_of(*paths):
-    """A short name for the content of files."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:32]
 
 
 def show_progress(done, total, started):
@@ -523,5 +524,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit("\nStopped; the same command goes on from here.")
-    except OSError as error:  # no room, no leave to write, no process, a handin that is gone
+    except (OSError, autolab.handout.HandoutError) as error:  # no room, no leave to write, no process, a handin that is gone
         sys.exit(f"collect.py: {error}. The same command goes on from here.")

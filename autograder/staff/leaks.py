@@ -134,6 +134,8 @@ def runs(tree, called=False):
     """
     nodes = list(ast.walk(tree))
     calls = {node.func: node.args + node.keywords for node in nodes if isinstance(node, ast.Call)}
+    calls.update({arguments[0]: [] for function, arguments in calls.items()  # asked for, not run
+                  if arguments and name_of(function) in ("getattr", "hasattr")})
     for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             owner = name_of(node.value)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tarfile
 import types
@@ -264,9 +265,11 @@ def test_the_package_holds_the_grader_and_answers_but_no_solution():
     with tarfile.open(fileobj=io.BytesIO(autolab_job.package())) as tar:
         names = set(tar.getnames())
     assert {name for name in names if "staff" in name} == {
-        "autograder/staff/job.py", *with_answers(b"")}
+        "autograder/staff/job.py", "autograder/staff/version", *with_answers(b"")}
     assert {"autograder/hw1_autograder/test_mlp.py", "autograder/hw1_autograder/grader/child.py"} < names
-    assert not any("mytorch" in name or "tests" in name for name in names)
+    assert not any("tests" in name for name in names)
+    assert all(name.startswith(("mytorch/gradient_check.py", "mytorch/show/"))
+               for name in names if "mytorch" in name)
 
 
 def test_the_configuration_lists_every_problem_with_its_full_score():
@@ -424,3 +427,42 @@ def test_a_hostile_submission_loses_its_own_points_and_no_others(name, tmp_path)
     expected["autogradtest"] = job.scores["autogradtest"]  # one of its tests divides
     assert job.scores == expected
     check_nothing_left(job)
+
+
+def test_a_problem_without_graded_tests_is_refused_and_a_test_without_a_problem(monkeypatch, tmp_path, capsys):
+    new = PROBLEMS[-1]._replace(number="2.7", title="Tanh", key="Tanh Layer", by_hand=False)
+    monkeypatch.setattr(autolab, "GRADED", [*GRADED, new])
+    assert autolab.main([str(tmp_path / "out")]) == 1
+    assert "problems.py: 2.7 Tanh (Tanh Layer) has no graded test" in capsys.readouterr().err
+    monkeypatch.setattr(autolab, "GRADED", GRADED[:-1])
+    with pytest.raises(handout.HandoutError, match=f"the key {GRADED[-1].key} is not in problems.py"):
+        autolab.check_table()
+    assert not (tmp_path / "out").exists()
+
+
+def test_litter_is_never_packed_and_uncommitted_edits_are_named(monkeypatch, tmp_path):
+    for name in (".ipynb_checkpoints/runner.py", "old~/x.py", "mine.py", "runner.py"):
+        (tmp_path / "autograder/hw1_autograder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "autograder/hw1_autograder" / name).write_text("pass\n")
+    for variable, folder in (("ROOT", ""), ("GRADER", "autograder/hw1_autograder"), ("STAFF", "staff")):
+        monkeypatch.setattr(autolab, variable, tmp_path / folder)
+    names = [path.name for path in autolab.packed_files()]
+    assert names[:2] == ["mine.py", "runner.py"] and "x.py" not in names
+    assert autolab.uncommitted() == []
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@x.edu"]
+    try:
+        for command in (["init", "-q"], ["add", "autograder/hw1_autograder/runner.py"],
+                        ["commit", "-qm", "first"]):
+            subprocess.run(git + command, check=True)
+    except OSError:
+        pytest.skip("there is no git")
+    assert autolab.uncommitted() == ["autograder/hw1_autograder/mine.py"]
+    (tmp_path / "autograder/hw1_autograder/runner.py").write_text("edited\n")
+    assert len(autolab.uncommitted()) == 2
+
+
+def test_the_version_of_the_grader_changes_with_any_file_of_it(monkeypatch):
+    first = autolab.packed()["autograder/staff/version"]
+    assert first == autolab.packed()["autograder/staff/version"] and len(first) == 12
+    monkeypatch.setattr(autolab, "packed_files", lambda: [autolab.STAFF / "job.py"])
+    assert autolab.packed()["autograder/staff/version"] != first

@@ -44,7 +44,7 @@ def job(tmp_path, monkeypatch):
     """The stand-in, and what it leaves: a line for each time it ran."""
     path = tmp_path / "job.py"
     path.write_text(STAND_IN)
-    monkeypatch.setattr(collect, "JOB", path)
+    monkeypatch.setattr(collect, "unpacked_grader", lambda folder: (path, "some version"))
     return Path(f"{path}.ran")
 
 
@@ -162,7 +162,7 @@ def test_a_grading_without_all_scores_has_no_total_says_why_and_is_tried_again(
 def test_an_interrupted_run_leaves_nothing_in_the_folder_for_temporary_files(
         number, folder, job, tmp_path):
     stop = f"os.kill(os.getppid(), {number:d})\n"
-    collect.JOB.write_text(
+    job.with_suffix("").write_text(
         f"import os, tempfile, time\ntempfile.mkdtemp()\n{stop}{stop}time.sleep(60)\n")
     hand_in(folder, "a", "b")
     with pytest.raises(KeyboardInterrupt):
@@ -175,7 +175,7 @@ import os, sys
 from pathlib import Path
 import collect
 collect.tempfile.tempdir = sys.argv[2]
-collect.JOB = Path(sys.argv[3])
+collect.unpacked_grader = lambda folder: (Path(sys.argv[3]), "some version")
 collect.main([sys.argv[1]])
 """
 
@@ -209,7 +209,7 @@ def test_scores_that_a_submission_wrote_into_its_report_do_not_count(line):
 
 
 def test_a_report_that_does_not_end_in_scores_is_named(folder, job):
-    collect.JOB.write_text("print('{}')")
+    job.with_suffix("").write_text("print('{}')")
     hand_in(folder, "a")
     assert collect.main([str(folder)]) == 0
     assert rows(folder)["a"]["total"] == ""
@@ -237,7 +237,7 @@ def test_where_it_cannot_write_it_says_so_in_a_sentence(folder):
 
 
 def test_a_grading_that_does_not_end_is_ended(folder, job, monkeypatch):
-    collect.JOB.write_text("while True: pass")
+    job.with_suffix("").write_text("while True: pass")
     monkeypatch.setattr(collect, "JOB_SECONDS", 0)
     hand_in(folder, "a")
     assert collect.main([str(folder)]) == 0
@@ -254,7 +254,7 @@ def test_no_more_jobs_run_than_there_are_processors(tmp_path, monkeypatch):
     running, most = set(), []
 
     class Counted:
-        def __init__(self, submission, tarball, options, scratch):
+        def __init__(self, submission, tarball, job, options, scratch):
             self.submission, self.asked = submission, 0
             running.add(self)
             most.append(len(running))
@@ -268,7 +268,7 @@ def test_no_more_jobs_run_than_there_are_processors(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "Grading", Counted)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     submissions = [handins.Submission("a", version, tmp_path / "a") for version in range(9)]
-    ended = collect.grade_all({one: one.path for one in submissions}, 3, [], str(tmp_path))
+    ended = collect.grade_all({one: one.path for one in submissions}, 3, None, [], str(tmp_path))
     assert sorted(grading.submission for grading in ended) == submissions
     assert max(most) == 3
 
