@@ -1,5 +1,5 @@
 """Room for deep recursion: a graph may be a million operations deep, Python's default limit
-is a thousand calls. Nothing here knows about gradients."""
+is a thousand nested calls. Nothing here knows about gradients."""
 
 import sys
 import threading
@@ -16,8 +16,8 @@ def call_with_room_for(depth, function, *args):
     """Call ``function(*args)``, which recurses at most ``depth`` calls deep.
 
     Raises Python's recursion limit for the time of the call and puts it back, also after an
-    exception. Where calls take C stack (Python 3.10 and older) a deep one runs in a thread
-    whose stack is large enough.
+    exception. If calls take C stack (Python 3.10 and older), a deep one runs in a thread whose
+    stack is large enough.
     """
     raise_limit_by(depth)
     try:
@@ -29,8 +29,8 @@ def call_with_room_for(depth, function, *args):
 
 
 def raise_limit_by(depth):
-    """Add ``depth`` to the recursion limit. Relative, as all threads share the one limit: each
-    takes back what it added, and leaves the others' room alone."""
+    """Add ``depth`` to the recursion limit. All threads share the one limit, so each
+    only takes back what it added, and leaves the others' room alone."""
     with LOCK:
         limit = sys.getrecursionlimit() + depth
         try:

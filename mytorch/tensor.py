@@ -17,7 +17,7 @@ class Tensor:
 
     Args:
         data: ndarray (wrapped, not copied), nested lists, a number, or a Tensor. Real
-            numbers of any dtype; integers become float64 where a gradient is required.
+            numbers of any dtype; integers become float64 if a gradient is required.
         requires_grad (bool): whether ``backward`` computes a gradient for it.
         is_leaf (bool): False only for results of operations that require grad.
         is_parameter (bool): a weight of a Module; implies ``requires_grad`` and ``is_leaf``.
@@ -223,13 +223,13 @@ class Tensor:
         return F.Sqrt.apply(self)
 
     def sum(self, axis=None, keepdims=False):
-        """Sum over all entries, or over an axis or a tuple of axes, as ``numpy.sum``."""
+        """Sum over all entries, or over an axis or a tuple of axes, like ``numpy.sum``."""
         return F.Sum.apply(self, axis, keepdims)
     # END SOLUTION 2.4
 
 
 def to_array(data, requires_grad):
-    """``data`` as an ndarray of real numbers, floating where a gradient is required."""
+    """``data`` as an ndarray of real numbers, floating if a gradient is required."""
     try:
         array = np.asarray(data.data if isinstance(data, Tensor) else data)
     except ValueError as error:
@@ -246,7 +246,7 @@ def to_array(data, requires_grad):
 
 def as_operand(value, other, operator):
     """``value`` as a Tensor; a bare number takes the dtype of ``other``, its fellow operand,
-    where that is floating, so that ``2.0 * t`` keeps float32."""
+    if that is floating, so that ``2.0 * t`` keeps float32."""
     if isinstance(value, Tensor):
         return value
     if isinstance(value, NUMBERS):
@@ -254,7 +254,7 @@ def as_operand(value, other, operator):
         return Tensor(np.asarray(value, other.data.dtype if floating else None))
     if isinstance(value, np.ndarray):
         return Tensor(value)
-    hint = "; call a method with its brackets, as in w.T()" if callable(value) else ""
+    hint = "; call a method with its parentheses, as in w.T()" if callable(value) else ""
     raise TypeError(f"Tensor {operator}: expected a Tensor, an ndarray or a number, "
                     f"got {type(value).__name__}{hint}")
 
@@ -264,5 +264,5 @@ def as_shape(args):
     return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
 
 
-# Last, as functional.py in turn needs Tensor: the operators above look F up when they run.
+# Last, because functional.py needs Tensor in turn; the operators above look F up when they run.
 import mytorch.nn.functional as F  # noqa: E402

@@ -13,7 +13,7 @@ def compute(operation, numpy_function, *tensors):
     The one place where operations check their operands.
 
     Raises:
-        TypeError: if one of ``tensors`` is no Tensor.
+        TypeError: if one of ``tensors`` is not a Tensor.
         ValueError: if NumPy rejects their shapes, with both shapes and the operation's name.
     """
     check_tensors(operation, *tensors)
@@ -142,7 +142,7 @@ class Div(Function):
         # END SOLUTION 1.1.3
 
 
-# BEGIN SOLUTION 2.1: a Function for the matrix product, as Linear needs it
+# BEGIN SOLUTION 2.1: a Function for the matrix product that Linear needs
 class MatMul(Function):
     """``A B`` of matrices, or of stacks of them that broadcast; the gradients for an upstream
     gradient G are ``G Bᵀ`` and ``Aᵀ G``."""
@@ -274,7 +274,7 @@ class Sqrt(Function):
 
 
 class Sum(Function):
-    """Sum over all entries, or over an axis or a tuple of axes, as ``numpy.sum``.
+    """Sum over all entries, or over an axis or a tuple of axes, like ``numpy.sum``.
 
     Every summed entry has derivative 1, so its gradient is the one of its sum.
     """

@@ -225,9 +225,9 @@ def test_only_a_tensor_of_one_entry_is_a_number_or_a_truth_value(ask, shape):
     assert str(shape) in str(raised.value)
 
 
-def test_a_method_without_its_brackets_as_operand_is_named():
+def test_a_method_without_its_parentheses_as_operand_is_named():
     w = leaf([[1.0]])
-    with pytest.raises(TypeError, match=r"got method; .*brackets.*T\(\)"):
+    with pytest.raises(TypeError, match=r"got method; .*parentheses.*T\(\)"):
         w @ w.T
 
 
