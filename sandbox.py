@@ -31,8 +31,8 @@ try:
     from mytorch.tensor import Tensor
     from mytorch.autograd_engine import ContextManager
     from mytorch.gradient_check import (  # noqa: F401
-        CutOff, NoGraph, against_torch, check_gradients, check_in_graph, compare, find_differences,
-        numerical_gradients, run_backward, uneven)
+        CutOff, NoGraph, against_torch, check_gradients, check_in_graph, compare_tensor,
+        find_differences, numerical_gradients, run_backward, uneven)
     from mytorch.nn import functional as F
     from mytorch.nn.activations import ReLU
     from mytorch.nn.batchnorm import BatchNorm1d
@@ -74,7 +74,7 @@ def check(name, got, right, **mistakes):
         **mistakes (ndarray): what typical mistakes would give; underscores stand for blanks.
     """
     named = {name.replace("_", " "): wrong for name, wrong in mistakes.items()}
-    complaint = compare(name, got, np.asarray(right, np.float64), named)[1]
+    complaint = compare_tensor(name, np.asarray(right, np.float64), got, named)
     if complaint:
         raise Failed(complaint)
 

@@ -1,16 +1,13 @@
-"""Checks gradients against central differences, for any function of Tensors and for any Module.
+"""Compares numbers, and gradients with central differences, for any function or Module.
 A tool for your own code: try check_gradients in sandbox.py, or in a file of your own."""
 
+# The grader loads this file alone, to compare numbers: what needs the rest of mytorch imports it.
 import copy
 
 import numpy as np
 
-from mytorch import autograd_engine
-from mytorch.nn.module import Module
-from mytorch.tensor import Tensor
-
 STEP = 1e-5  # balances the error of the difference, STEP**2, against rounding, 1e-16 / STEP
-RELATIVE, ABSOLUTE = 1e-4, 1e-6  # what counts as the same number
+TOLERANCE = dict(relative=1e-4, absolute=1e-6)  # of numbers that central differences gave
 
 
 class NoGraph(RuntimeError):
@@ -101,6 +98,8 @@ def find_differences(function, tensors, upstream=None):
     Raises:
         NoGraph, CutOff: if the result is in no graph.
     """
+    from mytorch.nn.module import Module
+    from mytorch.tensor import Tensor
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise TypeError("check_gradients: expected Tensors behind the function, "
@@ -137,8 +136,9 @@ def find_differences(function, tensors, upstream=None):
     arrays = [leaf.data for leaf in checked.values()]
     right = numerical_gradients(values, arrays, upstream)
     ignoring = numerical_gradients(values, arrays, np.ones(output.shape))
-    found = [(*compare(f"gradient of {name}", leaf.grad, expected,
-                       {"the upstream gradient ignored": without}), expected.size)
+    found = [(largest_difference(expected, leaf.grad),
+              compare_tensor(f"gradient of {name}", expected, leaf.grad,
+                             {"the upstream gradient ignored": without}), expected.size)
              for (name, leaf), expected, without in zip(checked.items(), right, ignoring)]
     missing = [leaf.grad is None for leaf in checked.values()]
     if any(missing) and not all(missing):
@@ -148,8 +148,18 @@ def find_differences(function, tensors, upstream=None):
     return found
 
 
+def largest_difference(expected, got):
+    """The largest difference between an ndarray and a Tensor; inf where it cannot be told."""
+    if got is None or got.shape != expected.shape:
+        return np.inf
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(got.data - expected)
+    return float(np.where(np.isnan(difference), np.inf, difference).max(initial=0.0))
+
+
 def parameters_by_name(module):
     """Dict of the parameters in a Module, such as ``Linear.weight``; equal names get a number."""
+    from mytorch.tensor import Tensor
     found = {}
     for part in module.modules():
         for name, value in vars(part).items():
@@ -162,6 +172,7 @@ def parameters_by_name(module):
 
 def check_in_graph(output):
     """Raise NoGraph or CutOff unless the Tensor ``output`` is the result of a recorded operation."""
+    from mytorch.tensor import Tensor
     if output.grad_fn is None:
         leaf = Tensor(1.0, requires_grad=True)
         if (leaf + leaf).grad_fn is None:
@@ -176,71 +187,102 @@ def check_in_graph(output):
 def run_backward(output, upstream):
     """Call ``backward`` of the engine on the node of ``output``, with ``upstream``: a Tensor, or an
     ndarray, of which a copy is given."""
+    from mytorch import autograd_engine
+    from mytorch.tensor import Tensor
     check_in_graph(output)
     given = upstream if isinstance(upstream, Tensor) else Tensor(upstream.copy())
     autograd_engine.backward(output.grad_fn, given)
 
 
-def compare(name, got, right, mistakes=None):
-    """How far a Tensor is off, and what is wrong with it in words.
+def compare(label, expected, got, relative=1e-6, absolute=1e-9, of_largest=0.0):
+    """Whether an array holds the right numbers, and in one sentence how it does not.
 
     Args:
-        name (str): what to call it in the complaint.
-        got (Tensor): what was found; may be anything.
-        right (ndarray): the numbers it should hold.
-        mistakes (dict): what a typical mistake is called → the ndarray that it gives.
+        label (str): what to call it, such as "gradient of a".
+        expected, got (ndarray): the right numbers, and those that came; float64, of any shape.
+        relative (float): how far each may be off, as a share of the right number,
+        absolute (float): as a number,
+        of_largest (float): as a share of the largest right number; the three add up.
 
     Returns:
-        tuple: the largest difference (inf where it cannot be told), and a complaint or "".
+        str: "" if they agree. Else the first wrong entry, how many are wrong and by how much, or
+        the two shapes. NaN agrees with nothing.
+
+    >>> compare("gradient of a", np.array([1., 2.]), np.array([1., 4.]))
+    'gradient of a[1]: expected 2, got 4; 1 of 2 differ, by up to 2'
     """
-    if not isinstance(got, Tensor):
-        return np.inf, f"{name}: expected a Tensor of shape {right.shape}, got {describe(got)}"
-    values = np.asarray(got.data, dtype=np.float64)
-    likely = likely_mistake(values, right, mistakes or {})
-    if values.shape != right.shape:
-        return np.inf, f"{name}: expected shape {right.shape}, got {values.shape}{likely}"
-    with np.errstate(invalid="ignore"):  # inf - inf
-        difference = np.abs(values - right)
-    difference = np.where(np.isnan(difference), np.inf, difference)
-    wrong = ~close(values, right)
+    if got.shape != expected.shape:
+        return f"{label}: expected shape {expected.shape}, got {got.shape}"
+    wrong = ~close(expected, got, relative, absolute, of_largest)
     if not wrong.any():
-        return float(difference.max()) if difference.size else 0.0, ""
-    worst = np.unravel_index(np.argmax(np.where(wrong, difference, -1.0)), right.shape)
-    place = str([int(i) for i in worst]) if worst else ""
-    expected, found = right[worst], values[worst]
-    many = f"; {wrong.sum()} of {wrong.size} differ" if wrong.size > 1 else ""
-    return float(difference[worst]), (f"{name}{place}: expected {expected:.6g}, "
-                                      f"got {found:.6g}{many}{likely}")
-
-
-def describe(value):
-    """What came in place of a Tensor, in a few words."""
-    if value is None:
-        return "None"
-    return f"{type(value).__name__} of shape {value.shape}" if isinstance(
-        value, np.ndarray) else type(value).__name__
-
-
-def close(values, right):
-    """Where two arrays of one shape agree, as a bool array; NaN agrees with nothing."""
-    with np.errstate(invalid="ignore"):
-        return np.abs(values - right) <= ABSOLUTE + RELATIVE * np.abs(right)
-
-
-def likely_mistake(values, right, mistakes):
-    """The mistake that gives just these values, as a line of its own; "" if none does."""
-    if values.shape == right.shape and close(values, right).all():
         return ""
-    if np.isfinite(right).all() and not np.isfinite(values).all():
-        return "\n  looks like: an overflow, or a division by 0 (inf or nan)"
-    candidates = {**mistakes, "the right answer with the opposite sign": -right,
-                  "twice the right answer (added once too often?)": 2 * right,
-                  "the transpose of the right answer": right.T,
-                  "all zeros": np.zeros_like(right)}
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    place = str(list(index)) if index else ""
+    digits = next((d for d in (6, 9) if f"{expected[index]:.{d}g}" != f"{got[index]:.{d}g}"), 17)
+    right, found = (f"{array[index]:.{digits}g}" for array in (expected, got))
+    with np.errstate(all="ignore"):
+        off = np.abs(got - expected)[wrong]
+    strange = off.size - np.isfinite(off).sum()
+    by = f"{strange} of them inf or nan" if strange else f"by up to {off.max():.3g}"
+    many = f"; {off.size} of {wrong.size} differ, {by}" if wrong.size > 1 else (
+        "" if strange else f"; off by {off[0]:.3g}")
+    return f"{label}{place}: expected {right}, got {found}{many}"
+
+
+def close(expected, got, relative=1e-6, absolute=1e-9, of_largest=0.0):
+    """Where two arrays of one shape agree, as a bool array; tolerances as for ``compare``."""
+    with np.errstate(all="ignore"):
+        sizes = np.abs(expected)
+        largest = sizes.max() if sizes.size else 0.0
+        return np.abs(got - expected) <= absolute + relative * sizes + of_largest * largest
+
+
+def looks_like(expected, got, mistakes=None, **tolerance):
+    """The name of a mistake that makes just these numbers of the right ones; "" if none does.
+
+    Args:
+        expected, got (ndarray): as for ``compare``, and so are the tolerances.
+        mistakes (dict): names of further mistakes → the ndarrays that they give.
+    """
+    candidates = {**(mistakes or {}), "the transpose of the right answer": expected.T,
+                  "the right answer with the opposite sign": -expected,
+                  "twice the right answer (added once too often?)": 2 * expected,
+                  "half the right answer": expected / 2,
+                  "all zeros": np.zeros_like(expected)}
+    for count in range(3, 7):  # usual sizes of batches in tests
+        candidates[f"the right answer times {count} (a division by {count} missing?)"] = (
+            expected * count)
+        candidates[f"the right answer divided by {count} (a division by {count} too many?)"] = (
+            expected / count)
+    if got.size == expected.size and got.shape != expected.shape:
+        candidates["the right numbers in another shape"] = expected.reshape(got.shape)
+    if got.shape == expected.shape and close(expected, got, **tolerance).all():
+        return ""
     for name, wrong in candidates.items():
-        if values.shape == wrong.shape and close(values, wrong).all():
-            return f"\n  looks like: {name}"
+        if got.shape == wrong.shape and close(wrong, got, **tolerance).all():
+            return name
+    if np.isfinite(expected).all() and not np.isfinite(got).all():
+        return "a division by zero, or an overflow (nan or inf)"
     return ""
+
+
+def compare_tensor(label, expected, got, mistakes=None):
+    """``compare`` for what should be a Tensor, to the precision of central differences, with the
+    mistake that it looks like in a line of its own.
+
+    Args:
+        label (str), expected (ndarray), mistakes (dict): as for ``compare`` and ``looks_like``.
+        got: what came; may be anything.
+    """
+    from mytorch.tensor import Tensor
+    if not isinstance(got, Tensor):
+        shape = f" of shape {got.shape}" if isinstance(got, np.ndarray) else ""
+        came = "None" if got is None else type(got).__name__ + shape
+        return f"{label}: expected a Tensor of shape {expected.shape}, got {came}"
+    values = np.asarray(got.data, dtype=np.float64)
+    complaint = compare(label, expected, values, **TOLERANCE)
+    mistake = looks_like(expected, values, mistakes, **TOLERANCE) if complaint else ""
+    return complaint + f"\n  looks like: {mistake}" * bool(mistake)
 
 
 def against_torch(function, *tensors):
@@ -253,6 +295,7 @@ def against_torch(function, *tensors):
     Returns:
         bool or None: whether all agree; None where there is no PyTorch.
     """
+    from mytorch.tensor import Tensor
     try:
         import torch
     except ImportError:
@@ -264,8 +307,8 @@ def against_torch(function, *tensors):
     upstream = uneven(*right.shape)
     run_backward(output, upstream)
     right.backward(torch.tensor(upstream))
-    complaints = [compare("output", output, right.detach().numpy())[1]]
-    complaints += [compare(f"gradient of input {i}", leaf.grad, torch_leaf.grad.numpy())[1]
+    complaints = [compare_tensor("output", right.detach().numpy(), output)]
+    complaints += [compare_tensor(f"gradient of input {i}", torch_leaf.grad.numpy(), leaf.grad)
                    for i, (leaf, torch_leaf) in enumerate(zip(ours, theirs))]
     wrong = [complaint for complaint in complaints if complaint]
     print("against_torch: " + (wrong[0] if wrong else f"ok, the same as PyTorch {torch.__version__}"))
