@@ -45,7 +45,7 @@ def numerical_gradients(function, arrays, upstream):
         for index in np.ndindex(*array.shape):
             value = array[index]
             array[index] = value + STEP
-            above = np.array(function(*arrays))  # a copy, as a result may be a view of its input
+            above = np.array(function(*arrays))  # a copy: a result may be a view of its input
             array[index] = value - STEP
             below = np.array(function(*arrays))
             array[index] = value
@@ -59,16 +59,16 @@ def check_gradients(function, *tensors, upstream=None):
     Args:
         function: takes as many Tensors as are given and returns a Tensor. It must be smooth
             around them: a ReLU is not, at 0. Of a Module the parameters are checked too.
-        *tensors (Tensor): where to differentiate. Those that require grad are checked; where
-            none does, all are. Tensors and Module are copied, as float64, and not changed.
+        *tensors (Tensor): where to differentiate. Those that require grad are checked; if none
+            does, all are. Tensors and Module are copied, as float64, and not changed.
         upstream (ndarray): gradient of the result to start from; uneven numbers by default.
 
     Returns:
         bool: whether all agree. If not, what was printed names the input that is most wrong,
-        its worst entry and, where it can be told, the mistake.
+        its worst entry and, if it is recognised, the mistake.
 
     Raises:
-        TypeError: if the function returns no Tensor, or one of ``tensors`` is none.
+        TypeError: if the function does not return a Tensor, or if one of ``tensors`` is not one.
 
     >>> check_gradients(lambda a, b: a * b, Tensor([1., 2.]), Tensor([3., 4.]))
     check_gradients: ok, 4 entries, largest difference 2.8e-11
@@ -92,7 +92,7 @@ def find_differences(function, tensors, upstream=None):
     """What check_gradients prints, as a list with one entry for each input that is checked.
 
     Returns:
-        list of tuple: largest difference (inf where it cannot be told), complaint or "", and
+        list of tuple: largest difference (inf if it cannot be told), complaint or "", and
         number of entries.
 
     Raises:
@@ -149,7 +149,7 @@ def find_differences(function, tensors, upstream=None):
 
 
 def largest_difference(expected, got):
-    """The largest difference between an ndarray and a Tensor; inf where it cannot be told."""
+    """The largest difference between an ndarray and a Tensor; inf if it cannot be told."""
     if got is None or got.shape != expected.shape:
         return np.inf
     with np.errstate(invalid="ignore"):
@@ -195,7 +195,7 @@ def run_backward(output, upstream):
 
 
 def compare(label, expected, got, relative=1e-6, absolute=1e-9, of_largest=0.0):
-    """Whether an array holds the right numbers, and in one sentence how it does not.
+    """Whether an array holds the right numbers, and if not, in one sentence how they differ.
 
     Args:
         label (str): what to call it, such as "gradient of a".
@@ -238,7 +238,7 @@ def close(expected, got, relative=1e-6, absolute=1e-9, of_largest=0.0):
 
 
 def looks_like(expected, got, mistakes=None, **tolerance):
-    """The name of a mistake that makes just these numbers of the right ones; "" if none does.
+    """The name of a mistake that makes exactly these numbers of the right ones; "" if none does.
 
     Args:
         expected, got (ndarray): as for ``compare``, and so are the tolerances.
@@ -286,14 +286,14 @@ def compare_tensor(label, expected, got, mistakes=None):
 
 
 def against_torch(function, *tensors):
-    """Compare output and gradients with PyTorch's, where it is installed; print the outcome.
+    """Compare output and gradients with PyTorch's, if it is installed; print the outcome.
 
     Args:
         function: works on our Tensors and on PyTorch's alike, such as ``lambda a, b: a @ b``.
         *tensors (Tensor): where to compare.
 
     Returns:
-        bool or None: whether all agree; None where there is no PyTorch.
+        bool or None: whether all agree; None if PyTorch is not installed.
     """
     from mytorch.tensor import Tensor
     try:
