@@ -17,6 +17,7 @@ import test_mnist  # noqa: E402
 from hw1 import mnist  # noqa: E402
 from mytorch.nn.functional import unbroadcast  # noqa: E402
 from mytorch.optim.sgd import SGD  # noqa: E402
+from mytorch.show import draw_after_backward  # noqa: E402
 from mytorch.show.paint import DARK, KINDS  # noqa: E402
 from mytorch.tensor import Tensor  # noqa: E402
 from problem3 import mnist_data  # noqa: E402
@@ -44,9 +45,9 @@ def box(axes, left, top, width, height, colour, text):
 
 
 def example(path):
-    """The graph of the example, before and after backward()."""
+    """The backward pass of the example: its steps, and the gradients on the arrows."""
     result, names = sandbox.example()
-    sandbox.draw_before_and_after(result, **names).savefig(str(path), dpi=150)
+    draw_after_backward(result, **names).savefig(str(path), dpi=120)
 
 
 def broadcasting(path):

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import figures
@@ -151,7 +152,8 @@ def test_checks_named_to_the_sandbox_exist_and_pass(capsys, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     named = set()
     for arguments in inline("python3 sandbox.py "):
-        assert sandbox.main(arguments.split()) == 0, arguments
+        if arguments != "--steps" or find_spec("PIL"):  # a GIF needs Pillow
+            assert sandbox.main(arguments.split()) == 0, arguments
         named.update(arguments.split())
     not_named = set(sandbox.CHECKS) - named
     assert not_named == {"test_add", "testbroadcast_sub", "testbroadcast_mul", "testbroadcast_div"}
