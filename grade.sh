@@ -22,7 +22,7 @@ usage: ./grade.sh COMMAND
   t                 pack handin.tar and grade that file as Autolab would
   test [OPTION ...] run the test suite; options go to pytest
 
-Where this Python lacks numpy, matplotlib or pytest, they are first installed into .venv.
+If this Python lacks numpy, matplotlib or pytest, they are first installed into .venv.
 END
 }
 
