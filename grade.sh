@@ -95,10 +95,10 @@ case $command in
     m) find_python; exec "$python" $grader/test_mnist.py "$@" ;;
     t)
         find_python
-        "$python" $grader/handin/tarball.py || exit 2
+        "$python" $grader/handin/packing.py || exit 2
         exec "$python" $grader/runner.py --handin handin.tar "$@"
         ;;
-    pack) find_python; exec "$python" $grader/handin/tarball.py ;; # what ./create_tarball.sh does
+    pack) find_python; exec "$python" $grader/handin/packing.py ;; # what ./create_tarball.sh does
     test) find_python; exec "$python" -m pytest "$@" ;;
     [1-3].*) stop "a problem is graded by ./grade.sh 1 $command" ;;
     *) usage >&2; stop "unknown command: $command" ;;

@@ -2,33 +2,30 @@
 The command line and the score line; grading.py grades, report.py shows."""
 
 import argparse
-import compileall
 import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
 from pathlib import Path
 
 # One thread is enough for small arrays, starts faster, and leaves forks clean.
-for library in ("OPENBLAS", "OMP", "MKL", "VECLIB"):
+THREADS = ("OPENBLAS", "OMP", "MKL", "VECLIB")
+for library in THREADS:
     os.environ[library + "_NUM_THREADS"] = "1"
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from handin import tarball as handin  # noqa: E402
-from processes import isolation  # noqa: E402
-from processes import leftovers  # noqa: E402
-from processes import limits  # noqa: E402
-from grader.grading import ANSWERS, CannotGrade, RecordedAnswers, grade, grade_here  # noqa: E402
+from handin import unpacking  # noqa: E402
+from grader.grading import CannotGrade, RecordedAnswers, grade, grade_here  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 from grader.report import Report  # noqa: E402
 
 ROOT = HERE.parents[1]
-COMPILE_SECONDS = 3  # of processor time, for all files of a tarball
 
 
 def select(numbers):
@@ -65,10 +62,9 @@ def parse_arguments(arguments):
     parser.add_argument("--list", action="store_true", help="list the problems and stop")
     parser.add_argument("--verbose", action="store_true", help="show all that failed, and limits")
     parser.add_argument("--json", metavar="FILE", help="also write the result to FILE")
-    parser.add_argument("--answers", metavar="FILE", type=Path, default=ANSWERS,
-                        help="grade with another set of inputs and answers")
     parser.add_argument("--handin", metavar="FILE", type=Path,
-                        help="grade this tarball instead of the tree")
+                        help="grade this tarball instead of the tree; its code runs with your "
+                             "rights, so let it be your own")
     parser.add_argument("--debug", action="store_true",
                         help="grade one problem in this process, with the keyboard, for pdb")
     options = parser.parse_args(arguments)
@@ -104,42 +100,20 @@ def write_json(path, verdicts):
     Path(path).write_text(json.dumps({"problems": described}, indent=1) + "\n", encoding="utf-8")
 
 
-def compile_once(folder):
-    """Compile what was unpacked, under a student's limits, so that not every problem's process has
-    to. What is no Python is left alone: it says so when it is imported."""
-    if not isolation.CAN_FORK:
-        return
-    try:
-        pid = os.fork()
-    except OSError:  # no process is left here: they will compile it themselves
-        return
-    if pid == 0:
-        try:
-            for stream in (1, 2):  # warnings, and what the compiler itself says
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-            limits.protect_child(folder, COMPILE_SECONDS)
-            compileall.compile_dir(folder, quiet=2)
-        finally:
-            os._exit(0)  # at once, whatever the files made of the compiler
-    if not leftovers.wait_for(pid, 10 * COMPILE_SECONDS):
-        leftovers.end(pid)
-
-
 @contextlib.contextmanager
-def unpacked(tarball, report):
-    """Context with the folder that holds what may be graded of a tarball."""
+def unpacked(tarball, report, remove=shutil.rmtree):
+    """Context with the folder that holds what may be graded of a tarball; ``remove`` removes it."""
     folder = tempfile.mkdtemp(prefix="mytorch-handin-")
     try:
         try:
-            remarks = handin.unpack(tarball, folder)
+            remarks = unpacking.unpack(tarball, Path(folder))
         except OSError as error:
             raise CannotGrade(f"cannot unpack {tarball.name}: {error}") from None
         for remark in remarks[:10]:
             report.line(f"{tarball.name}: {remark}")
-        compile_once(folder)
         yield Path(folder)
     finally:
-        leftovers.remove_tree(folder)
+        remove(folder)
 
 
 def grade_and_report(options, problems, report, clean_up):
@@ -147,14 +121,17 @@ def grade_and_report(options, problems, report, clean_up):
 
     What is to be cleaned up afterwards is left to ``clean_up``, a contextlib.ExitStack.
     """
-    root = clean_up.enter_context(unpacked(options.handin, report)) if options.handin else ROOT
+    root = ROOT
+    if options.handin:
+        report.line(f"The code in {options.handin.name} runs with your rights, as your own does.")
+        root = clean_up.enter_context(unpacked(options.handin, report))
     if options.debug:
         report.line("Debugging: your code runs in this process. Nothing is limited: no time limit, "
                     "no memory limit.")
         report.line("breakpoint() in your code stops there; c goes on, q leaves.")
     in_which = grade_here if options.debug else grade
     grading_now = clean_up.enter_context(contextlib.closing(
-        in_which(problems, root, RecordedAnswers(options.answers))))
+        in_which(problems, root, RecordedAnswers())))
     verdicts = []
     for verdict in itertools.islice(grading_now, len(problems)):  # one step more cleans up
         verdicts.append(verdict)
@@ -173,7 +150,7 @@ def main(arguments=None):
         verdicts = []
         try:
             verdicts = grade_and_report(options, select(options.problems), report, clean_up)
-        except handin.HandinError as error:
+        except unpacking.HandinError as error:
             report.line(f"Nothing was graded: {error}.")
         except BrokenPipeError:
             raise

@@ -17,11 +17,11 @@ import handout  # noqa: E402
 import record  # noqa: E402
 from packages import GRADER, ROOT, STAFF  # noqa: E402
 from grader.graded import CASES  # noqa: E402
-from handin.tarball import is_litter, tar_bytes  # noqa: E402
+from handin.packing import is_litter, tar_bytes  # noqa: E402
 from problems import BY_KEY, GRADED, PROBLEMS  # noqa: E402
 
 NAME = "hw1p1"
-JOB = ("job.py",)  # of this folder
+JOB = ("job.py", "jail.py")  # of this folder
 TIMEOUT = 180  # seconds, Autolab's own limit; job.SECONDS lies well below
 # Autolab takes the last line of the log. make must end with status 0, or that would be make's own.
 MAKEFILE = """\

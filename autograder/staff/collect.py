@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import packages  # noqa: E402, F401
 import autolab  # noqa: E402
 import handins  # noqa: E402
-from handin import tarball as handin  # noqa: E402
-from processes import leftovers  # noqa: E402
+import jail  # noqa: E402
+from handin import packing, unpacking  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
@@ -47,7 +47,7 @@ class Grading:
         self.give_up = time.monotonic() + JOB_SECONDS
         with self.log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-B", str(job), "--handin", str(tarball.resolve()), *options],
+                [sys.executable, "-B", str(job), str(tarball.resolve()), *options],
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
                 env={**os.environ, "TMPDIR": scratch})
 
@@ -110,7 +110,7 @@ def scratch_of(folder):
     name = hashlib.sha256(os.fsencode(str(folder.resolve()))).hexdigest()[:16]
     scratch = os.path.join(tempfile.gettempdir(), f"mytorch-handins-{os.getuid()}-{name}")
     if os.path.lexists(scratch):
-        leftovers.remove_tree(scratch, patience=60.0)
+        jail.remove_tree(scratch, patience=60.0)
     os.mkdir(scratch, 0o700)  # which somebody else's must not be
     before = {number: signal.signal(number, interrupt_once) for number in STOPPING
               if signal.getsignal(number) != signal.SIG_IGN}  # as under nohup
@@ -118,7 +118,7 @@ def scratch_of(folder):
         yield scratch
     finally:
         ignore_stopping()
-        leftovers.remove_tree(scratch, patience=60.0)  # also what the stopped ones have left
+        jail.remove_tree(scratch, patience=60.0)  # also what the stopped ones have left
         for number, action in before.items():
             signal.signal(number, action)
 
@@ -285,8 +285,8 @@ def read(tarball):
     """Files (name → bytes) of a tarball that count, as the grader takes them, and what is odd about
     it (list of str); nothing of None."""
     try:
-        files, remarks = handin.read(tarball) if tarball else ({}, [])
-    except handin.HandinError as error:
+        files, remarks = unpacking.read(tarball) if tarball else ({}, [])
+    except packing.HandinError as error:
         return {}, [f"no tarball to grade: {error}"]
     # That a README was passed over is not odd.
     return files, [re.sub("^look at ", "", remark) for remark in remarks
@@ -499,7 +499,7 @@ def main(arguments=None):
             for submission in submissions:
                 try:
                     tarballs[submission] = handins.as_tar(submission, Path(scratch))
-                except handin.HandinError as error:
+                except packing.HandinError as error:
                     graded[submission] = str(error)
             graded.update(grade_what_is_left(
                 tarballs, reports, ["--without-landlock"] * options.without_landlock, scratch))

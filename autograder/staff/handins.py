@@ -20,7 +20,7 @@ import numpy as np
 
 import handout
 from packages import ROOT
-from handin import tarball as handin
+from handin import packing
 
 ARCHIVE = r"\.(?:tar|tar\.gz|tgz|zip)"
 NAMES = [re.compile(pattern + ARCHIVE) for pattern in (
@@ -55,7 +55,7 @@ def find(folder, every_version=False):
     """
     found, others = [], []
     for path in sorted(folder.iterdir()):
-        if path.name in WRITTEN or path.name[0] == "." or handin.is_litter(PurePosixPath(path.name)):
+        if path.name in WRITTEN or path.name[0] == "." or packing.is_litter(PurePosixPath(path.name)):
             continue
         named = next(filter(None, (name.fullmatch(path.name) for name in NAMES)), None)
         if len(os.fsencode(path.name)) > LONGEST_NAME:
@@ -82,7 +82,7 @@ def in_folder(folder):
     """The Path of the handin in a student's folder: an archive, or the folder that holds mytorch/.
     A reason (str) where there is none, or more than one."""
     inside = [path for path in sorted(folder.iterdir())
-              if path.name[0] != "." and not handin.is_litter(PurePosixPath(path.name))]
+              if path.name[0] != "." and not packing.is_litter(PurePosixPath(path.name))]
     folders = [path for path in (folder, *inside) if (path / "mytorch").is_dir()]
     archives = [path for path in inside if re.search(ARCHIVE + "$", path.name) and path.is_file()]
     found = folders[:1] or [path for path in archives if path.name == "handin.tar"] or archives
@@ -96,7 +96,7 @@ def as_tar(submission, folder):
     written into ``folder`` from a zip file, a compressed tar or a folder with its files.
 
     Raises:
-        handin.HandinError: where it cannot be read so; the message names the reason.
+        packing.HandinError: where it cannot be read so; the message names the reason.
     """
     path, files = submission.path, None
     try:
@@ -109,10 +109,10 @@ def as_tar(submission, folder):
                 files = zipped(path)
             elif start[:2] != b"\x1f\x8b":
                 return path
-        content = handin.tar_bytes(files) if files is not None else unzipped(path)
+        content = packing.tar_bytes(files) if files is not None else unzipped(path)
     except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error,
             zipfile.BadZipFile) as error:
-        raise handin.HandinError(f"{path.name} cannot be read: {error}") from None
+        raise packing.HandinError(f"{path.name} cannot be read: {error}") from None
     tarball = folder / f"{hashlib.sha256(os.fsencode(str(path))).hexdigest()}.tar"
     tarball.write_bytes(content)
     return tarball
@@ -122,7 +122,7 @@ def files_below(folder):
     """The files in a folder (name → bytes), links not followed."""
     paths = [Path(where, name) for where, folders, names in os.walk(str(folder)) for name in names]
     paths = [path for path in sorted(paths) if path.is_file() and not path.is_symlink()]
-    if len(paths) > handin.MAX_FILES or sum(path.stat().st_size for path in paths) > handin.MAX_BYTES:
+    if len(paths) > packing.MAX_FILES or sum(path.stat().st_size for path in paths) > packing.MAX_BYTES:
         raise ValueError("too many files, or too large ones")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
@@ -131,8 +131,8 @@ def zipped(path):
     """The files in a zip file (name → bytes)."""
     with zipfile.ZipFile(str(path)) as archive:
         members = [member for member in archive.infolist() if not member.filename.endswith("/")]
-        if len(members) > handin.MAX_FILES or (  # sizes that lie end in a BadZipFile
-                sum(member.file_size for member in members) > handin.MAX_BYTES):
+        if len(members) > packing.MAX_FILES or (  # sizes that lie end in a BadZipFile
+                sum(member.file_size for member in members) > packing.MAX_BYTES):
             raise ValueError("too many files, or too large ones")
         return {member.filename: archive.read(member) for member in members}
 
@@ -140,9 +140,9 @@ def zipped(path):
 def unzipped(path):
     """The content of a file compressed with gzip."""
     with gzip.open(str(path)) as file:
-        content = file.read(handin.MAX_BYTES + 1)
-    if len(content) > handin.MAX_BYTES:
-        raise ValueError(f"it holds more than {handin.MAX_BYTES >> 20} MiB")
+        content = file.read(packing.MAX_BYTES + 1)
+    if len(content) > packing.MAX_BYTES:
+        raise ValueError(f"it holds more than {packing.MAX_BYTES >> 20} MiB")
     return content
 
 
@@ -151,7 +151,7 @@ def unzipped(path):
 
 def plot_of(files):
     """The plot of a handin (bytes, b"" if it cannot be shown), and what is wrong with it, or ""."""
-    plot = files.get(handin.PLOT, b"")
+    plot = files.get(packing.PLOT, b"")
     if not plot:
         return b"", "no plot"
     if len(plot) > PLOT_BYTES:
@@ -230,7 +230,7 @@ def words_of(source, names=False):
 def given():
     """The Python files of the handout that students hand in: name → bytes."""
     return {name: text.encode() for name, text in handout.make(ROOT).items()
-            if name.endswith(".py") and name.startswith(handin.FOLDERS)}
+            if name.endswith(".py") and name.startswith(packing.FOLDERS)}
 
 
 @functools.lru_cache(maxsize=None)

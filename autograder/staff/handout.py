@@ -13,7 +13,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import packages  # noqa: E402
 import leaks  # noqa: E402
-from handin.tarball import is_litter  # noqa: E402
+from handin.packing import is_litter  # noqa: E402
 from problems import PROBLEMS  # noqa: E402
 
 ROOT = packages.ROOT

@@ -1,4 +1,4 @@
-"""Grades one handin.tar as a job of Autolab, with inputs that it takes from many by chance.
+"""Grades one handin.tar as a job of Autolab: in the jail, with inputs that it takes from many by chance.
 autolab.py packs it, autograde-Makefile runs it; the last line it prints is the one Autolab reads."""
 
 import sys
@@ -12,13 +12,14 @@ if sys.version_info < (3, 8):
 
 import argparse
 import contextlib
-import itertools
 import json
 import os
 import re
 import secrets
 import shutil
 import signal
+import subprocess
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -28,58 +29,125 @@ sys.path[0] = str(STAFF.parent / "hw1_autograder")
 
 try:
     import runner  # first: it sets the number of threads that NumPy starts
-    from grader import grading
-    from handin import tarball as handin
-    from processes import helper
+    from grader import child, grading
+    from handin import unpacking
+    from processes import isolation
     from problems import FULL_SCORE, GRADED
     from grader.report import Report
+    sys.path.insert(0, str(STAFF))
+    from jail import Jail, remove_tree
 except ImportError as problem:
     print(f"{NO_SCORES}the grader cannot start on this host: {problem}.")
     sys.exit(SAID)
 
+VERSION = (STAFF / "version").read_text() if (STAFF / "version").exists() else "the course's tree"
 SECONDS = 120  # for all problems; Autolab itself stops the job after 180
+SECONDS_FOR_NAMES = 20  # of these, at most, for the names of mistakes
 OVERDUE = 30  # seconds more, after which something is wrong that no deadline has caught
+PROBE, BUSY = 0.1, 20  # seconds of processor time; so many times as long by the clock is too busy
+ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "TZ", "TERM", "NO_COLOR", "LD_LIBRARY_PATH")
 
 
-class DrawnAnswers(grading.RecordedAnswers):
-    """The answers for one of the seeds in the package, which this job takes by chance.
+class SealedAnswers(grading.RecordedAnswers):
+    """The answers for one seed, in a file that no other process can read: it is open here, and gone.
 
     Args:
-        remove (sequence of Path): files and folders to delete before student code runs: what
-            holds the answers, so that no submission can read them.
+        seed (int): which; None for one of those in the folder, by chance.
+        folder (Path): holds SEED.json for each seed that there is.
+
+    Raises:
+        CannotGrade: if there are none.
     """
 
-    def __init__(self, remove=()):
+    def __init__(self, seed, folder):
         super().__init__()
-        self.remove = remove
+        if seed is None:
+            files = sorted(folder.glob("*.json"))
+            if not files:
+                raise grading.CannotGrade(f"there are no answers in {folder}")
+            seed = int(secrets.choice(files).stem)
+        self.seed = seed
+        self.path = folder / f"{seed}.json"
+        self._file = self.path.open(encoding="utf-8")
 
-    def load(self):
-        """Choose a seed and read its answers; returns the seed. Called when the processes for
-        student code have been made: none of them holds what is read here."""
-        files = sorted(STAFF.glob("answers/*.json"))
-        if not files:
-            raise grading.CannotGrade("the package holds no answers")
-        self.path = secrets.choice(files)
-        super().load()
-        for path in self.remove:
-            shutil.rmtree(str(path)) if path.is_dir() else path.unlink()
-        return self.seed
+    def text(self):
+        self._file.seek(0)
+        return self._file.read()
 
 
-def grade(options, answers, report):
-    """Yield the verdicts on the problems of a tarball, each shown; none if it holds no solution."""
-    options.handin.open("rb").close()  # missing or unreadable, it is no fault of the student's
-    with contextlib.ExitStack() as stack:
+def answers_for(options):
+    """The SealedAnswers that the command line asks for. Where no folder holds any, as in the tree of
+    the course, they are recorded, by another process."""
+    if options.answers.is_dir():
+        return SealedAnswers(options.seed, options.answers)
+    seed = options.seed
+    if seed is None:
+        seed = secrets.choice(json.loads((STAFF / "seeds.json").read_text())["seeds"])
+    with tempfile.TemporaryDirectory(prefix="mytorch-answers-") as folder:
+        subprocess.run([sys.executable, "-B", str(STAFF / "record.py"), f"{folder}/{seed}.json",
+                        "--seed", str(seed), "--right"], check=True)
+        return SealedAnswers(seed, Path(folder))
+
+
+def grade(crew, answers):
+    """The verdicts on all problems, at the seed of ``answers``. No process for the student's code
+    is made once this one knows an answer to it.
+
+    Args:
+        crew (isolation.Crew): entered.
+        answers (SealedAnswers): what is right.
+    """
+    deadline = time.monotonic() + SECONDS
+    outcomes = dict(grading.run(crew, GRADED, answers.seed, deadline))
+    if any(outcome.ending in ("share", "never") for outcome in outcomes.values()):
+        check_that_the_host_is_not_busy()
+    # A problem that fails is run once more at the seed that students have: of its results, those of
+    # typical mistakes are recorded, and a student can see at home what the report says.
+    known = grading.RecordedAnswers()
+    known.load()
+    deadline = min(deadline, time.monotonic() + SECONDS_FOR_NAMES)
+    again = dict(grading.run(crew, failing(outcomes, answers), known.seed, deadline))
+    answers.load()
+    better = {verdict.problem: verdict for verdict in judge_all(again, known) if not verdict.passed}
+    return [verdict if verdict.passed else better.get(verdict.problem, verdict)
+            for verdict in judge_all(outcomes, answers)]
+
+
+def judge_all(outcomes, answers):
+    """The verdicts on some outcomes (problem → isolation.Outcome)."""
+    refuted = []
+    return [grading.judged(problem, outcome, answers, refuted)
+            for problem, outcome in outcomes.items()]
+
+
+def failing(outcomes, answers):
+    """The problems whose tests ran to their end and fail. Another process finds out, which may know
+    the answers."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
         try:
-            root = stack.enter_context(runner.unpacked(options.handin, report))
-        except handin.HandinError as error:
-            report.line(f"Nothing was graded: {error}.")
-            return
-        for verdict in grading.grade(GRADED, root, answers, time.monotonic() + SECONDS,
-                                     limit_reading=True,
-                                     need_landlock=not options.without_landlock):
-            report.show(verdict)
-            yield verdict
+            answers.load()
+            keys = [verdict.problem.key for verdict in judge_all(outcomes, answers)
+                    if not verdict.passed and verdict.outcome.ending == "done"]
+            os.write(writing, json.dumps(keys).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        keys = json.loads(pipe.read() or b"[]")
+    os.waitpid(pid, 0)
+    return [problem for problem in GRADED if problem.key in keys]
+
+
+def check_that_the_host_is_not_busy():
+    """Raise CannotGrade if others leave this job next to no processor time. It asks once all
+    processes of the submission have ended, so that none of them can make it seem so."""
+    began, end = time.monotonic(), time.process_time() + PROBE
+    while time.process_time() < end:
+        pass
+    if time.monotonic() - began > BUSY * PROBE:
+        raise grading.CannotGrade("this host is too busy with others")
 
 
 def semantic_line(verdicts):
@@ -99,21 +167,15 @@ def semantic_line(verdicts):
 def conclude(verdicts, report, clean_up):
     """Print what Autolab reads, with the score line last.
 
-    In it are the problems that a program has judged: Autolab keeps what it has of all others, the
-    mark given by hand above all. A tarball that holds no solution has no verdicts and scores 0.
+    In it are the problems that a program judges: Autolab keeps what it has of all others, the mark
+    given by hand. A tarball that holds no solution has no verdicts and scores 0.
     """
-    points = {v.problem.key: v.points for v in verdicts if v.outcome.ending != "never"}
-    left_out = [v.problem.title for v in verdicts if v.problem.key not in points]
-    if left_out:
-        report.line(f"The time of the job was over before {'; '.join(left_out)} could run: "
-                    "these scores stay as they are. If your code is quick at home, hand in again.")
-    if not verdicts:
-        points = {problem.key: 0 for problem in GRADED}
-    else:
-        active = max((v.outcome.protections for v in verdicts), key=len)
+    points = {problem.key: 0 for problem in GRADED}
+    points.update((verdict.problem.key, verdict.points) for verdict in verdicts)
+    if verdicts:
+        active = max((verdict.outcome.protections for verdict in verdicts), key=len)
         report.line(f"Limits: {', '.join(active) or 'none'}")
-    ran = ", of what has run" if left_out else ""
-    report.line(f"Total score: {sum(points.values())}/{FULL_SCORE}{ran}", 1)
+    report.line(f"Total score: {sum(points.values())}/{FULL_SCORE}", 1)
     with contextlib.suppress(Exception):  # it only helps the eye, and it holds students' words
         print(semantic_line(verdicts), flush=True)
     runner.print_last(json.dumps({"scores": points}), clean_up)
@@ -122,7 +184,11 @@ def conclude(verdicts, report, clean_up):
 def parse_arguments(arguments):
     """The options of a job, as argparse's namespace."""
     parser = argparse.ArgumentParser(description="Grade a tarball as a job of Autolab.")
-    parser.add_argument("--handin", type=Path, default=Path("handin.tar"), metavar="FILE")
+    parser.add_argument("handin", nargs="?", type=Path, default=Path("handin.tar"), metavar="FILE")
+    parser.add_argument("--seed", type=int, metavar="N",
+                        help="grade with the inputs of the job whose log names this seed")
+    parser.add_argument("--answers", type=Path, default=STAFF / "answers", metavar="DIR",
+                        help="take the answers to one of the seeds in this folder")
     parser.add_argument("--without-landlock", action="store_true",
                         help="grade also where a submission can write the log")
     parser.add_argument("--remove", nargs="*", type=Path, default=(), metavar="PATH",
@@ -138,25 +204,58 @@ def main(arguments=None):
     be written; autograde-Makefile then adds the line that says so to Autolab.
     """
     leave_after(SECONDS + OVERDUE, SAID, "the job did not come to an end")
-    options = parse_arguments(arguments)
-    report = Report(sys.stdout)
+    options, report = parse_arguments(arguments), Report(sys.stdout)
+    clean_up = contextlib.ExitStack()
     try:
-        grading_now = grade(options, DrawnAnswers(options.remove), report)
-        verdicts = list(itertools.islice(grading_now, len(GRADED)))
-        conclude(verdicts, report, grading_now)
+        verdicts = run(options, report, clean_up)
+        conclude(verdicts, report, clean_up)
         leave_after(OVERDUE, 0)
         with contextlib.suppress(Exception):
-            helper.be_silent()  # nothing may stand in the log after the score line
+            be_silent()  # nothing may stand in the log after the score line
             if options.json:
                 runner.write_json(options.json, verdicts)
-            grading_now.close()
+            clean_up.close()
         return 0
-    except (grading.CannotGrade, OSError, MemoryError) as error:
-        print(f"{NO_SCORES}{error}. See autograder/staff/README.md.")
+    except (grading.CannotGrade, isolation.HostFault, OSError, MemoryError,
+            subprocess.SubprocessError) as error:
+        print(f"{NO_SCORES}{error}. See autograder/staff/README.md.", flush=True)
     except Exception:
         traceback.print_exc(file=sys.stdout)
-        print(f"{NO_SCORES}the grader broke down, see above.")
+        print(f"{NO_SCORES}the grader broke down, see above.", flush=True)
+    with contextlib.suppress(Exception):
+        be_silent()
+        clean_up.close()
     return SAID
+
+
+def run(options, report, clean_up):
+    """The verdicts on the problems of a tarball, each shown; none if it holds no solution."""
+    options.handin.open("rb").close()  # missing or unreadable, it is no fault of the student's
+    answers = answers_for(options)
+    for path in options.remove:
+        shutil.rmtree(str(path)) if path.is_dir() else path.unlink()
+    jail = Jail(not options.without_landlock) if sys.platform == "linux" else None
+    if not jail and not options.without_landlock:
+        raise grading.CannotGrade("only Linux can confine a submission")
+    if jail:
+        jail.confine_signals()
+    try:
+        root = clean_up.enter_context(runner.unpacked(options.handin, report, remove_tree))
+    except unpacking.HandinError as error:
+        report.line(f"Nothing was graded: {error}.")
+        return []
+    crew = clean_up.enter_context(isolation.Crew(child.__name__, root, jail))
+    report.line(f"Seed of the inputs: {answers.seed}   (grader: {VERSION})")
+    verdicts = grade(crew, answers)
+    for verdict in verdicts:
+        report.show(verdict)
+    return verdicts
+
+
+def be_silent():
+    """Say nothing more on standard output and error: the score line may be the last one there."""
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def leave_after(seconds, status, words=""):
@@ -170,5 +269,16 @@ def leave_after(seconds, status, words=""):
     signal.alarm(seconds)
 
 
+def forget_the_environment():
+    """Start anew with the few variables that a grader needs: no submission can find the others, in
+    whatever memory, for nobody has them."""
+    kept = {name: value for name, value in os.environ.items()
+            if name in ENVIRONMENT or name.startswith(("LC_", "LANG", "PYTHON"))}
+    if set(os.environ) - set(kept) - {name + "_NUM_THREADS" for name in runner.THREADS}:
+        flags = subprocess._args_from_interpreter_flags()
+        os.execve(sys.executable, [sys.executable, *flags, *sys.argv], kept)
+
+
 if __name__ == "__main__":
+    forget_the_environment()
     sys.exit(main())

@@ -193,6 +193,9 @@ def explain_ending(outcome, time_limit):
     if kind == "time":
         return (f"doing nothing after {outcome.limit:g} s and stopped{place}: "
                 "does it sleep, or wait for something?")
+    if kind == "share":
+        return (f"had not ended after {outcome.limit:g} s by the clock, its share of the time for the "
+                f"whole grading, and was stopped{place}: does it sleep now and then?")
     if kind == "import":
         return (f"importing the code takes more than {outcome.limit:g} s{place}: an endless loop "
                 "outside of all functions?")
@@ -203,7 +206,7 @@ def explain_ending(outcome, time_limit):
     if kind == "flood":
         return "the results are far too large"
     if kind == "never":
-        return "not run: the time for the whole grading was over"
+        return "not run: the problems before it used up the time for the whole grading"
     if kind == "signal" and number == "9":
         return "the process was killed (signal 9)"
     if kind == "signal":

@@ -45,13 +45,17 @@ class RecordedAnswers:
             CannotGrade: if it cannot be read, or lacks the answers to a test.
         """
         try:
-            recorded = json.loads(self.path.read_text(encoding="utf-8"))
+            recorded = json.loads(self.text())
             self.seed, self.by_case = int(recorded["seed"]), recorded["answers"]
             self.mistakes = recorded.get("mistakes", [])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CannotGrade(f"cannot read the answers in {self.path}: {error}") from None
         check_complete(self.by_case)
         return self.seed
+
+    def text(self):
+        """The content of the file."""
+        return self.path.read_text(encoding="utf-8")
 
 
 def check_complete(by_case):
@@ -173,8 +177,9 @@ def cases_of(problem):
     return [case for case in CASES.values() if case.key == problem.key]
 
 
-def grade(problems, root, answers, deadline=None, **protection):
-    """Yield the Verdict on each problem, in their order.
+def grade(problems, root, answers):
+    """Yield the Verdict on each problem, in their order, as soon as it can be had. The student's code
+    runs in processes with limits, but may know the answers; a job of Autolab (job.py) keeps them.
 
     The last one comes before anything is cleaned up; that happens at the end of the iteration, or
     when it is closed.
@@ -182,23 +187,43 @@ def grade(problems, root, answers, deadline=None, **protection):
     Args:
         problems (sequence of Problem): what to grade.
         root (Path): the folder that holds ``mytorch``.
-        answers (RecordedAnswers): what is right; loaded here, once the process is made from which
-            all processes for student code come.
-        deadline (float): time.monotonic() at which everything still running is stopped.
-        **protection: ``limit_reading`` and ``need_landlock``, as isolation.Crew.
+        answers (RecordedAnswers): what is right.
 
     Raises:
         CannotGrade: also if this machine does not let the grader do its work.
     """
+    answers.load()
     refuted = []
-    for problem, outcome in run(problems, root, answers, deadline, **protection):
-        try:
-            verdict = Verdict(problem, outcome, answers, refuted=refuted)
-        except Exception:  # what came has a form that nobody foresaw
-            outcome.cases, outcome.ending = {}, "odd"
-            verdict = Verdict(problem, outcome, answers)
-        outcome.lines, outcome.cases = [], dict.fromkeys(outcome.cases)  # large, and no more needed
-        yield verdict
+    try:
+        with isolation.Crew(child.__name__, root) as crew:
+            for problem, outcome in run(crew, problems, answers.seed):
+                yield judged(problem, outcome, answers, refuted)
+    except isolation.HostFault as error:
+        raise CannotGrade(f"this machine does not let the grader work: {error}") from None
+
+
+def run(crew, problems, seed, deadline=None):
+    """Yield (problem, isolation.Outcome) for each problem, in their order, with what its tests sent.
+
+    Args:
+        crew (isolation.Crew): entered, with what runs in each process: ``child``.
+        problems (sequence of Problem): which.
+        seed (int): of the inputs.
+        deadline (float): as of Crew.run.
+    """
+    for problem, outcome in crew.run(problems, seed, deadline):
+        outcome.cases = messages.read(outcome.lines, {case.name for case in cases_of(problem)})
+        outcome.lines = []  # they may be many, and are needed no more
+        yield problem, outcome
+
+
+def judged(problem, outcome, answers, refuted):
+    """The Verdict on an outcome, whatever came back."""
+    try:
+        return Verdict(problem, outcome, answers, refuted=refuted)
+    except Exception:  # it has a form that nobody foresaw
+        outcome.cases, outcome.ending = {}, "odd"
+        return Verdict(problem, outcome, answers)
 
 
 def grade_here(problems, root, answers):
@@ -222,15 +247,3 @@ def grade_here(problems, root, answers):
         child.run_task((key, [(case, given) for case, given in drawn if case.scored]), root, take)
         outcome.ending = "exit 0"
         yield Verdict(problem, outcome, answers, refuted=refuted)
-
-
-def run(problems, root, answers, deadline=None, **protection):
-    """Yield (problem, isolation.Outcome) for each problem, in their order; as ``grade``."""
-    try:
-        with isolation.Crew(child.__name__, root, **protection) as crew:
-            for problem, outcome in crew.run(problems, answers.load(), deadline):
-                names = {case.name for case in cases_of(problem)}
-                outcome.cases = messages.read(outcome.lines, names)
-                yield problem, outcome
-    except isolation.HostFault as error:
-        raise CannotGrade(f"this machine does not let the grader work: {error}") from None

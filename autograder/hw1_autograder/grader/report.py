@@ -60,8 +60,7 @@ class Report:
         sign = ("✓ " if verdict.passed else "✗ ") if self.pretty else ""
         colour = 32 if verdict.passed else 33 if verdict.unfinished else 31
         head = f"{sign}{problem.number:6} {problem.title} "
-        points = "-" if verdict.outcome.ending == "never" else verdict.points  # it has not run
-        self.line(f"{head:.<{WIDTH - 6}} {points}/{problem.points}", colour)
+        self.line(f"{head:.<{WIDTH - 6}} {verdict.points}/{problem.points}", colour)
         if not verdict.passed:
             self._explain(verdict)
         self.judged.append(verdict)

@@ -18,11 +18,14 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import autolab
-from handin.tarball import tar_bytes
+import record
+from handin.packing import tar_bytes
 
 NOBODY = 65534
+SEEDS = record.seeds()[:3]
 PROCESSES = 100
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -148,12 +151,12 @@ class Playing:
             os.chown(os.path.join(self.folder, name), user or os.getuid(), -1)
         os.chmod(self.folder, 0o755)
         self.log = stack.enter_context(tempfile.TemporaryFile())
-        self.mark = f"MYTORCH_JOB={os.path.basename(self.folder)}"
+        self.mark = os.path.basename(self.folder)
         path = [os.path.dirname(sys.executable), os.environ["PATH"]]
         if python:
             path.insert(0, stand_in(stack, python))
         environment = {"PATH": os.pathsep.join(path), "HOME": self.folder, "TMPDIR": self.folder,
-                       "MYTORCH_JOB": os.path.basename(self.folder)}
+                       "SECRET": "of whoever runs this"}
 
         def prepare():
             if processors:
@@ -192,8 +195,9 @@ def stand_in(stack, script):
 
 @functools.lru_cache(maxsize=None)
 def package():
-    """autograde.tar, made once."""
-    return autolab.package()
+    """autograde.tar with the answers to a few seeds, made once."""
+    with mock.patch.object(record, "seeds", return_value=SEEDS):
+        return autolab.package()
 
 
 def changed_package(changes):

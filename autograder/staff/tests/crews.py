@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import pytest
 
-from processes import calls
+import jail
 from processes import isolation
-from processes import limits
 
 HERE = Path(__file__).resolve().parent
-filtered = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() not in calls.AUDIT_ARCH, reason="no filter here")
-landlock = pytest.mark.skipif(limits.landlock_version() < 6, reason="no Landlock of Linux 6.12")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can do that")
+filtered = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() not in jail.AUDIT_ARCH, reason="no filter here")
+landlock = pytest.mark.skipif(
+    sys.platform != "linux" or jail.landlock_version() < 6, reason="no Landlock of Linux 6.12")
 
 
 class Task(NamedTuple):
@@ -25,9 +25,9 @@ class Task(NamedTuple):
     time_limit: float = 5.0
 
 
-def run(*codes, root=HERE, time_limit=5.0, deadline=None, **options):
+def run(*codes, root=HERE, time_limit=5.0, deadline=None, jail=None):
     """The Outcomes of tasks."""
-    with isolation.Crew("isolation_tasks", root, **options) as crew:
+    with isolation.Crew("isolation_tasks", root, jail) as crew:
         tasks = [Task(code, time_limit) for code in codes]
         return [outcome for _, outcome in crew.run(tasks, seed=7, deadline=deadline)]
 

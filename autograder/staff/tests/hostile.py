@@ -1,16 +1,26 @@
 """Hostile and broken solutions: the reference with something in it that no grader should survive
-by luck. test_grader_hostile.py grades each in a copy of the tree and says what must happen."""
+by luck. test_grader_hostile.py grades each and says what must happen."""
 
-import compileall
+import atexit
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
+import job
+import record
+import runner
 import solutions
 from autolab_job import hide_landlock
+from grader.grading import ANSWERS
+from problems import GRADED
+from processes import isolation
 
 GRADER = Path(__file__).resolve().parents[2] / "hw1_autograder"
 NUMBERS = ("1.1", "1.1.1", "1.1.2", "1.1.3", "2.1")  # of these, only 1.1.3 runs Div
@@ -22,7 +32,7 @@ SGD = ("Linear ReLU SGD Step", "Big Linear ReLU SGD Step")
 
 DIV_FORWARD = 'output = compute("Div", np.true_divide, a, b)'
 WRONG = "Tensor(a.data * b.data)"
-NO_SIGNALS = "calls (seccomp)"  # protections, as limits.py names them
+NO_SIGNALS = "calls (seccomp)"  # protections, as jail.py names them
 NO_WRITING = "writing (Landlock)"
 
 
@@ -54,9 +64,8 @@ class Hostile(NamedTuple):
     needs: str = ""
 
     def write(self, root):
-        """Make ``root`` a project with a copy of the grader and this solution."""
+        """Make ``root`` a tree with this solution."""
         solutions.write(root)
-        copy_grader(root)
         library = Path(root) / "mytorch"
         (library / "hostile.py").write_text(self.code, encoding="utf-8")
         if self.at_import:
@@ -70,12 +79,12 @@ class Hostile(NamedTuple):
         for name, content in self.files.items():
             path = Path(root) / name
             if content is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(content, encoding="utf-8")
             elif path.is_dir():
                 shutil.rmtree(str(path))
             else:
                 path.unlink()
-        compileall.compile_dir(str(library), quiet=2)  # once, not in each problem's process
 
 
 def copy_grader(root):
@@ -84,45 +93,76 @@ def copy_grader(root):
                     ignore=shutil.ignore_patterns("data"))
 
 
-# Runs runner.py after shortening the time limits: python3 -c SHORTENED FOLDER SECONDS ARGUMENTS.
-SHORTENED = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import problems
-from processes import isolation
-isolation.IMPORT_SECONDS = 2 * float(sys.argv[2])
-problems.GRADED = tuple(p._replace(time_limit=float(sys.argv[2])) for p in problems.GRADED)
-problems.BY_KEY = {p.key: p for p in problems.GRADED}
-import runner
-sys.exit(runner.main(sys.argv[3:]))
-"""
+def run_runner(root):
+    """Run the runner of the tree ``root``, which holds a copy of the grader, as a student does;
+    returns a subprocess.CompletedProcess, with text."""
+    return subprocess.run(
+        [sys.executable, str(Path(root) / "autograder" / "hw1_autograder" / "runner.py")],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        encoding="utf-8", env=dict(os.environ, PYTHONIOENCODING="utf-8"))
 
 
-def run_grader(root, *arguments, time_limit=0.0, landlock=True):
-    """Run the runner of the tree ``root`` as a student does, with a temporary folder of its own.
-
-    Its processes can be told by the path of the tree, which stands in their command lines.
+def run_grader(root, hostile, staffs=True, landlock=True):
+    """Grade a submission in a process of its own: a job as on Autolab, or as a student does.
 
     Args:
-        root (Path): what Hostile.write or copy_grader made.
-        *arguments (str): of runner.py.
-        time_limit (float): seconds for each problem; 0 for those of the table.
+        root (Path): a folder with mytorch/, as Hostile.write makes it; gets temporary/ beside that.
+        hostile (Hostile): what tells which problems to run, and their time limit.
+        staffs (bool): which of the two.
         landlock (bool): False makes the kernel answer as one that has none.
 
     Returns:
-        subprocess.CompletedProcess: with stdout and stderr as text.
+        tuple: exit status, and what it printed (str).
     """
-    folder = Path(root) / "autograder" / "hw1_autograder"
-    temporary = Path(root) / "temporary"
-    temporary.mkdir(exist_ok=True)
-    command = [sys.executable, str(folder / "runner.py")]
-    if time_limit:
-        command = [sys.executable, "-c", SHORTENED, str(folder), str(time_limit)]
-    return subprocess.run(
-        command + list(arguments), cwd=str(root), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=120,
-        preexec_fn=None if landlock else hide_landlock,
-        env=dict(os.environ, TMPDIR=str(temporary), PYTHONIOENCODING="utf-8"))
+    temporary, printed = root / "temporary", root / "printed"
+    temporary.mkdir()
+    answers()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            for target in (1, 2):
+                os.dup2(os.open(str(printed), os.O_CREAT | os.O_APPEND | os.O_WRONLY), target)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            sys.stdout = sys.stderr = open(1, "w", encoding="utf-8", closefd=False)
+            os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+            if not landlock:
+                hide_landlock()
+            os._exit(grade_here(root, hostile, staffs, landlock))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(99)
+    _, status = os.waitpid(pid, 0)
+    return (os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status),
+            printed.read_text(encoding="utf-8"))
+
+
+def grade_here(root, hostile, staffs, landlock):
+    """As ``run_grader``, in this process; returns the exit status."""
+    os.chdir(str(root))
+    chosen = [p._replace(time_limit=hostile.time_limit or p.time_limit)
+              for p in GRADED if p.number in hostile.numbers]
+    if hostile.time_limit:
+        isolation.IMPORT_SECONDS = 2 * hostile.time_limit
+    if not staffs:
+        runner.ROOT, runner.GRADED = root, tuple(chosen)
+        return runner.main(["--json", "result.json", *hostile.numbers])
+    job.GRADED = tuple(chosen)
+    with tarfile.open("handin.tar", "w") as tar:
+        tar.add("mytorch")
+    return job.main(["--json", "result.json", "--answers", answers()] +
+                    ["--without-landlock"] * (not landlock))
+
+
+@functools.lru_cache(maxsize=None)
+def answers():
+    """A folder with the answers to one of the seeds that a job may take."""
+    folder = tempfile.mkdtemp(prefix="mytorch-answers-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name, text in record.for_autolab(tuple(record.seeds()[:1])).items():
+        Path(folder, name).write_text(text, encoding="utf-8")
+    return folder
 
 
 LEAVE_A_PROCESS = """
@@ -230,12 +270,12 @@ if "grader.graded" in sys.modules:
 READ_ANSWERS = """
 import json
 from pathlib import Path
-grader = Path(__file__).resolve().parents[1] / "autograder" / "hw1_autograder"
 try:
-    answers = json.loads((grader / "grader" / "answers.json").read_text())
+    json.loads(Path("ANSWERS").read_text())
+    print("FOUND")
 except OSError:
     pass
-"""
+""".replace("ANSWERS", str(ANSWERS))
 
 DELETE_THE_GRADER = """
 import shutil
@@ -391,7 +431,7 @@ HOSTILE = (
     Hostile("kills its process group", "import os\nos.killpg(0, 9)", fails=DIVISION,
             says="signal 9"),
     Hostile("overwrites and deletes the project", DELETE_THE_GRADER, needs=NO_WRITING),
-    Hostile("reads the recorded answers", READ_ANSWERS, at_import=True),
+    Hostile("reads the recorded answers", READ_ANSWERS, at_import=True, needs=NO_WRITING),
 
     # What pretends to be right, or to be the grader.
     Hostile("an array that says it equals everything", LYING_ARRAY,

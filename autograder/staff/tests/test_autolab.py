@@ -5,24 +5,20 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
-import types
 from pathlib import Path
 
 import autolab
 import autolab_job
-from handin import tarball as handin
+from handin import packing
 import handout
-from processes import isolation
 import job
 import pytest
 import record
 from grader import grading
-from grader import report
-from hostile import DIVISION, HOSTILE
+from planted_bugs import BUGS
 from problems import BY_KEY, GRADED, PROBLEMS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,14 +26,14 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def reference_files():
     """The reference's submission: name → bytes."""
-    return {name: (ROOT / name).read_bytes() for name in handin.find_files(ROOT)[0]}
+    return {name: (ROOT / name).read_bytes() for name in packing.find_files(ROOT)[0]}
 
 
 def submission(**changes):
     """A tarball of the reference with files replaced or added (name with / → text)."""
     files = reference_files()
     files.update({name: text.encode() for name, text in changes.items()})
-    return handin.tar_bytes(files)
+    return packing.tar_bytes(files)
 
 
 def tarball(*members):
@@ -66,28 +62,29 @@ def test_the_mark_given_by_hand_is_not_in_the_score_line():
 SPYING = (ROOT / "mytorch/tensor.py").read_text(encoding="utf-8") + """
 import os, sys
 answers = b'"mistakes": [' + bytes([10]) + b"]}"  # in two parts, or it would find itself
-for where, _, names in os.walk(os.environ["HOME"]):
+folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+print(["FOUND record"] if "record" in sys.modules else "")
+for where, _, names in os.walk(folder):
     for name in names:
         if answers in open(os.path.join(where, name), "rb").read():
             print("FOUND", where, name)
-print(["FOUND job"] if "job" in sys.modules else "")
-helper = os.getppid()
-judge = open(f"/proc/{helper}/stat").read().rpartition(")")[2].split()[1]
-print("The job is", open(f"/proc/{judge}/cmdline").read().replace(chr(0), " "))
-for pid in (helper, judge):
+grader = os.getppid()
+print("The job is", open(f"/proc/{grader}/cmdline").read().replace(chr(0), " "))
+for name in ("mem", "environ", "fd/3", "fd/4", "fd/5"):
     try:
-        open(f"/proc/{pid}/mem", "rb").close()
-        print("OPEN:", pid)
+        open(f"/proc/{grader}/{name}", "rb").close()
+        print("OPEN:", name)
     except OSError:
-        print("The memory is closed.")
+        print("It is closed.")
+if b"of whoever runs this" in open("/proc/self/environ", "rb").read():
+    print("FOUND the environment")
 """
 
 
 def check_the_spy_found_nothing(job):
     assert "FOUND" not in job.log, job.log
-    assert "job.py --" in job.log and "The memory is closed." in job.log
-    if autolab_job.user_to_play()[0]:  # root may read everything
-        assert "OPEN:" not in job.log, job.log
+    assert "job.py --" in job.log and "It is closed." in job.log
+    assert "OPEN:" not in job.log, job.log
 
 
 def cheating():
@@ -103,9 +100,9 @@ def cheating():
 
 
 def untouched_handout():
-    return handin.tar_bytes({
+    return packing.tar_bytes({
         name: text.encode() for name, text in handout.make(ROOT).items()
-        if name.startswith(handin.FOLDERS) and name.endswith(".py")})
+        if name.startswith(packing.FOLDERS) and name.endswith(".py")})
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +116,7 @@ def played():
 def test_the_reference_scores_100_and_leaves_nothing_of_the_answers_nor_of_itself(played):
     job = played["reference"]
     assert job.scores == FULL, job.log
-    assert job.files == {"Makefile", "handin.tar", "autograder", "autograder/hw1_autograder"}
+    assert job.files == {"Makefile", "handin.tar", "mytorch", "autograder", "autograder/hw1_autograder"}
     assert job.left_running == []
     check_the_spy_found_nothing(job)
     (limits,) = [line for line in job.log.splitlines() if line.startswith("Limits: ")]
@@ -155,8 +152,14 @@ def test_the_line_before_the_score_shows_stages_and_hints_and_survives_autolabs_
 def test_a_job_takes_one_of_many_inputs_by_chance_so_that_memorised_answers_score_0(played):
     for cheat in (played["cheat"], played["the cheat again"]):
         assert cheat.scores["Linear Forward"] == 0 and cheat.scores["divtest"] > 0
-        (seed,) = set(re.findall(r"; seed (\d+)", cheat.log))
-        assert int(seed) in record.seeds() and int(seed) != record.SEED
+        (seed,) = re.findall(r"^Seed of the inputs: (\d+)   \(grader: \w{12}\)$", cheat.log, re.MULTILINE)
+        assert int(seed) in autolab_job.SEEDS and int(seed) != record.SEED
+
+
+def test_what_failed_is_told_by_the_inputs_that_students_have_and_by_name(played):
+    says = next(bug.says or bug.name for bug in BUGS if bug.name.startswith("Sub: forward adds"))
+    assert f"looks like: {says}" in played["cheat"].log
+    assert set(re.findall(r"; seed (\d+)", played["cheat"].log)) == {str(record.SEED)}
 
 
 HASTY = (autolab.STAFF / "job.py").read_text(encoding="utf-8").replace(
@@ -165,7 +168,7 @@ HASTY = (autolab.STAFF / "job.py").read_text(encoding="utf-8").replace(
 
 def with_answers(text):
     """Files for autograde.tar: the answers, whichever of them the job takes, are this text."""
-    return {f"autograder/staff/answers/{seed}.json": text for seed in record.seeds()}
+    return {f"autograder/staff/answers/{seed}.json": text for seed in autolab_job.SEEDS}
 
 
 # For no fault of the student's: no scores, and Autolab keeps those that it has.
@@ -185,7 +188,8 @@ FAULTS = {
     "a grader that breaks": (
         dict(package={"autograder/hw1_autograder/grader/judge.py": b"raise KeyError(1)"}), "the job ended with status 1"),
     "a job that does not come to an end": (
-        dict(package={"autograder/hw1_autograder/grader/judge.py": b"while True: pass",
+        dict(package={"autograder/hw1_autograder/grader/messages.py":
+                      b"def read(lines, names):\n    while True:\n        pass\n",
                       "autograder/staff/job.py": HASTY}), "the job did not come to an end"),
     "no room for the files": (
         dict(python='ulimit -f 16; exec {python} "$@"'), "cannot unpack handin.tar"),
@@ -207,27 +211,36 @@ def test_a_fault_of_the_host_or_of_the_grader_writes_no_scores_and_says_why(name
     assert job.left_running == []
 
 
-def test_a_problem_that_had_no_time_to_run_is_not_in_the_score_line(capsys):
-    def verdict(problem, ending):
-        outcome = isolation.Outcome(ROOT)
-        outcome.ending = ending
-        return types.SimpleNamespace(problem=problem, outcome=outcome, points=0, passed=False,
-                                     unfinished="", complaints={"test": ["why"]})
-
-    verdicts = [verdict(problem, "never" if problem.number == "2.6" else "processor")
-                for problem in GRADED]
-    job.conclude(verdicts, report.Report(sys.stdout), None)
-    printed = capsys.readouterr().out
-    assert autolab_job.parse(printed) == {p.key: 0 for p in GRADED if p.number != "2.6"}
-    assert "was over before Linear: momentum; " in printed and "stay as they are" in printed
-    assert "of what has run\n" in printed
+LAZY = """
+import time
+def work_at_six_per_cent_of_a_processor():
+    while True:
+        end = time.process_time() + 0.02
+        while time.process_time() < end:
+            pass
+        time.sleep(0.3)
+"""
+QUICK = (autolab.STAFF / "job.py").read_text(encoding="utf-8").replace(
+    "SECONDS = 120 ", "SECONDS = 6 ").encode()
 
 
-def test_a_problem_that_had_no_time_to_run_is_shown_without_a_zero(capsys):
-    answers, problem = grading.RecordedAnswers(), BY_KEY["subtest"]
-    answers.load()
-    report.Report(sys.stdout).show(grading.Verdict(problem, isolation.Outcome(ROOT), answers))
-    assert f" -/{problem.points}\n" in capsys.readouterr().out
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["mytorch/nn/linear.py", "mytorch/nn/functional.py"])
+def test_who_works_at_six_per_cent_of_a_processor_keeps_no_old_score(when):
+    text = (ROOT / when).read_text(encoding="utf-8") + LAZY
+    text += ("work_at_six_per_cent_of_a_processor()\n" if "linear" in when else
+             "Sub.forward = Mul.forward = Div.forward = work_at_six_per_cent_of_a_processor\n")
+    job = autolab_job.play(submission(**{when: text}), package={"autograder/staff/job.py": QUICK})
+    assert set(job.scores) == set(FULL), job.log
+    assert job.scores["divtest"] == job.scores["subtest"] == 0
+    assert job.left_running == []
+
+
+def test_a_host_that_is_busy_with_others_is_at_fault_if_a_share_of_the_clock_was_used_up(monkeypatch):
+    job.check_that_the_host_is_not_busy()
+    monkeypatch.setattr(job, "BUSY", 0)
+    with pytest.raises(grading.CannotGrade, match="too busy"):
+        job.check_that_the_host_is_not_busy()
 
 
 @pytest.mark.slow
@@ -265,7 +278,7 @@ def test_the_package_holds_the_grader_and_answers_but_no_solution():
     with tarfile.open(fileobj=io.BytesIO(autolab_job.package())) as tar:
         names = set(tar.getnames())
     assert {name for name in names if "staff" in name} == {
-        "autograder/staff/job.py", "autograder/staff/version", *with_answers(b"")}
+        "autograder/staff/job.py", "autograder/staff/jail.py", "autograder/staff/version", *with_answers(b"")}
     assert {"autograder/hw1_autograder/test_mlp.py", "autograder/hw1_autograder/grader/child.py"} < names
     assert not any("tests" in name for name in names)
     assert all(name.startswith(("mytorch/gradient_check.py", "mytorch/show/"))
@@ -282,7 +295,8 @@ def test_the_configuration_lists_every_problem_with_its_full_score():
     assert "start_at" not in text and "disable_network" not in text
 
 
-def test_one_tarball_holds_all_that_autolabs_upload_takes(tmp_path, capsys):
+def test_one_tarball_holds_all_that_autolabs_upload_takes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(record, "seeds", lambda: autolab_job.SEEDS)
     assert autolab.main([str(tmp_path), "--start", "2026-09-14 00:00-04:00", "--due",
                          "2026-10-01 23:59-04:00", "--disable-network", "--image", "ours"]) == 0
     with tarfile.open(str(tmp_path / "hw1p1.tar")) as tar:
@@ -306,6 +320,7 @@ def test_one_tarball_holds_all_that_autolabs_upload_takes(tmp_path, capsys):
 def test_missing_dates_and_scores_without_landlock_come_with_a_warning(
         tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(autolab, "handout_tar", lambda: b"")
+    monkeypatch.setattr(autolab, "package", lambda: b"")
     assert autolab.main([str(tmp_path), "--without-landlock"]) == 0
     printed = capsys.readouterr().out
     assert "opens and closes at the moment of the upload" in printed
@@ -357,31 +372,10 @@ HARMLESS = {
     "stale bytecode": [("mytorch/__pycache__/tensor.cpython-38.pyc", tarfile.REGTYPE, b"x")],
 }
 
-# No tarball that can be graded: a plain sentence and 0 points.
-UNREADABLE = {
-    "empty": b"",
-    "text": b"my homework\n" * 100,
-    "gzip": b"\x1f\x8b\x08\x00" + b"x" * 2000,
-    "truncated": None,
-    "another folder": handin.tar_bytes({"src/tensor.py": b""}),
-    "too many files": handin.tar_bytes({f"mytorch/{i}.py": b"" for i in range(600)}),
-    "a huge size in its header": None,
-}
-
-
-def unreadable(name):
-    if name == "truncated":
-        return submission()[:40_000]
-    if name == "a huge size in its header":
-        member = tarfile.TarInfo("mytorch/tensor.py")
-        member.size = 1 << 32
-        return member.tobuf(tarfile.USTAR_FORMAT) + b"x" * 5000
-    return UNREADABLE[name]
-
 
 def check_nothing_left(job):
     assert job.left_running == []
-    assert job.files <= {"Makefile", "handin.tar", "autograder", "autograder/hw1_autograder",
+    assert job.files <= {"Makefile", "handin.tar", "mytorch", "autograder", "autograder/hw1_autograder",
                          "autograder/staff", "autograde.tar"}
     assert not Path("/tmp/escaped").exists()
     assert len(job.log) < 100_000
@@ -392,40 +386,6 @@ def test_a_correct_solution_scores_100_whatever_else_the_tarball_holds():
     together = [member for members in HARMLESS.values() for member in members]
     job = autolab_job.play(tarball(*together))
     assert job.scores == FULL, job.log
-    check_nothing_left(job)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", UNREADABLE)
-def test_what_is_no_tarball_scores_0_with_a_plain_sentence(name):
-    job = autolab_job.play(unreadable(name))
-    assert job.scores == dict.fromkeys(FULL, 0)
-    assert "Nothing was graded" in job.log and "Traceback" not in job.log
-    check_nothing_left(job)
-
-
-# Of the hostile submissions of test_grader_hostile.py, those that attack more than themselves.
-ATTACKS = ("kills the grader", "kills its process group", "closes all files", "300 processes",
-           "a process left running in a session of its own", "a thread left running",
-           "overwrites and deletes the project", "a forged score line at exit",
-           "forged results in every open file", "a million printed lines",
-           "patched NumPy, json and builtins", "the grader's modules patched")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ATTACKS)
-def test_a_hostile_submission_loses_its_own_points_and_no_others(name, tmp_path):
-    (hostile,) = [hostile for hostile in HOSTILE if hostile.name == name]
-    hostile.write(tmp_path)
-    shutil.copytree(str(ROOT / "hw1"), str(tmp_path / "hw1"))
-    files = {path: (tmp_path / path).read_bytes() for path in handin.find_files(tmp_path)[0]}
-    job = autolab_job.play(handin.tar_bytes(files))
-    if hostile.needs and hostile.needs not in job.log:
-        pytest.skip(f"this system has no protection {hostile.needs!r}")
-    assert set(hostile.fails) <= set(DIVISION)
-    expected = {**FULL, **dict.fromkeys(hostile.fails, 0)}
-    expected["autogradtest"] = job.scores["autogradtest"]  # one of its tests divides
-    assert job.scores == expected
     check_nothing_left(job)
 
 

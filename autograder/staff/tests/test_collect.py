@@ -15,7 +15,7 @@ from pathlib import Path
 
 import collect
 import handins
-from handin import tarball as handin
+from handin import packing
 import handout
 import pytest
 from pictures import png
@@ -27,9 +27,9 @@ FULL = {problem.key: problem.points for problem in GRADED}
 # Notes that it ran; ends without scores where the tarball says so.
 STAND_IN = f"""
 import sys
-tarball = open(sys.argv[2], "rb").read()
+tarball = open(sys.argv[1], "rb").read()
 with open(__file__ + ".ran", "a") as file:
-    print(sys.argv[2], *sys.argv[3:], file=file)
+    print(sys.argv[1], *sys.argv[2:], file=file)
 if b"no host for this" in tarball:
     sys.exit("No scores: this host is at fault")
 if b"no time for this" in tarball:
@@ -59,8 +59,8 @@ def folder(tmp_path, monkeypatch):
 
 def solution(plot=png(), **changes):
     """A tarball: small files, a plot and others (name with / → bytes)."""
-    files = {"mytorch/tensor.py": b"pass\n", handin.PLOT: plot, **changes}
-    return handin.tar_bytes({name: content for name, content in files.items() if content})
+    files = {"mytorch/tensor.py": b"pass\n", packing.PLOT: plot, **changes}
+    return packing.tar_bytes({name: content for name, content in files.items() if content})
 
 
 def hand_in(folder, *students, **files):
@@ -299,14 +299,14 @@ def test_what_is_no_tarball_and_a_file_in_the_place_of_another_are_named(folder,
 def of_the_reference(change, student=""):
     """A tarball of the reference solution with its sources changed (text → text)."""
     sources = {name: change((ROOT / name).read_text(encoding="utf-8")).encode()
-               for name in handin.find_files(ROOT)[0] if name.endswith(".py")}
-    return handin.tar_bytes({**sources, handin.PLOT: png(text=student.encode())})
+               for name in packing.find_files(ROOT)[0] if name.endswith(".py")}
+    return packing.tar_bytes({**sources, packing.PLOT: png(text=student.encode())})
 
 
 @pytest.mark.slow
 def test_solutions_that_differ_in_names_and_comments_alone_are_named_and_plots_accuse_nobody(
         folder, job, capsys):
-    blank = handin.tar_bytes({name: content for name, content in handins.given().items()})
+    blank = packing.tar_bytes({name: content for name, content in handins.given().items()})
     for name, content in {
             "a": of_the_reference(lambda text: text),
             "b": of_the_reference(lambda text: text + "# all my own work\n"),
@@ -340,7 +340,7 @@ def test_a_folder_without_handins_or_that_does_not_exist_is_refused(folder, caps
 @pytest.mark.slow
 def test_the_real_job_grades_the_reference_the_handout_and_what_is_no_tarball(folder):
     for name, content in {"reference": of_the_reference(lambda text: text),
-                          "handout": handin.tar_bytes(handins.given()), "text": b"homework"}.items():
+                          "handout": packing.tar_bytes(handins.given()), "text": b"homework"}.items():
         (folder / f"{name}_1_handin.tar").write_bytes(content)
     handout.write(handout.make(ROOT, solved=["1.1.1"]), ROOT, folder / "the files")
     assert collect.main([str(folder), "--without-landlock"]) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PROGRAMS = ("runner.py", "test_mnist.py", "handin/tarball.py")
+PROGRAMS = ("runner.py", "test_mnist.py", "handin/packing.py")
 TELLS = """\
 import os, sys
 print(os.path.basename(__file__), "of", os.path.basename(os.getcwd()), *sys.argv[1:])
@@ -69,7 +69,7 @@ def run(folder, *command, python3=None, **environment):
 
 
 @pytest.mark.parametrize("command, answer", [
-    ("grade.sh 1 2.1", "runner.py of mine 2.1\n"), ("create_tarball.sh", "tarball.py of mine\n")])
+    ("grade.sh 1 2.1", "runner.py of mine 2.1\n"), ("create_tarball.sh", "packing.py of mine\n")])
 @pytest.mark.parametrize("environment", [{"CDPATH": "other"}, {"PYTHONSAFEPATH": "1"}])
 def test_it_works_on_its_own_tree_whatever_is_exported(make_tree, command, answer, environment):
     mine = make_tree("mine")
@@ -80,7 +80,7 @@ def test_it_works_on_its_own_tree_whatever_is_exported(make_tree, command, answe
 
 
 @pytest.mark.parametrize("script, answer", [
-    ("grade.sh", "runner.py of mine\n"), ("create_tarball.sh", "tarball.py of mine\n")])
+    ("grade.sh", "runner.py of mine\n"), ("create_tarball.sh", "packing.py of mine\n")])
 def test_through_a_link_it_works_on_the_tree_that_it_belongs_to(make_tree, script, answer):
     mine, other = make_tree("mine"), make_tree("other")
     (other / "first").symlink_to(Path("..", "mine", script))
@@ -92,8 +92,8 @@ def test_no_file_needs_its_execute_bit(tree):
     for name in ("grade.sh", "create_tarball.sh"):
         (tree / name).chmod(0o644)
     assert run(tree, "bash", "grade.sh", "t") == (
-        0, "tarball.py of mine\nrunner.py of mine --handin handin.tar\n")
-    assert run(tree, "bash", "create_tarball.sh") == (0, "tarball.py of mine\n")
+        0, "packing.py of mine\nrunner.py of mine --handin handin.tar\n")
+    assert run(tree, "bash", "create_tarball.sh") == (0, "packing.py of mine\n")
 
 
 @pytest.mark.parametrize("command, status, ends_with", [

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import solutions
-from hostile import copy_grader, run_grader
+from hostile import copy_grader, run_runner
 from planted_bugs import BUGS, Bug
 from problems import FULL_SCORE, GRADED, PROBLEMS
 from styles import EACH_PATH, STYLES
@@ -62,7 +62,7 @@ def graded_as_a_student_does(root, solution):
     """The report of ./grade.sh 1 on a correct solution, which must score 100."""
     solutions.write(root, solution)
     copy_grader(root)
-    ended = run_grader(root)
+    ended = run_runner(root)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert json.loads(ended.stdout.splitlines()[-1])["scores"] == FULL, ended.stdout
     return ended.stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 import handins
 import numpy as np
 import pytest
-from handin import tarball as handin
+from handin import packing, unpacking
 from pictures import png
 from problem3 import result
 
@@ -34,7 +34,7 @@ def write(folder, name, content):
         (folder / name).write_bytes(content)
 
 
-TAR = handin.tar_bytes(FILES)
+TAR = packing.tar_bytes(FILES)
 KINDS = {".tar": TAR, ".tar.gz": gzip.compress(TAR), ".tgz": gzip.compress(TAR), ".zip": zip_of(FILES)}
 
 
@@ -94,18 +94,18 @@ def test_every_kind_of_archive_and_a_folder_are_read_as_the_tarball_they_stand_f
     write(tmp_path / "in", name, content)
     (tmp_path / "out").mkdir()
     (submission,), _ = handins.find(tmp_path / "in")
-    assert handin.read(handins.as_tar(submission, tmp_path / "out"))[0] == FILES
+    assert unpacking.read(handins.as_tar(submission, tmp_path / "out"))[0] == FILES
 
 
 @pytest.mark.parametrize("content, reason", [
     (gzip.compress(TAR)[:-20], "ended before"),
     (KINDS[".zip"][:-9], "not a zip file"),
-    (gzip.compress(bytes(handin.MAX_BYTES + 1)), "more than 20 MiB"),
-    (zip_of({"mytorch/x.py": bytes(handin.MAX_BYTES + 1)}), "too many files, or too large ones"),
-    ({f"mytorch/{n}.py": b"" for n in range(handin.MAX_FILES + 1)}, "too many files")])
+    (gzip.compress(bytes(packing.MAX_BYTES + 1)), "more than 20 MiB"),
+    (zip_of({"mytorch/x.py": bytes(packing.MAX_BYTES + 1)}), "too many files, or too large ones"),
+    ({f"mytorch/{n}.py": b"" for n in range(packing.MAX_FILES + 1)}, "too many files")])
 def test_what_cannot_be_read_is_named_with_the_reason(content, reason, tmp_path):
     write(tmp_path, "a_1_handin.tar", content)
-    with pytest.raises(handin.HandinError, match=f"a_1_handin.tar cannot be read: .*{reason}"):
+    with pytest.raises(packing.HandinError, match=f"a_1_handin.tar cannot be read: .*{reason}"):
         handins.as_tar(handins.Submission("a", 1, tmp_path / "a_1_handin.tar"), tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_read_is_named_with_the_reason(content, reason, tmp_path)
     (png(data=b"garbage"), "the plot is cut off"),
 ])
 def test_it_says_what_is_wrong_with_a_plot(plot, wrong):
-    shown, said = handins.plot_of({handin.PLOT: plot})
+    shown, said = handins.plot_of({packing.PLOT: plot})
     assert said == wrong
     assert shown == (b"" if "PNG" in wrong or "large" in wrong else plot)
 
@@ -135,9 +135,9 @@ def test_the_plot_of_problem_3_is_right_and_one_that_only_matplotlib_left_empty_
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     result.plot(np.linspace(0.1, 0.95, 18), range(1, 1800, 100), 550, "MNIST", tmp_path / "plot.png")
-    assert handins.plot_of({handin.PLOT: (tmp_path / "plot.png").read_bytes()})[1] == ""
+    assert handins.plot_of({packing.PLOT: (tmp_path / "plot.png").read_bytes()})[1] == ""
     FigureCanvasAgg(Figure()).print_png(str(tmp_path / "plot.png"))
-    assert handins.plot_of({handin.PLOT: (tmp_path / "plot.png").read_bytes()})[1] == "the plot is empty"
+    assert handins.plot_of({packing.PLOT: (tmp_path / "plot.png").read_bytes()})[1] == "the plot is empty"
 
 
 # Solutions that are alike

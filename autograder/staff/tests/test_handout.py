@@ -103,7 +103,7 @@ def test_filled_in_up_to_a_problem_it_has_the_points_of_that_and_none_of_the_nex
 
 
 def test_it_packs_a_tarball(folder):
-    ran = subprocess.run([sys.executable, str(folder / "autograder/hw1_autograder/handin/tarball.py")],
+    ran = subprocess.run([sys.executable, str(folder / "autograder/hw1_autograder/handin/packing.py")],
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
     assert ran.returncode == 0 and (folder / "handin.tar").exists()
     assert "validation_accuracy.png is missing. Problem 3 needs it: ./grade.sh m" in ran.stdout

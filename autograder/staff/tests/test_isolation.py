@@ -1,316 +1,285 @@
-"""What limits the processes of student code, and what the limits leave allowed. Their tasks here
-are a few lines of Python (isolation_tasks.py); how they end: test_isolation_endings.py."""
+"""Processes of student code at home: what limits them, how they end, what they may say. Their tasks
+here are a few lines of Python (isolation_tasks.py); what only defends Autolab: test_jail.py."""
 
-import ctypes
+import errno
 import os
-import resource
 import signal
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from crews import HERE, Task, linux, run, said
 from processes import isolation
 from processes import limits
-from crews import HERE, filtered, landlock, linux, run, said
+
+# What limits them.
 
 LIMITS = """
-import ctypes, os, resource, signal, socket, sys, tempfile
-
-def denied(what):
+import os, resource, signal, sys, tempfile
+def open_file(fd):
     try:
-        what()
-    except PermissionError:
-        return True
-    return False
-
-def inheritable(fd):
-    try:
-        return os.get_inheritable(fd)
+        return os.fstat(fd) is not None
     except OSError:
         return False
-
-prctl = ctypes.CDLL(None).prctl
-dying = ctypes.c_int()
-prctl(2, ctypes.byref(dying), 0, 0, 0)
 said.update(
     seed=seed, session=os.getsid(0) == os.getpid(), folder=os.listdir("."),
-    temporary=os.path.realpath(tempfile.gettempdir()) == os.getcwd(),
+    temporary=os.path.realpath(tempfile.gettempdir()) == os.getcwd() == os.environ["HOME"],
     limits={name: resource.getrlimit(getattr(resource, name)) for name in (
-        "RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_MSGQUEUE", "RLIMIT_NPROC")},
-    dies_with_the_helper=dying.value == signal.SIGKILL, dumpable=prctl(3, 0, 0, 0, 0),
-    inherited=[fd for fd in range(3, 64) if inheritable(fd)], keyboard=sys.stdin.read(), argv=sys.argv, main=dir(sys.modules["__main__"]),
+        "RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_NPROC")},
+    files=[fd for fd in range(64) if open_file(fd)],
+    inherited=[fd for fd in range(3, 64) if open_file(fd) and os.get_inheritable(fd)],
+    keyboard=sys.stdin.read(), argv=sys.argv, main=dir(sys.modules["__main__"]),
     path=sys.path[0] == str(root), grader=[path for path in sys.path if "hw1_autograder" in path],
-    interrupt=signal.getsignal(signal.SIGINT) is signal.default_int_handler,
-    files=[name for name in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + name)],
-    denied={
-        "writing": denied(lambda: open(outside, "w")),
-        "network": denied(lambda: socket.create_connection(("127.0.0.1", 9))),
-        "signals": denied(lambda: os.kill(int(someone), 0)),
-        "reading": denied(lambda: os.listdir("/tmp"))})
-open("file", "w").close()
+    secret="SECRET" in os.environ, interrupt=signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+# ready
+import time
+time.sleep(0.2)
+said.update(processor=resource.getrlimit(resource.RLIMIT_CPU))
 """
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory):
-    """What a process says of its limits, and the names of those that it has."""
-    outside = str(tmp_path_factory.mktemp("outside") / "file")
-    someone = subprocess.Popen(["sleep", "1000"])
+def limited():
+    """What a process says of its limits."""
+    os.environ["SECRET"] = "of the one who grades"
     try:
-        (outcome,) = run(f"someone, outside = {someone.pid}, {outside!r}\n" + LIMITS)
+        return said(run(LIMITS)[0])
     finally:
-        someone.kill()
-        someone.wait()
-    return said(outcome), outcome.protections
+        del os.environ["SECRET"]
 
 
 @linux
 @pytest.mark.parametrize("name, most", [
-    ("RLIMIT_AS", limits.MEMORY_LIMIT), ("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", limits.FILE_SIZE_LIMIT),
-    ("RLIMIT_MSGQUEUE", 0)])
-def test_memory_files_and_the_like_are_limited(name, most, limited):
-    assert limited[0]["limits"][name] == [most, most]
+    ("RLIMIT_AS", limits.MEMORY_LIMIT), ("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", limits.FILE_SIZE_LIMIT)])
+def test_memory_and_the_size_of_files_are_limited(name, most, limited):
+    assert limited["limits"][name] == [most, most]
 
 
 def test_processor_time_is_limited_to_that_of_the_task_and_what_was_used_before(limited):
-    soft, hard = limited[0]["limits"]["RLIMIT_CPU"]
+    soft, hard = limited["processor"]
     assert 5 <= soft < 5 + isolation.IMPORT_SECONDS / 2 and hard == soft + 1
 
 
 @linux
 def test_the_number_of_processes_is_limited_to_what_the_user_has_and_256_more(limited):
-    most = limited[0]["limits"]["RLIMIT_NPROC"][1]
+    most = limited["limits"]["RLIMIT_NPROC"][1]
     assert 256 < most and most <= 256 + 2 * limits.processes_of_this_user() + 100
 
 
 def test_a_process_has_a_session_a_folder_and_a_seed_and_nobody_types(limited):
-    told = limited[0]
-    assert told["session"] and told["folder"] == [] and told["temporary"]
-    assert told["seed"] == 7 and told["keyboard"] == "" and told["interrupt"]
+    assert limited["session"] and limited["folder"] == [] and limited["temporary"]
+    assert limited["seed"] == 7 and limited["keyboard"] == "" and limited["interrupt"]
 
 
-def test_a_process_shows_no_trace_of_the_grader(limited):
-    told = limited[0]
-    assert told["argv"] == [""] and told["path"] and told["grader"] == []
-    assert "__file__" not in told["main"] and "run" not in told["main"]
+def test_a_process_shows_no_trace_of_the_grader_nor_of_who_runs_it(limited):
+    assert limited["argv"] == [""] and limited["path"] and limited["grader"] == []
+    assert "__file__" not in limited["main"] and not limited["secret"]
 
 
-@linux
-def test_a_process_holds_no_file_but_its_own_and_ends_with_the_helper(limited):
-    assert len(limited[0]["files"]) == 4  # standard input, output, error and the results
-    assert limited[0]["inherited"] == []  # by programs that it executes
-    assert limited[0]["dies_with_the_helper"]
+def test_a_process_holds_no_file_but_its_own_and_hands_none_on(limited):
+    assert len(limited["files"]) == 4  # standard input, output, error and the results
+    assert limited["inherited"] == []
 
 
-@linux
-def test_no_other_process_can_read_its_memory_or_the_helpers(limited):
-    assert limited[0]["dumpable"] == 0
-
-
-@landlock
-def test_landlock_denies_writing_network_and_signals_but_no_reading_at_home(limited):
-    told, names = limited
-    assert told["denied"] == {"writing": True, "network": True, "signals": True, "reading": False}
-    assert {"writing (Landlock)", "network (Landlock)", "signals (Landlock)"} < set(names)
-
-
-WRITE = """
-try:
-    open({outside!r}, "w")
-except PermissionError:
-    said.update(denied=True)
-os = __import__("os")
-os.mkdir("a"), os.mkdir("b")
-open("a/file", "w").close()
-os.rename("a/file", "a/other")
-said.update(own=os.listdir("a"))
-"""
-
-
-@landlock
-@pytest.mark.parametrize("version, more", [
-    (1, []), (2, []), (3, []), (4, ["network"]), (5, ["network"]), (6, ["network", "signals"])])
-def test_older_versions_of_landlock_are_used_as_far_as_they_go(
-        version, more, monkeypatch, tmp_path):
-    monkeypatch.setattr(limits, "landlock_version", lambda: version)
-    (outcome,) = run(WRITE.format(outside=str(tmp_path / "file")), need_landlock=True)
-    told = said(outcome)
-    assert told["denied"] and told["own"] == ["other"]
-    assert [name for name in outcome.protections if "Landlock" in name] == [
-        f"{name} (Landlock)" for name in ["writing", *more]]
-
-
-READ = """
-import os, socket, ssl, numpy.polynomial
-def no_socket(kind):
-    try:
-        socket.socket(kind, socket.SOCK_DGRAM)
-    except PermissionError:
-        return True
-def denied(path):
-    try:
-        os.listdir(path)
-    except PermissionError:
-        return True
-def no_shared_memory():
-    try:
-        os.open("/dev/shm/left" + str(os.getpid()), os.O_CREAT | os.O_WRONLY)
-    except PermissionError:
-        return True
-said.update(shared_memory=no_shared_memory(), submission=denied(root), python=denied(os.path.dirname(os.__file__)),
-            grader=denied({grader!r}), beside=denied(root.parent), temporary=denied("/tmp"),
-            sockets=[no_socket(socket.AF_INET), no_socket(socket.AF_UNIX)])
-"""
-
-
-@filtered
-@landlock
-def test_where_reading_is_limited_only_python_and_the_submission_can_be_read_and_no_socket_opened(tmp_path):
-    (tmp_path / "submission").mkdir()
-    (outcome,) = run(READ.format(grader=limits.GRADER), root=tmp_path / "submission",
-                     limit_reading=True, need_landlock=True)
-    told = said(outcome)
-    del told["case"]
-    assert told == {"submission": None, "python": None, "grader": True, "beside": True,
-                    "temporary": True, "sockets": [True, True], "shared_memory": True}
-    assert "reading (Landlock)" in outcome.protections
-
-
-REACH = """
-import ctypes, fcntl, os, resource, signal, struct, subprocess
-
-def denied(what):
-    try:
-        what()
-    except PermissionError:
-        return True
-    return False
-
-libc = ctypes.CDLL(None, use_errno=True)
-helper = os.getppid()
-child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
-os.killpg(child.pid, signal.SIGKILL)
-said.update(
-    own=child.wait(), own_limits=resource.prlimit(0, resource.RLIMIT_CORE),
-    pids=denied(lambda: os.kill(helper, 0)) and denied(lambda: os.kill(int(grader), 0)),
-    groups=denied(lambda: os.killpg(os.getpgid(helper), 0)), all=denied(lambda: os.kill(-1, 0)),
-    limits=denied(lambda: resource.prlimit(helper, resource.RLIMIT_CORE)),
-    hinders=[denied(lambda: os.setpriority(os.PRIO_USER, 0, 1)),
-             denied(lambda: os.sched_setaffinity(helper, {0})),
-             denied(lambda: os.sched_setscheduler(helper, os.SCHED_IDLE, os.sched_param(0)))],
-    changes=[denied(lambda: os.chmod(outside, 0)), denied(lambda: os.chown(outside, -1, -1)),
-             denied(lambda: os.utime(outside)), denied(lambda: os.truncate(outside, 0)),
-             denied(lambda: os.setxattr(outside, "user.a", b""))],
-    sends=[denied(lambda: fcntl.fcntl(0, command, 1)) for command in (
-               fcntl.F_SETOWN, fcntl.F_SETSIG, fcntl.F_SETLEASE)]
-          + [denied(lambda: fcntl.ioctl(0, 0x8901, struct.pack("i", helper)))],
-    keys=libc.syscall(250 if os.uname().machine == "x86_64" else 219, 0, -4, 0),
-    rings=libc.syscall(425, 1, None), tracing=libc.ptrace(16, helper, 0, 0), memory=libc.shmget(0, 4096, 0o1600),
-    semaphores=libc.semget(0, 1, 0o1600), messages=libc.msgget(0, 0o1600))
-"""
-
-
-@filtered
-def test_a_filter_denies_what_reaches_others_also_without_landlock(monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("x")
-    monkeypatch.setattr(limits, "landlock_version", lambda: 0)
-    (outcome,) = run(f"grader, outside = {os.getpid()}, {str(tmp_path / 'file')!r}\n" + REACH)
-    told = said(outcome)
-    assert (told["own"], told["own_limits"]) == (-signal.SIGKILL, [0, 0])
-    assert told["pids"] and told["groups"] and told["all"] and told["limits"]
-    assert all(told["hinders"] + told["changes"] + told["sends"]), told
-    assert [told[name] for name in (
-        "tracing", "memory", "semaphores", "messages", "rings", "keys")] == [-1] * 6
-    assert "calls (seccomp)" in outcome.protections
-
-
-SIGNAL = """
-import os, signal
-def denied(pid):
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-said.update(others=[denied(someone), denied(-os.getpgid(os.getppid())), denied(-1)],
-            own=[denied(os.getpid()), denied(0), denied(-os.getpid())])
-signal.signal(signal.SIGTERM, lambda *_: said.update(raised=True))
-signal.raise_signal(signal.SIGTERM)
-"""
-
-
-@filtered
-def test_where_landlock_leaves_signals_open_a_submission_of_others_can_signal_itself_alone(
-        monkeypatch):
-    monkeypatch.setattr(limits, "landlock_version", lambda: 0)
-    someone = subprocess.Popen(["sleep", "1000"])  # such as another job
-    try:
-        told = said(run(f"someone = {someone.pid}\n" + SIGNAL, limit_reading=True)[0])
-    finally:
-        someone.kill()
-        someone.wait()
-    assert told["others"] == [True] * 3 and told["own"] == [None] * 3 and told["raised"]
-
-
-MINDS = """
-import os, resource
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-said.update(score=open("/proc/self/oom_score_adj").read().strip(),
-            powers=int(status["CapEff"], 16) | int(status["CapPrm"], 16),
-            processes=resource.prlimit(0, resource.RLIMIT_NPROC))
+PATCHING = """
+import math, resource, time
+resource.setrlimit = resource.prlimit = math.ceil = lambda *_: None
+# ready
+while True:
+    pass
 """
 
 
 @linux
-def test_a_process_ends_first_without_memory_has_no_power_of_root_and_leaves_others_room(monkeypatch):
-    real = resource.getrlimit
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (
-        (100, 100) if kind == resource.RLIMIT_NPROC else real(kind)))
-    told = said(run(MINDS)[0])
-    assert told["score"] == "1000"
-    assert told["powers"] & ~limits.CAP_DAC_READ_SEARCH == 0
-    assert told["processes"] == [75, 75]
+def test_limits_hold_whatever_a_student_patches():
+    began = time.process_time()
+    (outcome,) = run(PATCHING, time_limit=0.5)
+    assert outcome.ending == "processor" and time.process_time() - began < 5
 
 
-def test_where_landlock_is_demanded_nothing_runs_without(monkeypatch, tmp_path):
-    monkeypatch.setattr(limits, "landlock_version", lambda: 0)
-    code = f"open({str(tmp_path / 'ran')!r}, 'w').close()"
-    with pytest.raises(isolation.HostFault, match='lacks "writing'):
-        run(code, need_landlock=True)
-    assert not (tmp_path / "ran").exists()
-    take = isolation.Child._take_news  # the process refuses by itself, were it not stopped
-    monkeypatch.setattr(isolation.Child, "_take_news",
-                        lambda child, message: take(child, {**message, "refused": ""}))
-    assert run(code, need_landlock=True)[0].ending == "exit 0"
-    assert not (tmp_path / "ran").exists()
-    run(code)
-    assert (tmp_path / "ran").exists()
+# How they end.
+
+LOOP = "# ready\nwhile True:\n    pass"
+SLEEP = "# ready\nimport time\ntime.sleep(1000)"
+
+
+def test_a_loop_ends_when_its_processor_time_is_used_up_and_its_line_is_known():
+    (outcome,) = run(LOOP, time_limit=0.5)
+    assert (outcome.ending, outcome.limit, outcome.ready) == ("processor", 0.5, True)
+    assert outcome.stuck_at[0] in [(str(HERE / "mytorch/task.py"), line) for line in (2, 3)]
+
+
+def test_sleep_ends_by_the_clock_and_its_line_is_known():
+    (outcome,) = run(SLEEP, time_limit=0.1)
+    assert outcome.ending == "time" and outcome.stuck_at[0][1] == 3
+
+
+LAZY = """# ready
+import time
+while True:
+    end = time.process_time() + 0.01
+    while time.process_time() < end:
+        pass
+    time.sleep(0.05)
+"""
+
+
+def test_a_little_work_now_and_then_ends_when_the_share_of_the_clock_is_used_up():
+    outcomes = run(*[LAZY + " " * n for n in range(4)], time_limit=0.1,
+                   deadline=time.monotonic() + 1.6)
+    assert [outcome.ending for outcome in outcomes] == ["share"] * 4
+    assert outcomes[0].stuck_at
+
+
+def test_slow_imports_have_a_limit_of_their_own_and_cost_its_time_only_once(monkeypatch):
+    monkeypatch.setattr(isolation, "IMPORT_SECONDS", 0.5)
+    monkeypatch.setattr(isolation, "processors", lambda: 1)
+    looping = LOOP.replace("# ready", "") + "\n# ready"
+    outcomes = run(looping, "said.update()", "said.update(a=1)")
+    assert [(o.ending, o.limit, o.ready) for o in outcomes] == [("import", 0.5, False)] * 3
+    assert outcomes[0].stuck_at == outcomes[1].stuck_at != [] and not outcomes[1].protections
+
+
+@pytest.mark.slow
+def test_a_slow_import_leaves_the_problem_all_of_its_own_time():
+    busy = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end:\n    pass\n"
+    (outcome,) = run(busy.format(1.05) + "# ready\n" + busy.format(0.6), time_limit=0.8)
+    assert outcome.ending == "done"
+
+
+def test_at_the_deadline_what_waits_has_never_run(monkeypatch):
+    monkeypatch.setattr(isolation, "processors", lambda: 1)
+    outcomes = run(SLEEP, "said.update()", deadline=time.monotonic())
+    assert [outcome.ending for outcome in outcomes] == ["never"] * 2
+
+
+def test_an_exit_and_a_signal_are_told():
+    outcomes = run("# ready\nimport os\nos._exit(3)",
+                   "# ready\nimport os\nos.kill(os.getpid(), 11)")
+    assert [outcome.ending for outcome in outcomes] == ["exit 3", "signal 11"]
+    assert outcomes[1].stuck_at[0][1] == 3
+
+
+STRAY = """
+import os, time
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.write(writing, b"%d" % os.getpid())
+    time.sleep(1000)
+print(int(os.read(reading, 100)), flush=True)
+"""
+
+
+@pytest.mark.parametrize("last", ["said.update()", "os._exit(0)"])
+def test_what_a_process_leaves_in_its_group_ends_with_it(last):
+    (outcome,) = run(STRAY + last)
+    assert outcome.ending == ("exit 0" if "exit" in last else "done")
+    for _ in range(100):
+        if not Path(f"/proc/{outcome.output.strip()}").exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it still runs")
+
+
+# Who makes them.
+
+def test_never_more_run_at_once_than_there_are_processors(monkeypatch):
+    most, start = [], isolation.Crew._start
+
+    def counted(crew, *args):
+        start(crew, *args)
+        most.append(len(crew._running))
+
+    monkeypatch.setattr(isolation.Crew, "_start", counted)
+    for processors, workers in ((1, 1), (2, 2), (64, 2)):
+        monkeypatch.setattr(isolation, "processors", lambda: processors)
+        run("a = 1", "a = 2", "a = 3")
+        assert max(most) == workers
+
+
+def fail_to_fork(monkeypatch, times):
+    fork, calls = os.fork, []
+
+    def failing():
+        calls.append(None)
+        if len(calls) <= times:
+            raise BlockingIOError(errno.EAGAIN, "no process left")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", failing)
+
+
+def test_a_process_that_cannot_be_made_is_tried_again(monkeypatch):
+    fail_to_fork(monkeypatch, times=3)
+    assert said(run("said.update(ran=True)")[0])["ran"]
+
+
+def test_where_none_can_be_made_for_long_the_host_is_at_fault_and_no_file_is_left(monkeypatch):
+    fail_to_fork(monkeypatch, times=1000)
+    monkeypatch.setattr(isolation, "PATIENCE", 0.1)
+    crew = isolation.Crew("isolation_tasks", HERE)
+    with pytest.raises(isolation.HostFault, match="no process can be made"), crew:
+        list(crew.run([Task("")], seed=7))
+    assert not os.path.exists(crew.scratch)
+
+
+def test_where_forks_are_unsafe_each_process_is_a_new_python(monkeypatch):
+    monkeypatch.setattr(isolation, "CAN_FORK", False)
+    monkeypatch.setattr(os, "fork", None)
+    who = "import os, sys\nsaid.update(parent=os.getppid(), pytest='pytest' in sys.modules)"
+    outcomes = run(who, LOOP, time_limit=0.5)
+    assert said(outcomes[0]) == {"case": "said", "parent": os.getpid(), "pytest": False}
+    assert outcomes[1].ending == "processor" and outcomes[1].stuck_at[0][1] in (2, 3)
 
 
 @linux
-def test_the_memory_of_the_one_who_knows_the_answers_is_closed_while_it_does():
-    def state():
-        orphans = ctypes.c_int()
-        limits.LIBC.prctl(limits.PR_GET_CHILD_SUBREAPER, ctypes.byref(orphans), 0, 0, 0)
-        return limits.LIBC.prctl(limits.PR_GET_DUMPABLE, 0, 0, 0, 0), orphans.value
-
-    limits.prctl(limits.PR_SET_DUMPABLE, 1)
-    limits.prctl(limits.PR_SET_CHILD_SUBREAPER, 0)
-    with isolation.Crew("isolation_tasks", HERE):
-        assert state() == (0, 1)
-    assert state() == (1, 0)
+def test_with_closed_standard_files_no_process_gets_ours_as_its_own():
+    code = ("import os\nfor fd in range(3):\n    os.close(fd)\n"
+            f"import sys; sys.path[:] = {sys.path!r}\n"
+            "import crews\nopen(sys.argv[1], 'w').write(crews.run('said.update(a=1)')[0].ending)\n")
+    ended = Path(os.environ.get("TMPDIR", "/tmp"), f"ended-{os.getpid()}")
+    subprocess.run([sys.executable, "-c", code, str(ended)], check=True)
+    assert ended.read_text() == "done"
+    ended.unlink()
 
 
-@landlock
-def test_landlock_protects_the_helper_also_without_the_filter(monkeypatch):
-    monkeypatch.setattr(limits, "filter_calls", lambda **_: False)
-    (outcome,) = run("""
+# What they say.
+
+def test_a_line_that_is_not_a_result_and_too_long_is_passed_over():
+    text = "# ready\nimport time\nsend({'done': 'x' * %d})\ntime.sleep(1000)"
+    assert run(text % 900)[0].ending == "done"
+    assert run(text % 1100, time_limit=0.1)[0].ending == "time"
+
+
+def test_more_than_256_kb_of_results_are_a_flood_and_none_is_kept_of_it():
+    (outcome,) = run("# ready\nfor n in range(300):\n    send({'case': 'x' * 1000})\n" + SLEEP[7:])
+    assert outcome.ending == "flood" and len(b"".join(outcome.lines)) <= isolation.RESULT_LIMIT
+
+
+def test_forged_calls_under_way_are_few_and_never_take_long_to_read():
+    forged = """# ready
 import os
-try:
-    os.kill(os.getppid(), 0)
-except PermissionError:
-    said.update(denied=True)
-""")
-    assert said(outcome)["denied"]
+for fd in range(3, 20):
+    try:
+        os.write(fd, b'  File "' * 7000 + b'\\n' + b'  File "x", line 7 in f\\n' * 500
+                 + b'  File "x", line ' + b'9' * 5000 + b' in f\\n')
+    except OSError:
+        pass
+send({'done': ''})
+"""
+    (outcome,) = run(forged)
+    assert outcome.ending == "done"
+    assert outcome.stuck_at == [("x", 7)] * isolation.PLACES_LIMIT
+
+
+def test_output_is_cut_off_and_its_lines_are_counted():
+    (outcome,) = run("print('ä' * 50_000)\nprint('x\\n' * 1000)")
+    assert outcome.output_lines == 1002
+    assert len(outcome.output.encode()) <= isolation.OUTPUT_LIMIT + 3
+    assert set(outcome.output[:-1]) == {"ä"}
 
 
 LOCKS = """
@@ -324,6 +293,16 @@ with tempfile.TemporaryDirectory() as folder, lock:
 """
 
 
-def test_locks_pools_and_temporary_files_work_while_importing(limited):
-    told = said(run(LOCKS)[0])
-    assert told["squares"] == [1, 2] and told["inside"]
+def test_locks_pools_and_temporary_files_work_while_importing():
+    assert said(run(LOCKS)[0]) == {"case": "said", "squares": [1, 2], "inside": True}
+
+
+def test_ctrl_c_ends_them_all():
+    with pytest.raises(KeyboardInterrupt):
+        with isolation.Crew("isolation_tasks", HERE) as crew:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+            list(crew.run([Task(SLEEP)], seed=7))
+    signal.signal(signal.SIGALRM, before)
+    assert not Path(f"/proc/{crew._running[0].pid}").exists()
+    assert not os.path.exists(crew.scratch)

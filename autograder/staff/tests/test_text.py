@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import runner
 import sandbox
-from handin import tarball
+from handin import packing
 from mytorch import autograd_engine
 from mytorch.tensor import Tensor
 from problem3 import drawn_digits
@@ -317,6 +317,6 @@ def test_students_get_the_pictures_and_do_not_hand_them_in(trees):
     given = trees / "reference"
     assert {path.name for path in (given / "hw1/figures").iterdir()} == {
         path.name for path in figures.FOLDER.iterdir()}
-    names, warnings = tarball.pack(given, given / "handin.tar")
+    names, warnings = packing.pack(given, given / "handin.tar")
     assert not [name for name in names if "figures" in name]
     assert not [warning for warning in warnings if "figures" in warning]

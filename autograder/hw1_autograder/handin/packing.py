@@ -1,0 +1,125 @@
+"""Packs handin.tar for handing in; ./create_tarball.sh runs this file. What goes in stands here; what
+may come out again, in unpacking.py."""
+
+import io
+import os
+import sys
+import tarfile
+from pathlib import Path, PurePosixPath
+
+FOLDERS = ("mytorch", "hw1")
+PLOT = "hw1/validation_accuracy.png"
+TEXT = ("hw1/README.md", "hw1/figures/")  # given, so it need not come back
+REQUIRED = tuple("mytorch/" + name for name in (
+    "autograd_engine.py", "tensor.py", "nn/activations.py", "nn/batchnorm.py",
+    "nn/functional.py", "nn/linear.py", "nn/loss.py", "nn/module.py", "nn/sequential.py",
+    "optim/optimizer.py", "optim/sgd.py")) + ("hw1/mnist.py",)
+
+MAX_FILES = 500
+MAX_BYTES = 20 << 20  # of the tarball, and of all that comes out of it
+
+
+class HandinError(Exception):
+    """The tree or the tarball cannot be handed in or graded; the message is for the student."""
+
+
+def is_litter(path):
+    """Whether ``path`` (PurePosixPath) is a cache, or a trace of an editor or of Finder."""
+    return (path.suffix in (".pyc", ".pyo", ".swp", ".orig", ".bak")
+            or any(part in ("__pycache__", "__MACOSX", ".DS_Store", ".ipynb_checkpoints", ".idea",
+                            ".vscode") or part.startswith("._") or part.endswith("~")
+                   for part in path.parts))
+
+
+def pack(root, tarball):
+    """Write the tarball of the tree ``root``: the same bytes for the same files, anywhere.
+
+    Args:
+        root (Path): the folder that holds mytorch/ and hw1/.
+        tarball (Path): written in one go; left as it was if this fails.
+
+    Returns:
+        tuple: names of the files that went in, and warnings, two lists of str.
+
+    Raises:
+        HandinError: if a file is missing or is no Python, naming file and line.
+    """
+    names, warnings = find_files(root)
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise HandinError(f"{missing[0]} is missing" + (
+            f" (and {len(missing) - 1} more: {', '.join(missing[1:])})" if missing[1:] else ""))
+    contents = {name: (root / name).read_bytes() for name in names}
+    for name, content in contents.items():
+        if name.endswith(".py"):
+            check_python(name, content)
+    if PLOT not in contents:
+        warnings.append(f"{PLOT} is missing. Problem 3 needs it: ./grade.sh m")
+    elif (root / PLOT).stat().st_mtime < (root / "hw1/mnist.py").stat().st_mtime:
+        warnings.append(f"{PLOT} is older than hw1/mnist.py. To draw it again: ./grade.sh m")
+    part = tarball.with_name(tarball.name + ".part")
+    try:
+        part.write_bytes(tar_bytes(contents))
+        os.replace(str(part), str(tarball))
+    except OSError as error:
+        raise HandinError(f"cannot write {tarball}: {error}") from None
+    return names, warnings
+
+
+def find_files(root):
+    """What belongs into the tarball, sorted, and a warning for each thing that is left out."""
+    names, warnings = [], []
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            name = PurePosixPath(path.relative_to(root).as_posix())
+            if is_litter(name):
+                continue
+            if path.is_symlink():
+                warnings.append(f"left out, as it is a link: {name}")
+            elif path.is_file() and (name.suffix == ".py" or str(name) == PLOT):
+                names.append(str(name))
+            elif not path.is_dir() and not str(name).startswith(TEXT):
+                warnings.append(f"left out, as it is neither Python nor the plot: {name}")
+    return sorted(names), warnings
+
+
+def check_python(name, content):
+    """Raise HandinError, with the line, unless the bytes ``content`` compile as Python."""
+    try:
+        compile(content, name, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise HandinError(f"{name}:{error.lineno}: {error.msg}: {(error.text or '').strip()}") from None
+    except ValueError as error:  # a NUL byte
+        raise HandinError(f"{name}: {error}") from None
+
+
+def tar_bytes(contents):
+    """A tar archive of files (name → bytes), without owners, times and other traces."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.mtime = len(content), 0o644, 0
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def main():
+    """Pack the tree this file belongs to; returns the exit status."""
+    root = Path(__file__).resolve().parents[3]
+    tarball = root / "handin.tar"
+    try:
+        names, warnings = pack(root, tarball)
+    except HandinError as error:
+        print(f"create_tarball.sh: {error}\nNo tarball was written.", file=sys.stderr)
+        return 1
+    for name in names:
+        print("  " + name)
+    print(f"handin.tar: {len(names)} files, {tarball.stat().st_size:,} bytes")
+    for warning in warnings:
+        print(f"Warning: {warning}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
