@@ -52,7 +52,7 @@ def test_the_text_has_a_part_for_each_problem_with_its_points():
     found = [part for part in re.findall(
         r"^### Problem (\d[\d.]*): .*\(([^()]+)\)$", TEXT, re.MULTILINE)
              if part[0] in TO_WRITE or part[0] not in NUMBERS]
-    assert found == wanted, f"hw1/README.md: {difference(found, wanted)}"
+    assert found == wanted, f"hw1/README.md, the parts: {difference(found, wanted)}"
 
 
 @pytest.mark.parametrize("file, text", [("README.md", README), ("hw1/README.md", TEXT)])
