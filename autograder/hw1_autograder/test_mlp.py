@@ -6,8 +6,9 @@ import numpy as np
 from grader.graded import Numbers, constant, graded, labels, leaf, my, positive, truth, with_zeros
 from grader.layers import (
     BATCHNORM, ONE_LAYER, THREE_LAYERS, TWO_BATCHNORMS, TWO_LAYERS, backward_twice, batchnorm,
-    beside_another, flags, gradients, linear, running_averages, three_linears, train, two_layers,
-    two_layers_with_batchnorm, values, with_values)
+    beside_another, flags, gradients, linear, parameters, running_averages, set_gradients,
+    take_steps, three_linears, train, two_layers, two_layers_with_batchnorm, values, with_values)
+from grader.operations import weigh
 
 # 2.1 Linear, alone and in a Sequential
 
@@ -57,7 +58,7 @@ def given_operation(name, a, upstream, *arguments):
             return {}
     if truth(getattr(result, "requires_grad", False)) is not True:
         return {}
-    (result * constant(upstream)).backward()
+    weigh(result, upstream)
     return {f"a.{name}": result, f"gradient of a through a.{name}": a.grad}
 
 
@@ -69,21 +70,21 @@ def test_transpose(given):
 @graded("Linear Backward", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
 def test_linear_backward(given):
     layer, x = linear(given.weight, given.bias), leaf(given.x)
-    (layer(x) * constant(given.upstream)).backward()
+    weigh(layer(x), given.upstream)
     return {**gradients(layer=layer), "gradient of x": x.grad}
 
 
 @graded("Linear Backward", x=(1, 4), upstream=(1, 3), **ONE_LAYER)
 def test_linear_backward_of_one_row(given):
     layer = linear(given.weight, given.bias)
-    (layer(constant(given.x)) * constant(given.upstream)).backward()
+    weigh(layer(constant(given.x)), given.upstream)
     return gradients(layer=layer)
 
 
 @graded("Linear Backward", x=(3, 4), weight=(4, 4), bias=(4,), upstream=(3, 4))
 def test_linear_used_twice(given):
     layer = linear(given.weight, given.bias)
-    (layer(layer(constant(given.x))) * constant(given.upstream)).backward()
+    weigh(layer(layer(constant(given.x))), given.upstream)
     return gradients(layer=layer)
 
 
@@ -101,7 +102,7 @@ def test_linear_beside_another_operand(given):
 @graded("Linear Backward", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
 def test_linear_backward_in_a_sequential(given):
     layer, x = linear(given.weight, given.bias), leaf(given.x)
-    (my.Sequential(layer)(x) * constant(given.upstream)).backward()
+    weigh(my.Sequential(layer)(x), given.upstream)
     return {**gradients(layer=layer), "gradient of x": x.grad}
 
 
@@ -109,7 +110,7 @@ def test_linear_backward_in_a_sequential(given):
 def test_sequential_backward_of_three_linears(given):
     layers, x = three_linears(given), leaf(given.x)
     output = my.Sequential(*layers.values())(x)
-    (output * constant(given.upstream)).backward()
+    weigh(output, given.upstream)
     return {"output of the Sequential": output, **gradients(**layers), "gradient of x": x.grad}
 
 
@@ -122,16 +123,10 @@ def test_relu_forward(given):
     return {"ReLU()(z)": my.ReLU()(z), "z, afterwards": z}
 
 
-@graded("Linear ReLU Forward", x=(5, 4), **ONE_LAYER)
-def test_linear_relu_forward(given):
-    model = my.Sequential(linear(given.weight, given.bias), my.ReLU())
-    return {"output": model(constant(given.x))}
-
-
 @graded("Linear ReLU Backward", z=with_zeros(4, 3), upstream=(4, 3))
 def test_relu_backward_at_and_around_zero(given):
     z = leaf(given.z)
-    (my.ReLU()(z) * constant(given.upstream)).backward()
+    weigh(my.ReLU()(z), given.upstream)
     return {"gradient of z": z.grad}
 
 
@@ -145,10 +140,12 @@ def test_relu_beside_another_operand(given):
     return beside_another(my.ReLU(), given.z, given.c, given.upstream)
 
 
-@graded("Linear ReLU Backward", z=(4, 3), z2=(4, 3), upstream=(4, 3))
+@graded("Linear ReLU Backward", z=(4, 3), z2=(4, 3), upstream=(4, 3), upstream2=(4, 3))
 def test_relu_used_twice(given):
     relu, z, z2 = my.ReLU(), leaf(given.z), leaf(given.z2)
-    (relu(z) * relu(z2) * constant(given.upstream)).backward()
+    output, output2 = relu(z), relu(z2)
+    weigh(output, given.upstream)
+    weigh(output2, given.upstream2)
     return {"gradient of z": z.grad, "gradient of z2": z2.grad}
 
 
@@ -158,71 +155,72 @@ def test_relu_of_one_sign(given):
     for name, array in {"positive": given.above, "negative": -given.above}.items():
         z = leaf(array)
         output = my.ReLU()(z)
-        (output * constant(given.upstream)).backward()
+        weigh(output, given.upstream)
         found.update({f"output of {name} numbers": output,
                       f"gradient of {name} numbers": z.grad})
     return found
 
 
-@graded("Linear ReLU Backward", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
-def test_linear_relu_backward(given):
-    layer, x = linear(given.weight, given.bias), leaf(given.x)
-    model = my.Sequential(layer, my.ReLU())
-    (model(x) * constant(given.upstream)).backward()
-    return {**gradients(layer=layer), "gradient of x": x.grad}
-
-
 @graded("Big Linear ReLU Forward", x=(6, 5), **TWO_LAYERS)
 def test_two_layers_forward(given):
-    model, _ = two_layers(given)
-    return {"output": model(constant(given.x))}
+    return {"output": two_layers(given)(constant(given.x))}
 
 
 @graded("Big Linear ReLU Backward", x=(6, 5), upstream=(6, 3), **TWO_LAYERS)
 def test_two_layers_backward(given):
-    (model, layers), x = two_layers(given), leaf(given.x)
-    (model(x) * constant(given.upstream)).backward()
-    return {**gradients(**layers), "gradient of x": x.grad}
+    network, x = two_layers(given), leaf(given.x)
+    weigh(network(x), given.upstream)
+    return {**gradients(**network.with_parameters), "gradient of x": x.grad}
 
 
-# 2.3 SGD
+# 2.3 SGD, on parameters whose gradients are drawn
 
 
-@graded("Linear ReLU SGD Step", x=(5, 4), upstream=(5, 3), **ONE_LAYER)
+@graded("Linear ReLU SGD Step", grad_weight=(1, 3, 4), grad_bias=(1, 3), **ONE_LAYER)
 def test_one_step(given):
-    layer = linear(given.weight, given.bias)
-    model = my.Sequential(layer, my.ReLU())
-    parameters = list(model.parameters())
-    optimizer = my.SGD(parameters, lr=0.3)
-    (model(constant(given.x)) * constant(given.upstream)).backward()
+    leaves = parameters(given, "weight", "bias")
+    optimizer = my.SGD(list(leaves.values()), lr=0.3)
+    set_gradients(leaves, given, 0)
     optimizer.step()
-    return {**values(layer=layer), **flags(weight=layer.weight, bias=layer.bias),
-            "model.parameters() the same after the step":
-                set(map(id, parameters)) == set(map(id, model.parameters()))}
+    return {**leaves, **flags(**leaves), **{
+        f"{name}: its gradient is still there after step()": bool(has_gradient(parameter))
+        for name, parameter in leaves.items()}}
 
 
-@graded("Linear ReLU SGD Step", x=(3, 5, 4), upstream=(3, 5, 3), **ONE_LAYER)
-def test_zero_grad_between_steps(given):
-    layer = linear(given.weight, given.bias)
-    model = my.Sequential(layer, my.ReLU())
-    train(model, my.SGD(model.parameters(), lr=0.3), given)
-    return values(layer=layer)
+def has_gradient(parameter):
+    """Whether a parameter has a gradient that is not all zeros."""
+    return parameter.grad is not None and np.any(parameter.grad.data)
+
+
+@graded("Linear ReLU SGD Step", grad_weight=(3, 3, 4), grad_bias=(3, 3), **ONE_LAYER)
+def test_steps_with_zero_grad_between_them(given):
+    leaves = parameters(given, "weight", "bias")
+    optimizer = my.SGD(list(leaves.values()), lr=0.3)
+    take_steps(optimizer, leaves, given, 3)
+    optimizer.zero_grad()
+    return {**leaves, **{f"{name}: no gradient after zero_grad()": not has_gradient(parameter)
+                         for name, parameter in leaves.items()}}
 
 
 @graded("Big Linear ReLU SGD Step", x=(3, 6, 5), upstream=(3, 6, 3), **TWO_LAYERS)
 def test_steps_of_two_layers(given):
-    model, layers = two_layers(given)
-    train(model, my.SGD(model.parameters(), lr=0.1), given)
-    return {**values(**layers), **flags(
-        weight1=layers["layer1"].weight, weight2=layers["layer2"].weight)}
+    network = two_layers(given)
+    leaves = list(network.model.parameters())
+    train(network, my.SGD(leaves, lr=0.1), given)
+    layers = network.with_parameters
+    return {**values(**layers),
+            **flags(weight1=layers["layer1"].weight, weight2=layers["layer2"].weight),
+            "model.parameters() the same after the steps":
+                set(map(id, leaves)) == set(map(id, network.model.parameters()))}
 
 
 @graded("Big Linear ReLU SGD Step", x=(5, 5), upstream=(5, 3), **TWO_LAYERS)
 def test_two_optimizers_of_two_layers(given):
-    model, layers = two_layers(given)
+    network = two_layers(given)
+    layers = network.with_parameters
     first = my.SGD(layers["layer1"].parameters(), lr=0.1)
     second = my.SGD(layers["layer2"].parameters(), lr=0.3)
-    (model(constant(given.x)) * constant(given.upstream)).backward()
+    weigh(network(constant(given.x)), given.upstream)
     first.step()
     found = {f"after the step of the first, {name}": Numbers(value)
              for name, value in values(**layers).items()}
@@ -250,18 +248,11 @@ def test_batchnorm_forward_with_another_eps(given):
     return {"output": batchnorm(given.gamma, given.beta, eps=0.1)(constant(given.x))}
 
 
-@graded("Linear Batchnorm ReLU Forward (Train)", x=(5, 4), **ONE_LAYER, **BATCHNORM)
-def test_linear_batchnorm_relu_forward(given):
-    model = my.Sequential(linear(given.weight, given.bias),
-                          batchnorm(given.gamma, given.beta), my.ReLU())
-    return {"output": model(constant(given.x))}
-
-
 @graded("Linear Batchnorm ReLU Backward (Train)", x=uneven_scales(6, 3), upstream=(6, 3),
         **BATCHNORM)
 def test_batchnorm_backward(given):
     layer, x = batchnorm(given.gamma, given.beta), leaf(given.x)
-    (layer(x) * constant(given.upstream)).backward()
+    weigh(layer(x), given.upstream)
     return {**gradients(layer=layer), "gradient of x": x.grad}
 
 
@@ -277,20 +268,13 @@ def test_batchnorm_beside_another_operand(given):
 
 
 @graded("Linear Batchnorm ReLU Backward (Train)", x=(5, 3), x2=(5, 3), upstream=(5, 3),
-        **BATCHNORM)
+        upstream2=(5, 3), **BATCHNORM)
 def test_batchnorm_used_twice(given):
     layer, x, x2 = batchnorm(given.gamma, given.beta), leaf(given.x), leaf(given.x2)
-    (layer(x) * layer(x2) * constant(given.upstream)).backward()
+    output, output2 = layer(x), layer(x2)
+    weigh(output, given.upstream)
+    weigh(output2, given.upstream2)
     return {**gradients(layer=layer), "gradient of x": x.grad, "gradient of x2": x2.grad}
-
-
-@graded("Linear Batchnorm ReLU Backward (Train)", x=(5, 4), upstream=(5, 3), **ONE_LAYER,
-        **BATCHNORM)
-def test_linear_batchnorm_relu_backward(given):
-    layer, norm = linear(given.weight, given.bias), batchnorm(given.gamma, given.beta)
-    model, x = my.Sequential(layer, norm, my.ReLU()), leaf(given.x)
-    (model(x) * constant(given.upstream)).backward()
-    return {**gradients(linear=layer, batchnorm=norm), "gradient of x": x.grad}
 
 
 @graded("Linear Batchnorm ReLU Train/Eval", x=(3, 6, 3), **BATCHNORM)
@@ -330,34 +314,35 @@ def test_one_layer_in_evaluation_and_another_in_training(given):
     return {**outputs, **running_averages(trained=layer, evaluated=evaluated)}
 
 
-@graded("Linear Batchnorm ReLU Train/Eval", x=(3, 5, 4), upstream=(3, 5, 3), other=(4, 4),
-        **ONE_LAYER, **BATCHNORM)
-def test_linear_batchnorm_relu_trained_and_evaluated(given):
-    layer, norm = linear(given.weight, given.bias), batchnorm(given.gamma, given.beta)
-    model = my.Sequential(layer, norm, my.ReLU())
+@graded("Linear Batchnorm ReLU Train/Eval", x=(3, 5, 3), other=(4, 3), **BATCHNORM)
+def test_the_mode_of_a_sequential_reaches_each_of_its_layers(given):
+    layers = {f"layer{i}": batchnorm(given.gamma, given.beta) for i in (1, 2, 3)}
+    model = my.Sequential(*layers.values())
     model.train()
-    train(model, my.SGD(model.parameters(), lr=0.1), given)
+    for layer, x in zip(layers.values(), given.x):
+        layer(constant(x))
     model.eval()
-    evaluated = model(constant(given.other))
+    outputs = {f"output of {name} in evaluation": layer(constant(given.other))
+               for name, layer in layers.items()}
     model.train()
-    trained_again = model(constant(given.other))
-    return {**values(linear=layer, batchnorm=norm), "output in evaluation": evaluated,
-            "output in training again": trained_again}
+    outputs.update({f"output of {name} in training again": layer(constant(given.other))
+                    for name, layer in layers.items()})
+    return {**outputs, **running_averages(**layers)}
 
 
 @graded("Big Linear Batchnorm ReLU Train/Eval", x=(3, 6, 5), upstream=(3, 6, 3), other=(4, 5),
         row=(1, 5), **TWO_LAYERS, **TWO_BATCHNORMS)
 def test_two_layers_with_batchnorm_trained_and_evaluated(given):
-    model, layers = two_layers_with_batchnorm(given)
-    optimizer = my.SGD(model.parameters(), lr=0.05)
+    network = two_layers_with_batchnorm(given)
+    optimizer = my.SGD(network.model.parameters(), lr=0.05)
     for x, upstream in zip(given.x, given.upstream):
-        model.train()
+        network.model.train()
         optimizer.zero_grad()
-        (model(constant(x)) * constant(upstream)).backward()
+        weigh(network(constant(x)), upstream)
         optimizer.step()
-        model.eval()
-        evaluated, one_row = model(constant(given.other)), model(constant(given.row))
-    return {**values(**layers),
+        network.model.eval()
+        evaluated, one_row = network(constant(given.other)), network(constant(given.row))
+    return {**values(**network.with_parameters),
             "output in evaluation": evaluated, "output in evaluation, one row": one_row}
 
 
@@ -367,6 +352,11 @@ def test_two_layers_with_batchnorm_trained_and_evaluated(given):
 def cross_entropy(logits, labels):
     """The student's loss of these logits (Tensor) and labels (ndarray)."""
     return my.CrossEntropyLoss()(logits, my.Tensor(labels.copy()))
+
+
+def weigh_loss(loss, factor=1.0):
+    """As weigh, of whatever shape the loss is: the forward pass answers for that."""
+    weigh(loss, np.full(np.shape(getattr(loss, "data", None)), factor))
 
 
 def rows_far_apart(rows, classes):
@@ -381,14 +371,8 @@ def unlikely(logits, labels, by):
     return logits - by * np.eye(logits.shape[1])[labels]
 
 
-@graded("Linear XELoss Forward", x=(6, 4), labels=labels(6, 3), **ONE_LAYER)
-def test_cross_entropy_forward(given):
-    logits = linear(given.weight, given.bias)(constant(given.x))
-    return {"loss": cross_entropy(logits, given.labels)}
-
-
 @graded("Linear XELoss Forward", logits=(6, 3), labels=labels(6, 3))
-def test_cross_entropy_leaves_its_inputs_as_they_are(given):
+def test_cross_entropy_forward(given):
     logits, targets = constant(given.logits), my.Tensor(given.labels.copy())
     loss = my.CrossEntropyLoss()(logits, targets)
     return {"loss": loss, "logits, afterwards": logits, "labels, afterwards": targets}
@@ -424,7 +408,7 @@ def test_reshape(given):
 @graded("Linear XELoss Backward", logits=(6, 4), labels=labels(6, 4))
 def test_cross_entropy_backward(given):
     logits = leaf(given.logits)
-    cross_entropy(logits, given.labels).backward()
+    weigh_loss(cross_entropy(logits, given.labels))
     return {"gradient of the logits": logits.grad}
 
 
@@ -432,35 +416,26 @@ def test_cross_entropy_backward(given):
 def test_cross_entropy_backward_twice(given):
     logits = leaf(given.logits)
     loss = cross_entropy(logits, given.labels)
-    loss.backward()
-    loss.backward()
+    weigh_loss(loss)
+    weigh_loss(loss)
     return {"gradient of the logits": logits.grad}
-
-
-@graded("Linear XELoss Backward", x=(6, 4), labels=labels(6, 3), **ONE_LAYER)
-def test_linear_cross_entropy_backward(given):
-    layer, x = linear(given.weight, given.bias), leaf(given.x)
-    cross_entropy(layer(x), given.labels).backward()
-    return {**gradients(layer=layer), "gradient of x": x.grad}
 
 
 @graded("Linear XELoss Backward", logits=(5, 3), labels=labels(5, 3), factor=())
 def test_cross_entropy_within_a_larger_computation(given):
-    found = {}
-    for product in "loss * factor", "factor * loss":
-        logits, factor = leaf(given.logits), constant(given.factor)
-        loss = cross_entropy(logits, given.labels)
-        (loss * factor if product.startswith("loss") else factor * loss).backward()
-        found[f"{product}: gradient of the logits"] = logits.grad
-    return found
+    logits = leaf(given.logits)
+    weigh_loss(cross_entropy(logits, given.labels), given.factor)
+    return {"gradient of the logits of factor * loss": logits.grad}
 
 
 @graded("Linear XELoss Backward", logits=(5, 3), logits2=(4, 3), labels=labels(5, 3),
         labels2=labels(4, 3))
-def test_the_sum_of_two_losses(given):
+def test_two_losses_of_one_criterion(given):
     logits, logits2, criterion = leaf(given.logits), leaf(given.logits2), my.CrossEntropyLoss()
-    loss = criterion(logits, my.Tensor(given.labels.copy()))
-    (loss + criterion(logits2, my.Tensor(given.labels2.copy()))).backward()
+    first = criterion(logits, my.Tensor(given.labels.copy()))
+    second = criterion(logits2, my.Tensor(given.labels2.copy()))
+    weigh_loss(first)
+    weigh_loss(second)
     return {"gradient of the first logits": logits.grad,
             "gradient of the second logits": logits2.grad}
 
@@ -470,26 +445,26 @@ def test_where_a_loss_is_finite_its_gradient_is(given):
     """Whether the loss of such logits is finite is for the forward pass to answer for."""
     logits = leaf(given.logits)
     loss = cross_entropy(logits, given.labels)
-    loss.backward()
+    weigh_loss(loss)
     overflows = np.isfinite(loss.data).all() and not np.isfinite(logits.grad.data).all()
     return {"finite gradient of large logits whose loss is finite": not overflows}
 
 
 def train_with_cross_entropy(given, **options):
     """Train the big network on batches of classes; what it has become, and its evaluation."""
-    model, layers = two_layers_with_batchnorm(given)
-    criterion = my.CrossEntropyLoss()
-    optimizer = my.SGD(model.parameters(), **options)
+    network, criterion = two_layers_with_batchnorm(given), my.CrossEntropyLoss()
+    optimizer = my.SGD(network.model.parameters(), **options)
     results = {}
     for step, (x, targets) in enumerate(zip(given.x, given.labels.reshape(len(given.x), -1)), 1):
-        model.train()
+        network.model.train()
         optimizer.zero_grad()
-        loss = criterion(model(constant(x)), my.Tensor(targets))
+        loss = criterion(network(constant(x)), my.Tensor(targets))
         loss.backward()
         optimizer.step()
         results[f"loss of batch {step}"] = loss
-    model.eval()
-    return {**results, **values(**layers), "output in evaluation": model(constant(given.other))}
+    network.model.eval()
+    return {**results, **values(**network.with_parameters),
+            "output in evaluation": network(constant(given.other))}
 
 
 @graded("Big Linear BN Relu XELoss Train/Eval", x=(3, 6, 5), labels=labels(18, 3), other=(4, 5),
@@ -501,29 +476,27 @@ def test_big_network_trained_with_cross_entropy(given):
 # 2.6 Momentum
 
 
-@graded("Linear Momentum Step", x=(4, 5, 4), upstream=(4, 5, 3), **ONE_LAYER)
+@graded("Linear Momentum Step", grad_weight=(4, 3, 4), grad_bias=(4, 3), **ONE_LAYER)
 def test_momentum_over_four_steps(given):
-    layer = linear(given.weight, given.bias)
-    train(layer, my.SGD([layer.weight, layer.bias], lr=0.1, momentum=0.8), given)
-    return {**values(layer=layer), **flags(weight=layer.weight, bias=layer.bias)}
+    leaves = parameters(given, "weight", "bias")
+    take_steps(my.SGD(list(leaves.values()), lr=0.1, momentum=0.8), leaves, given, 4)
+    return {**leaves, **flags(**leaves)}
 
 
-@graded("Linear Momentum Step", x=(3, 5, 4), upstream=(3, 5, 4), weight=(4, 4), bias=(4,),
-        weight2=(4, 4), bias2=(4,))
+@graded("Linear Momentum Step", weight=(4, 4), bias=(4,), weight2=(4, 4), bias2=(4,),
+        grad_weight=(3, 4, 4), grad_bias=(3, 4), grad_weight2=(3, 4, 4), grad_bias2=(3, 4))
 def test_each_parameter_has_a_momentum_of_its_own(given):
-    layers = {"layer1": linear(given.weight, given.bias),
-              "layer2": linear(given.weight2, given.bias2)}
-    model = my.Sequential(*layers.values())
-    train(model, my.SGD(model.parameters(), lr=0.1, momentum=0.5), given)
-    return values(**layers)
+    leaves = parameters(given, "weight", "bias", "weight2", "bias2")
+    take_steps(my.SGD(list(leaves.values()), lr=0.1, momentum=0.5), leaves, given, 3)
+    return leaves
 
 
-@graded("Linear Momentum Step", x=(3, 5, 4), upstream=(3, 5, 3), **ONE_LAYER)
+@graded("Linear Momentum Step", grad_weight=(3, 3, 4), grad_bias=(3, 3), **ONE_LAYER)
 def test_a_second_optimizer_starts_without_momentum(given):
     for _ in range(2):
-        layer = linear(given.weight, given.bias)
-        train(layer, my.SGD(layer.parameters(), lr=0.1, momentum=0.5), given)
-    return values(layer=layer)
+        leaves = parameters(given, "weight", "bias")
+        take_steps(my.SGD(list(leaves.values()), lr=0.1, momentum=0.5), leaves, given, 3)
+    return leaves
 
 
 @graded("Big Linear ReLU XELoss Momentum Train/Eval", x=(4, 6, 5), labels=labels(24, 3),

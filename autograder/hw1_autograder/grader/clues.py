@@ -266,7 +266,8 @@ def wrong_operations(watches):
     for watch in watches:
         for operation, args in watch.applications:
             kind = (operation, tuple(getattr(arg, "shape", arg) for arg in args))
-            if kind in seen or not may_be_checked(args):
+            if operation.__module__.startswith("grader.") or (
+                    kind in seen or not may_be_checked(args)):
                 continue
             seen.add(kind)
             entries += sum(arg.data.size for arg in args if needs_grad(arg))

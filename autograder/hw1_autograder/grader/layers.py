@@ -3,7 +3,8 @@ Weights are drawn, so that nothing depends on how a layer starts."""
 
 import numpy as np
 
-from grader.graded import Numbers, constant, leaf, my, truth
+from grader.graded import Numbers, constant, leaf, my, noted, truth
+from grader.operations import plus, weigh
 
 ONE_LAYER = dict(weight=(3, 4), bias=(3,))
 TWO_LAYERS = dict(weight=(4, 5), bias=(4,), weight2=(3, 4), bias2=(3,))
@@ -34,24 +35,42 @@ def batchnorm(gamma, beta, **options):
     return with_values(my.BatchNorm1d(len(gamma), **options), gamma=gamma, beta=beta)
 
 
+class Network:
+    """Layers that a test calls one after another, so that a mistake in Sequential.forward costs
+    once. A Sequential holds them, for parameters(), train() and eval().
+
+    Args:
+        layers (dict): by name; those without parameters too.
+        call: takes the input; calls the layers.
+    """
+
+    def __init__(self, layers, call):
+        self.model = my.Sequential(*layers.values())
+        self.with_parameters = {name: layer for name, layer in layers.items()
+                                if not name.startswith("relu")}
+        self.call = call
+
+    def __call__(self, x):
+        return self.call(x)
+
+
 def two_layers(given):
-    """Sequential of Linear, ReLU, Linear, ReLU; and the layers with parameters, by name."""
-    layers = {"layer1": linear(given.weight, given.bias),
-              "layer2": linear(given.weight2, given.bias2)}
-    first, second = layers.values()
-    return my.Sequential(first, my.ReLU(), second, my.ReLU()), layers
+    """The network Linear, ReLU, Linear, ReLU."""
+    layer1, layer2 = linear(given.weight, given.bias), linear(given.weight2, given.bias2)
+    relu1, relu2 = my.ReLU(), my.ReLU()
+    return Network(dict(layer1=layer1, relu1=relu1, layer2=layer2, relu2=relu2),
+                   lambda x: relu2(layer2(relu1(layer1(x)))))
 
 
 def two_layers_with_batchnorm(given):
-    """Sequential of Linear, BatchNorm1d, ReLU, Linear, BatchNorm1d, ReLU; and those with
-    parameters, by name."""
-    layers = {"linear1": linear(given.weight, given.bias),
-              "batchnorm1": batchnorm(given.gamma, given.beta),
-              "linear2": linear(given.weight2, given.bias2),
-              "batchnorm2": batchnorm(given.gamma2, given.beta2)}
-    linear1, batchnorm1, linear2, batchnorm2 = layers.values()
-    return my.Sequential(linear1, batchnorm1, my.ReLU(),
-                         linear2, batchnorm2, my.ReLU()), layers
+    """The network Linear, BatchNorm1d, ReLU, Linear, BatchNorm1d, ReLU."""
+    linear1, linear2 = linear(given.weight, given.bias), linear(given.weight2, given.bias2)
+    batchnorm1, batchnorm2 = batchnorm(given.gamma, given.beta), batchnorm(given.gamma2, given.beta2)
+    relu1, relu2 = my.ReLU(), my.ReLU()
+    return Network(
+        dict(linear1=linear1, batchnorm1=batchnorm1, relu1=relu1,
+             linear2=linear2, batchnorm2=batchnorm2, relu2=relu2),
+        lambda x: relu2(batchnorm2(linear2(relu1(batchnorm1(linear1(x)))))))
 
 
 def parameters_of(layers):
@@ -100,24 +119,42 @@ def backward_twice(layer, x, upstream):
     """The gradient of x after two calls of backward() on one output, and that output."""
     x = leaf(x)
     output = layer(x)
-    product = output * constant(upstream)
-    product.backward()
-    product.backward()
+    weigh(output, upstream)
+    weigh(output, upstream)
     return {"gradient of x after two backward()": x.grad, "output, after backward()": output}
 
 
 def beside_another(layer, x, c, upstream):
-    """The gradients of ``layer(x) + c`` and ``c + layer(x)``: an Add may give one and the same
+    """The gradients of ``layer(x) + c`` and ``c + layer(x)``: a sum may give one and the same
     gradient to both, so neither may write into it."""
     found = {}
     for sum_of in "layer(x) + c", "c + layer(x)":
         x_leaf, c_leaf = leaf(x), leaf(c)
         output = layer(x_leaf)
-        total = c_leaf + output if sum_of.startswith("c") else output + c_leaf
-        (total * constant(upstream)).backward()
+        weigh(plus(c_leaf, output) if sum_of.startswith("c") else plus(output, c_leaf), upstream)
         found[f"{sum_of}: gradient of c"] = c_leaf.grad
         found[f"{sum_of}: gradient of x"] = x_leaf.grad
     return found
+
+
+def parameters(given, *names):
+    """Leaves with drawn numbers, as an optimizer gets them; by name."""
+    return {name: noted(my.Tensor(getattr(given, name).copy(), requires_grad=True,
+                                  is_parameter=True)) for name in names}
+
+
+def set_gradients(parameters, given, step):
+    """Give each parameter the gradient that was drawn for it and this step."""
+    for name, parameter in parameters.items():
+        parameter.grad = constant(getattr(given, f"grad_{name}")[step])
+
+
+def take_steps(optimizer, parameters, given, count):
+    """Take steps with the drawn gradients, each after zero_grad()."""
+    for step in range(count):
+        optimizer.zero_grad()
+        set_gradients(parameters, given, step)
+        optimizer.step()
 
 
 def flags(**parameters):
@@ -126,9 +163,9 @@ def flags(**parameters):
             for name, parameter in parameters.items() for flag in ("is_leaf", "requires_grad")}
 
 
-def train(model, optimizer, given):
+def train(network, optimizer, given):
     """Take a step with each batch of ``given.x``."""
     for x, upstream in zip(given.x, given.upstream):
         optimizer.zero_grad()
-        (model(constant(x)) * constant(upstream)).backward()
+        weigh(network(constant(x)), upstream)
         optimizer.step()

@@ -201,6 +201,8 @@ BUGS = (
 
     in_second("1.1.1", "Sub: subtracts from its first operand in place", FUNCTIONAL,
               SUB_FORWARD, "a.data -= b.data\n        return result(a.data, a, b)"),
+    Bug("1.1.1", "Sub: gradient of b summed where it is a vector", FUNCTIONAL,
+        SUB_B, "grad_b = Tensor(-grad_output.data if b.data.ndim > 1 else -grad_output.data.sum())"),
     in_second("1.1.1", "Sub: the size of the difference", FUNCTIONAL,
               SUB_FORWARD, "return result(np.abs(a.data - b.data), a, b)"),
 
@@ -231,6 +233,15 @@ BUGS = (
               "        return b, a",
               also=(("ctx.save_for_backward(a, b)\n" + MUL_FORWARD,
                      "ctx.saved_tensors = a, b\n" + MUL_FORWARD),)),
+    in_second("1.1.2", "Mul: gradients of vectors as matrix products", FUNCTIONAL,
+              MUL_BACKWARD, "multiply = np.multiply if a.data.ndim > 1 else np.dot\n"
+              "        return (tensor.Tensor(multiply(b.data, grad_output.data)),\n"
+              "                tensor.Tensor(multiply(a.data, grad_output.data)))"),
+    in_second("1.1.2", "Mul requires grad if both of its factors do", FUNCTIONAL,
+              MUL_FORWARD, """\
+        needs_grad = a.requires_grad and b.requires_grad
+        return tensor.Tensor(a.data * b.data, requires_grad=needs_grad, is_leaf=not needs_grad)
+"""),
     in_second("1.1.2", "Mul: the gradient of the sum of the products", FUNCTIONAL,
               MUL_BACKWARD, MUL_BACKWARD.replace("grad_output.data", "grad_output.data.sum()")),
 
@@ -250,6 +261,8 @@ BUGS = (
         'compute("Div", np.true_divide, a, b)',
         'compute("Div", lambda a, b: a / (b + 1e-5), a, b)'),
 
+    in_second("1.1.3", "Div: its result stays a leaf", FUNCTIONAL,
+              DIV_FORWARD, "return tensor.Tensor(a.data / b.data, a.requires_grad or b.requires_grad)"),
     in_second("1.1.3", "Div: whole numbers only (//)", FUNCTIONAL,
               DIV_FORWARD, "return result(a.data // b.data, a, b)"),
     in_second("1.1.3", "Div: divides its first operand in place", FUNCTIONAL,
@@ -266,8 +279,8 @@ BUGS = (
     # 1.2 Autograd: flags and nodes
     Bug("1.2", "results require grad only if all operands do", ENGINE,
         REQUIRES_GRAD, "output.requires_grad = all(node.next_functions)"),
-    Bug("1.2", "results always require grad", ENGINE,
-        REQUIRES_GRAD, "output.requires_grad = True"),
+    Bug("1.2", "results never require grad", ENGINE,
+        REQUIRES_GRAD, "output.requires_grad = False"),
     Bug("1.2", "results require grad if the first operand does", ENGINE,
         REQUIRES_GRAD, "output.requires_grad = bool(node.next_functions[0])"),
     Bug("1.2", "results stay leaves", ENGINE,
@@ -280,18 +293,18 @@ BUGS = (
     in_second("1.2", "apply takes two inputs, neither one nor three", ENGINE,
               "        output = cls.forward(node.ctx, *args)",
               "        a, b = args\n        output = cls.forward(node.ctx, a, b)"),
-    Bug("1.2", "operator - works on the data, outside the graph", TENSOR,
+    Bug("1.1.1", "operator - works on the data, outside the graph", TENSOR,
         'return F.Sub.apply(self, as_operand(other, self, "-"))',
         "return Tensor(self.data - other.data)"),
-    Bug("1.2", "operator / multiplies by 1 / data, the divisor gets no gradient", TENSOR,
+    Bug("1.1.3", "operator / multiplies by 1 / data, the divisor gets no gradient", TENSOR,
         'return F.Div.apply(self, as_operand(other, self, "/"))',
         "return F.Mul.apply(self, Tensor(1 / other.data))"),
 
     Bug("1.2", "results require grad if the last operand does", ENGINE,
         REQUIRES_GRAD, "output.requires_grad = bool(node.next_functions[-1])"),
-    in_second("1.2", "Sub requires grad if its first operand does", FUNCTIONAL,
+    in_second("1.1.1", "Sub requires grad if its first operand does", FUNCTIONAL,
               SUB_FORWARD, "return result(a.data - b.data, a)"),
-    in_second("1.2", "Div requires grad if its divisor does", FUNCTIONAL,
+    in_second("1.1.3", "Div requires grad if its divisor does", FUNCTIONAL,
               DIV_FORWARD, "return result(a.data / b.data, b)"),
     in_second("1.2", "one node for all uses of an operation", ENGINE,
               NEW_NODE, 'node = vars(cls).get("node") or BackwardFunction(cls)\n'
@@ -582,6 +595,8 @@ if leaf.grad is None:
     Bug("2.2", "ReLU layer works on the data, outside the graph", ACTIVATIONS,
         "return F.ReLU.apply(x)", "return type(x)(x.data * (x.data > 0))"),
 
+    in_second("2.2", "ReLU: its result requires no grad", FUNCTIONAL,
+              "return result(a.data * ctx.positive, a)", "return tensor.Tensor(a.data * ctx.positive)"),
     in_second("2.2", "ReLU: a slope of 0.01 below 0", FUNCTIONAL,
               RELU_MASK, "np.where(a.data > 0, 1.0, 0.01)"),
     in_second("2.2", "ReLU: the size of the input", FUNCTIONAL,
@@ -619,6 +634,8 @@ if leaf.grad is None:
         "self.momentums = [np.zeros_like(param.data) for param in self.params]",
         "self.momentums = [np.zeros_like(param.data) for param in self.params]\n"
         "        self.params = iter(self.params)"),
+    Bug("2.3", "SGD: step() takes the gradients away", SGD,
+        SGD_UPDATE, SGD_UPDATE + "\n            param.grad = None"),
     Bug("2.3", "zero_grad() does nothing", OPTIMIZER,
         "param.grad = None", "pass"),
     Bug("2.3", "zero_grad() reaches the first parameter only", OPTIMIZER,

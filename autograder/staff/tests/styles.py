@@ -112,6 +112,13 @@ RECURSION = """\
             backward(grad_fn.next_functions[i], grads[i])
 """
 
+# Where an operation of one input returns a bare Tensor.
+BARE_RETURNS = tuple(
+    (FUNCTIONAL, f"return tensor.Tensor({gradient})\n", f"return (tensor.Tensor({gradient}),)\n")
+    for gradient in ("grad_output.data.T.copy()", "grad_output.data.reshape(ctx.shape)",
+                     "grad_output.data / ctx.saved_tensors[0].data", "grad_output.data * ctx.exp",
+                     "np.ones(ctx.shape) * grad_output.data", "grad_output.data * ctx.positive"))
+
 # And of the third.
 GOING_DOWN = "for node in sort(grad_fn):"
 SORT = """\
@@ -529,6 +536,62 @@ class Rectify(Function):
     Style("apply: every argument must be a Tensor", ((
         ENGINE, "[arg for arg in args if hasattr(arg, \"requires_grad\")]", "args"),), THIRD,
         remark="apply fails where one of several arguments is no Tensor"),
+
+    Style("every backward returns a tuple, the engine takes nothing else", (
+        (ENGINE, """\
+    if not isinstance(grads, tuple):
+        grads = (grads,)
+""", ""), *BARE_RETURNS)),
+    Style("every backward returns a tuple, the engine takes grads[i], and Tensors have rows", (
+        (ENGINE, """\
+    if not isinstance(grads, tuple):
+        grads = (grads,)
+""", ""), *BARE_RETURNS,
+        (TENSOR, "    def __add__(self, other):", """\
+    def __getitem__(self, index):
+        return Tensor(self.data[index])
+
+    def __add__(self, other):"""))),
+    Style("flags set by apply, and by Add too", (
+        (FUNCTIONAL, 'output = compute("Add", np.add, a, b)\n', """\
+output = compute("Add", np.add, a, b)
+        output.requires_grad = a.requires_grad or b.requires_grad
+        output.is_leaf = not output.requires_grad
+"""),), REFERENCE),
+    Style("flags set by apply, and by every operation but Add too", (
+        (ENGINE, """\
+        if output.requires_grad:
+            output.grad_fn = node
+""", """\
+        output.requires_grad = any(getattr(arg, "requires_grad", False) for arg in args)
+        output.is_leaf = not output.requires_grad
+        if output.requires_grad:
+            output.grad_fn = node
+"""),
+        (FUNCTIONAL, "return result(a.data + b.data, a, b)", "return tensor.Tensor(a.data + b.data)"))),
+    Style("a leaf gets its AccumulateGrad when it is made", (
+        (TENSOR, "        self.grad_fn = None\n", """\
+        self.grad_fn = None
+        if requires_grad and is_leaf:
+            self.grad_fn = autograd_engine.AccumulateGrad(self)
+"""),
+        (ENGINE, """\
+            if arg.requires_grad and arg.is_leaf:
+                node.next_functions.append(AccumulateGrad(arg))
+            else:
+                node.next_functions.append(arg.grad_fn)
+""", """\
+            node.next_functions.append(arg.grad_fn)
+"""))),
+    Style("results of constants alone require grad", (
+        (ENGINE, "output.requires_grad = any(node.next_functions)", "output.requires_grad = True"),),
+          REFERENCE),
+    Style("constants have nodes, which store nothing", (
+        (ENGINE, "if arg.requires_grad and arg.is_leaf:", "if arg.is_leaf:"),
+        (ENGINE, "        if grad.shape != self.variable.shape:", """\
+        if not self.variable.requires_grad:
+            return
+        if grad.shape != self.variable.shape:"""))),
 
     # Layers and modules
     Style("Sequential keeps its layers in a dict", (
