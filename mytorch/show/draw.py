@@ -59,14 +59,15 @@ def panel(axes, tensor, names, title=""):
     """The graph of ``tensor`` as a paint.Panel."""
     tensors = graph.all_names(names)
     boxes = Boxes(tensor, tensors)
-    after = any(leaf.grad is not None for leaf in map(graph.leaf_of, boxes.nodes) if leaf is not None)
+    leaves = map(graph.leaf_of, boxes.nodes)
+    after = any(leaf.grad is not None for leaf in leaves if leaf is not None)
     boxes.write_gradients(gradients(tensor, tensors) if after else {})
     return paint.Panel(axes, boxes.drawn, boxes.layers(names), title)
 
 
 def gradients(tensor, names):
-    """What arrives at each node when ``tensor.backward()`` runs, by graph.key_of; all .grad are put
-    back. Empty if it does not come to its end."""
+    """What arrives at each node when ``tensor.backward()`` runs, by graph.key_of; all .grad are
+    put back. Empty if it does not come to its end."""
     with unseen():
         watch, _ = watch_twice(tensor, names)
     found = {}
@@ -105,9 +106,9 @@ class Boxes:
             self.drawn = list(self.by_key.values())
         if len(self.nodes) > MAX_BOXES or len(self.drawn) > MAX_BOXES:
             raise ValueError(
-                f"draw: the graph has {len(self.nodes)} leaves and operations, and a picture of more "
-                f"than {MAX_BOXES} boxes cannot be read; draw a part of it: one layer, such as "
-                "draw(layer(x)), or one round of a loop")
+                f"draw: the graph has {len(self.nodes)} leaves and operations, and a picture of "
+                f"more than {MAX_BOXES} boxes cannot be read; draw a part of it: one layer, such "
+                "as draw(layer(x)), or one round of a loop")
 
     def add(self, node):
         """The box of a node, made at its first use together with those of its inputs."""
@@ -162,8 +163,9 @@ class Boxes:
                 add_line(node, gradient(arrived[node.key]))
 
     def layers(self, names):
-        """The layers of all Modules in ``names`` that have parameters here: what to write on a frame
-        → the Nodes in it, which are the parameters, the operations that use them, and any between."""
+        """The layers of all Modules in ``names`` that have parameters here, each used once: what
+        to write on a frame → the Nodes in it: the parameters, the operations that use them, and
+        any between."""
         found = {}
         for label, parameters in graph.layers(names).items():
             leaves = [node for node in self.drawn if node.key in map(id, parameters)]

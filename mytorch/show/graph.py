@@ -88,7 +88,8 @@ def arguments(node):
                  for tensor in saved]
         if not rest:
             return found
-    left = [tensor for tensor in saved if not any(same(tensor, leaf_of(entry)) for entry in entries)]
+    leaves = list(map(leaf_of, entries))
+    left = [tensor for tensor in saved if not any(same(tensor, leaf) for leaf in leaves)]
     in_order = len(saved) == len(entries) and all(map(belong, entries, saved))
     found = []
     for index, entry in enumerate(entries):
@@ -146,8 +147,10 @@ def all_names(names):
     """
     for name, value in names.items():
         if not isinstance(value, Tensor) and not is_module(value):
-            raise TypeError(f"{name}=...: expected a Tensor or a Module, got {type(value).__name__}")
-    return {name: value for name, value in inner_names(names.items(), set()) if isinstance(value, Tensor)}
+            raise TypeError(
+                f"{name}=...: expected a Tensor or a Module, got {type(value).__name__}")
+    found = inner_names(names.items(), set())
+    return {name: value for name, value in found if isinstance(value, Tensor)}
 
 
 def layers(names):
@@ -171,7 +174,8 @@ def inner_names(pairs, visited):
             continue
         visited.add(id(value))
         if isinstance(value, (list, tuple)):  # the layers of a Sequential
-            yield from inner_names([(f"{name}.{i}", inner) for i, inner in enumerate(value)], visited)
+            inner = [(f"{name}.{index}", layer) for index, layer in enumerate(value)]
+            yield from inner_names(inner, visited)
         elif isinstance(value, Tensor) or is_module(value):
             yield name, value
         if is_module(value):

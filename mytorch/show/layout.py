@@ -87,7 +87,8 @@ def lay_out(nodes):
     for row in rows:
         bottom = top + max(node.height for node in row)
         for node in row:
-            node.x, node.y, node.row_top, node.row_bottom = node.x - left, (top + bottom) / 2, top, bottom
+            node.x, node.y = node.x - left, (top + bottom) / 2
+            node.row_top, node.row_bottom = top, bottom
         top = bottom + ROW_GAP
     for arrow in arrows:
         beside = [other for other in arrows if other.source is arrow.source]
@@ -114,20 +115,14 @@ def assign_rows(nodes):
 
 
 def reduce_crossings(rows):
-    """Order each row by the means of its neighbours' places, swap neighbours, keep the best."""
+    """Order each row by the means of its neighbours' places, down and up; keep the best."""
     best = None
     for sweep in range(8):
-        down = sweep % 2 == 0
-        for row in rows if down else rows[::-1]:
+        for row in rows[::-1] if sweep % 2 else rows:
             if sweep:
-                row.sort(key=lambda node: mean_place(node, down))
+                row.sort(key=lambda node: mean_place(node, sweep % 2))
             number(row)
-        for row in rows:
-            for i in range(len(row) - 1):
-                if crossings(row[i + 1], row[i]) < crossings(row[i], row[i + 1]):
-                    row[i], row[i + 1] = row[i + 1], row[i]
-                    number(row)
-        count = sum(crossings(*pair, ("lowers",)) for row in rows for pair in combinations(row, 2))
+        count = sum(crossings(*pair) for row in rows for pair in combinations(row, 2))
         if best is None or count < best[0]:
             best = count, [list(row) for row in rows]
     for row, order in zip(rows, best[1]):
@@ -141,19 +136,17 @@ def number(row):
         node.place = place
 
 
-def mean_place(node, down):
-    """Mean of the places a node is tied to, in the row above (``down``) or below."""
-    places = ([upper.place for upper, _ in node.uppers] if down
-              else [lower.place + where for lower, where in node.lowers])
+def mean_place(node, upward):
+    """Mean of the places a node is tied to, in the row below (``upward``) or above."""
+    places = ([lower.place + where for lower, where in node.lowers] if upward
+              else [upper.place for upper, _ in node.uppers])
     return sum(places) / len(places) if places else node.place
 
 
-def crossings(left, right, sides=("uppers", "lowers")):
-    """How many arrows of ``left`` and ``right``, in this order in their row, cross each other."""
-    return sum(
-        node.place + where * (side == "lowers") > other.place + other_where * (side == "lowers")
-        for side in sides
-        for node, where in getattr(left, side) for other, other_where in getattr(right, side))
+def crossings(left, right):
+    """How many arrows to the next row cross each other that leave ``left`` and ``right`` of it."""
+    return sum(node.place + where > other.place + other_where
+               for node, where in left.lowers for other, other_where in right.lowers)
 
 
 def place_in_rows(rows):

@@ -12,6 +12,7 @@ KINDS = {  # kind of box: (colour, what the legend says)
     "result": ("#bdd7f1", "result of an operation"),
     "constant": ("#e3e3e3", "constant, gets no gradient"),
 }
+LABEL = {"edgecolor": "none", "boxstyle": "square,pad=0.1"}
 DARK, ACTIVE, FRAME = "#404040", "#c8201e", "#8a8a8a"
 FONT = 9  # points
 LINE, PAD, STACK_GAP, PANEL_GAP, MARGIN, TITLE, HEAD = 0.16, 0.05, 0.03, 0.6, 0.2, 0.3, 0.09
@@ -58,10 +59,11 @@ class Panel:
             self.paint_node(node)
         for node, numbers in self.marks.items():
             text = ",".join(map(str, numbers[:3])) + ",…" * (len(numbers) > 3)
-            write(self.axes, self.left + node.x - node.width / 2, top + node.y - node.height / 2, text,
-                  FONT - 2, zorder=6, ha="center", va="center", color="white",
-                  bbox=dict(boxstyle="round,pad=0.25", facecolor=DARK, edgecolor="none"))
-        write(self.axes, left, top + self.height + MARGIN, "\n".join(self.caption), FONT + 1, va="top")
+            x, y = self.left + node.x - node.width / 2, top + node.y - node.height / 2
+            write(self.axes, x, y, text, FONT - 2, zorder=6, ha="center", va="center",
+                  color="white", bbox={**LABEL, "boxstyle": "round,pad=0.25", "facecolor": DARK})
+        write(self.axes, left, top + self.height + MARGIN, "\n".join(self.caption), FONT + 1,
+              va="top")
 
     def paint_node(self, node):
         """Its parts as boxes, from the top."""
@@ -75,8 +77,8 @@ class Panel:
                 (self.left + node.x - node.width / 2, top), node.width, height, zorder=3,
                 boxstyle=f"round,pad=0,rounding_size={0.1 if kind == 'operation' else 0.04}",
                 facecolor=KINDS[kind][0], edgecolor=edge[0], linewidth=edge[1]))
-            write(self.axes, self.left + node.x, top + height / 2, text, FONT, zorder=4, ha="center",
-                  va="center")
+            write(self.axes, self.left + node.x, top + height / 2, text, FONT, zorder=4,
+                  ha="center", va="center")
             top += height + STACK_GAP
 
     def paint_arrow(self, arrow):
@@ -96,12 +98,11 @@ class Panel:
                                        linewidth=width, zorder=1))
         (x, y), way = (points[0], 1) if key in self.active else (points[-1], -1)
         head = [(x, y), (x - HEAD / 2, y + way * HEAD), (x + HEAD / 2, y + way * HEAD)]
-        self.axes.add_artist(Polygon(head, closed=True, facecolor=colour, edgecolor="none", zorder=2))
+        self.axes.add_artist(Polygon(head, facecolor=colour, edgecolor="none", zorder=2))
         if self.labels.get(key):
             x, y = points[-1]
-            write(self.axes, x, y - HEAD - 0.02, self.labels[key], FONT - 1, zorder=5, ha="center",
-                  va="bottom", color=ACTIVE, bbox=dict(facecolor="white", edgecolor="none", pad=0.8,
-                                                       alpha=0.85))
+            write(self.axes, x, y - HEAD - 0.02, self.labels[key], FONT - 1, zorder=5,
+                  ha="center", va="bottom", color=ACTIVE, bbox={**LABEL, "facecolor": "white", "alpha": 0.85})
 
     def paint_frame(self, text, members):
         """A dashed line around the boxes of a layer, row by row; none where others are between."""
@@ -126,12 +127,12 @@ class Panel:
         corners = [(self.left + x, self.top + y) for x, y in down + up[::-1]]
         self.axes.add_artist(Polygon(corners, closed=True, facecolor="#f6f4ee", edgecolor=FRAME,
                                      linestyle=(0, (4, 3)), linewidth=0.9, zorder=0))
-        write(self.axes, self.left + sides[0][0] + 0.04, self.top + levels[0] + 0.02, text, FONT - 2,
-              va="top", color="#5a5a5a", zorder=1)
+        write(self.axes, self.left + sides[0][0] + 0.04, self.top + levels[0] + 0.02, text,
+              FONT - 2, va="top", color="#5a5a5a", zorder=1)
 
 
 def new_axes():
-    """Axes over the whole of a new figure, in inches; without a window, so no display is needed."""
+    """Axes over the whole of a new figure, in inches; no window, so no display is needed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -146,11 +147,11 @@ def new_axes():
 
 
 def paint(axes, panels, filename=None, columns=None):
-    """Paint Panels side by side, in rows of so many; returns the Figure, saved if a name is given."""
+    """Paint Panels side by side, in rows of so many; returns the Figure, saved under a name."""
     columns = min(columns or len(panels), len(panels))
     has_titles, lines = any(panel.title for panel in panels), max(panel.lines for panel in panels)
-    widest = [max(max(panel.width, width_of(axes, panel.title, FONT + 2)) for panel in panels[i::columns])
-              for i in range(columns)]
+    widths = [max(panel.width, width_of(axes, panel.title, FONT + 2)) for panel in panels]
+    widest = [max(widths[column::columns]) for column in range(columns)]
     top, right = TITLE * has_titles, sum(widest) + PANEL_GAP * (columns - 1)
     for start in range(0, len(panels), columns):
         left, row = 0.0, panels[start:start + columns]
@@ -161,7 +162,8 @@ def paint(axes, panels, filename=None, columns=None):
         top += (MARGIN + TITLE) * (start + columns < len(panels))
     legend_columns = 4 if right > LEGEND_WIDTH else 2
     add_legend(axes, legend_columns)
-    above = -MARGIN - LEGEND_LINE * 4 / legend_columns - MARGIN * any(panel.layers for panel in panels)
+    has_frames = any(panel.layers for panel in panels)
+    above = -MARGIN * (1 + has_frames) - LEGEND_LINE * 4 / legend_columns
     side = max((LEGEND_WIDTH * legend_columns / 4 - right) / 2, 0) + MARGIN
     width, height = right + 2 * side, top + MARGIN - above
     axes.set_xlim(-side, right + side)
@@ -175,7 +177,7 @@ def paint(axes, panels, filename=None, columns=None):
 
 
 def measure(axes, node):
-    """Set width and height of a Node to those of its parts, stacked, and not less than they are."""
+    """Set width and height of a Node to those of its parts, stacked, or leave them larger."""
     widths = [width_of(axes, text, FONT) + 2 * PAD for _, text in node.parts]
     node.width = max(1.5 * HEAD * (len(node.inputs) + 1), *widths, node.width)
     heights = STACK_GAP * (len(node.parts) - 1) + sum(height_of(text) for _, text in node.parts)
@@ -199,7 +201,8 @@ def height_of(text):
 
 def write(axes, x, y, text, size, **style):
     """Put a text there as it is, without reading it as a formula."""
-    return axes.text(x, y, drawable(text).replace("$", r"\$"), fontsize=size, usetex=False, **style)
+    text = drawable(text).replace("$", r"\$")
+    return axes.text(x, y, text, fontsize=size, usetex=False, **style)
 
 
 def drawable(text):

@@ -1,5 +1,5 @@
 """The backward pass in motion: draw_backward makes a picture of each step of the trace.
-What happens is what the student's own engine does, as watch.py saw it; nothing is computed here."""
+What happens is what the student's own engine does, as watch.py sees it."""
 
 from mytorch.show import complaints, graph, paint
 from mytorch.show.arrivals import fits
@@ -22,7 +22,7 @@ def draw_backward(tensor, /, filename="backward.gif", **names):
 
     Args:
         tensor (Tensor): where the backward pass starts.
-        filename (str): ``.gif`` moves; ``.png``, ``.svg`` and ``.pdf`` show the steps side by side.
+        filename (str): ``.gif`` moves; ``.png``, ``.svg`` and ``.pdf`` show all steps at once.
         **names (Tensor or Module): what to call Tensors, as for ``draw``.
 
     Returns:
@@ -39,8 +39,8 @@ def draw_backward(tensor, /, filename="backward.gif", **names):
     pass_, axes = Pass(tensor, names), paint.new_axes()
     count = len(pass_.watch.calls)
     if count > MAX_STEPS:
-        raise ValueError(f"draw_backward: the backward pass has {count} steps or more, too many to be "
-                         f"watched (at most {MAX_STEPS}); draw a part of it")
+        raise ValueError(f"draw_backward: the backward pass has {count} steps or more, too many "
+                         f"to be watched (at most {MAX_STEPS}); draw a part of it")
     panels = [pass_.panel(axes, step) for step in range(1, count + 1)] + [pass_.panel(axes)]
     for panel in panels:
         panel.lines = max(other.lines for other in panels)
@@ -50,7 +50,7 @@ def draw_backward(tensor, /, filename="backward.gif", **names):
 
 
 def draw_after_backward(tensor, /, filename=None, **names):
-    """Draw the last picture of ``draw_backward`` alone: all steps, numbered, with their gradients."""
+    """Draw the last picture of ``draw_backward`` alone: all steps and what they pass on."""
     axes = paint.new_axes()
     return paint.paint(axes, [Pass(tensor, names).panel(axes)], filename)
 
@@ -108,8 +108,8 @@ class Pass:
         return panel
 
     def labels(self, boxes, calls):
-        """What is written beside arrows: (Node, index of an arrow) → the gradient passed along it in
-        these calls; of an array of more than a few numbers nothing, as the boxes tell its norm."""
+        """What is written beside arrows: (Node, index of an arrow) → the gradient passed along it
+        in these calls; nothing for one of many numbers, because the boxes tell its norm."""
         found = {}
         for call in calls:
             for share in call.shares or ():
@@ -126,7 +126,8 @@ class Pass:
         parts = list(node.parts)
         kind, text = parts[-1]
         if kind == "leaf":
-            changes = [change for call in calls for change in call.changes if id(change.tensor) == key]
+            changes = [change for call in calls for change in call.changes
+                       if id(change.tensor) == key]
             after = changes[-1].after if changes else self.watch.before.get(key)
             line = "grad = None" if after is None else sum_line(after, mine)
             parts[-1] = kind, text.split("\n")[0] + "\n" + line

@@ -1,4 +1,4 @@
-"""The backward pass told step by step: trace runs the backward() that is there and says what it did.
+"""The backward pass told step by step: trace runs the backward() that is there and tells it.
 It is watched by watch.py and judged by complaints.py; explain returns what trace says is wrong."""
 
 import textwrap
@@ -15,7 +15,8 @@ NO_INPUTS = "no input, its next_functions is empty"
 MAX_NODES, MAX_TOLD, MAX_TOLD_OF_STOPPED, WIDTH = 200, 200, 20, 80
 SMALL_GRAPHS = (  # of leaves a and b and constants k and l, each of two numbers
     "z = a * b", "z = a * k", "z = k * a", "z = a + b", "z = (k + a) * b", "z = a * k + a",
-    "z = a + a", "z = a * a", "p = a * k; z = p + p * l", "p = a * k; z = p * l + p", "p = a * b; q = p * a + p; z = q * p",
+    "z = a + a", "z = a * a", "p = a * k; z = p + p * l", "p = a * k; z = p * l + p",
+    "p = a * b; q = p * a + p; z = q * p",
     "z = (a + b) + (b * k + a * l)", "z = (b * k + a * l) + (a + b)",
     "p = a * k; q = b * l; z = (p + q) + (p * l + q * k)")
 
@@ -102,7 +103,7 @@ def explain_engine():
 
 
 def small_graph(code):
-    """Run a line of SMALL_GRAPHS: (it, dict of its Tensors by name); None for what does not work."""
+    """Run a line of SMALL_GRAPHS: (it, dict of its Tensors by name), or None if it fails."""
     found = {name: Tensor(np.array([value, value + 2.0]), requires_grad=name in "ab")
              for name, value in zip("abkl", (2, 5, 11, 17))}
     try:
@@ -131,8 +132,8 @@ class Story:
         judge = complaints.Judge(first, self.words)
         self.recorded_wrongly = recording.find_complaints()
         self.wrong = self.recorded_wrongly + complaints.find_complaints(judge, second)
-        self.unsettled = {key for key, shares in judge.shares.items()
-                          if not judge.has_arrived(key, shares) and not judge.stored_unvisited(key)}
+        self.unsettled = {key for key, shares in judge.shares.items() if not (
+            judge.has_arrived(key, shares) or judge.stored_unvisited(key))}
         self.uses = {key: len(shares) for key, shares in judge.shares.items()}
         if not first.calls:
             self.tell_nothing_done()
@@ -150,7 +151,8 @@ class Story:
     def tell_call(self, call):
         """Add a step: the node, what arrives, what is passed on or stored."""
         title = "AccumulateGrad of " * graph.is_leaf_node(call.node) + self.words.node(call.node)
-        before = [other.step for other in self.watch.calls[:call.step - 1] if other.node is call.node]
+        before = [other.step for other in self.watch.calls[:call.step - 1]
+                  if other.node is call.node]
         again = f", visited again (before in step {before[-1]})" if before else ""
         self.lines += ["", f"{call.step:3}. {title}{again}"]
         self.tell("arrives", self.arrival(call))
@@ -207,12 +209,13 @@ class Story:
             self.tell("stores", f"nothing: {self.words.grad(leaf)} stays as it is")
         for change in call.changes:
             name = self.words.grad(change.tensor)
-            was, now = ("None" if array is None else show(array) for array in (change.before, change.after))
+            was, now = show(change.before), show(change.after)
             by = "" if change.tensor is leaf and change.inside else (
                 ", by backward()" if not change.inside else ", though this is another's node")
             if change.before is not None and not by and call.copy is not None and fits(
                     change.after, [change.before, call.copy]):
-                self.tell("stores", f"{name} += {show(call.copy)}: {was} + {show(call.copy)} = {now}")
+                came = show(call.copy)
+                self.tell("stores", f"{name} += {came}: {was} + {came} = {now}")
             else:
                 self.tell("stores", f"{name} = {now} (it was {was}){by}")
 
@@ -223,9 +226,9 @@ class Story:
         self.lines += ["The graph that Function.apply recorded:", ""]
         for node in self.watch.nodes:
             if not graph.is_leaf_node(node):
-                inputs = [self.words.argument(argument) for argument in graph.arguments(node)
-                          if argument != (None, None)]
-                self.lines.append(f"    {self.words.node(node)}: from {', '.join(inputs) or NO_INPUTS}")
+                inputs = ", ".join(self.words.argument(argument) for argument
+                                   in graph.arguments(node) if argument != (None, None))
+                self.lines.append(f"    {self.words.node(node)}: from {inputs or NO_INPUTS}")
         for change in self.watch.outside:
             self.lines.append(f"    {self.words.grad(change.tensor)} = {show(change.after)}")
 
@@ -237,7 +240,8 @@ class Story:
         elif watch.error and (watch.calls or not isinstance(watch.error, NotImplementedError)):
             ending.append(complaints.explain_error(watch, self.words))
         elif watch.calls and not self.wrong:
-            ending.append("That is what backward() did: each gradient that was passed on has arrived.")
+            ending.append("That is what backward() did: each gradient that was passed on has "
+                          "arrived.")
             if len(watch.calls) > len({id(call.node) for call in watch.calls}):
                 ending.append(self.visits())
         self.lines += ["", *wrapped("", ending)]
@@ -264,8 +268,8 @@ class Story:
         if len(self.watch.calls) > paths:
             return f"{who} was visited {times}, though there are only {paths} paths in all."
         return (f"{who} was visited {times}, each time with one path's share: one visit for each "
-                f"path makes {paths:,} in all. Waiting until all gradients of a node are there, and "
-                f"visiting it once with their sum, would take {len(self.watch.nodes)}.")
+                f"path makes {paths:,} in all. Waiting until all gradients of a node are there, "
+                f"and visiting it once with their sum, would take {len(self.watch.nodes)}.")
 
     def unreached(self):
         """Names of leaves that require grad but are not in the graph, though it is whole."""

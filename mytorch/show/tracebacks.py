@@ -29,7 +29,7 @@ def entries_of(error):
 
 
 def is_refusal(error):
-    """Whether code of this folder raised an exception, whose message then says all there is to say."""
+    """Whether code of this folder raised an exception, whose message then says all."""
     return is_ours(entries_of(error)[-1].tb_frame)
 
 

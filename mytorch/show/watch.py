@@ -1,4 +1,4 @@
-"""The only spy on an engine: notes every call of a node's apply, and every .grad, while backward runs.
+"""The only spy on an engine: notes each call of a node's apply, and each .grad, as backward runs.
 Nothing here computes a gradient, and no engine knows of it; complaints.py judges what was seen.
 
 Who only wants to know what is wrong with an engine asks trace.explain or trace.explain_engine."""
@@ -17,8 +17,8 @@ from mytorch.tensor import Tensor
 
 MAX_VISITS = 500
 
-# A .grad that is not what it was: `before` and `after` are ndarrays or None. It changed during `call`
-# (None: before the first) if `inside`, else after it.
+# A .grad that is not what it was: `before` and `after` are ndarrays or None. It changed during
+# `call` (None: before the first) if `inside`, else after it.
 Change = namedtuple("Change", "tensor before after call inside")
 
 # An ndarray that was written into, likewise; `after` is a copy of what it held then.
@@ -73,7 +73,7 @@ class Watch:
         before, after (dict): by the id of a Tensor, its ``.grad`` as an ndarray or None.
         stored (dict): by the id of a Tensor, its ``.grad`` itself at the end of the run.
         writes (list of Write): into the arrays that were handed around.
-        error (Exception or None): what ended the run; ``stopped`` tells if that was the 500th visit.
+        error (Exception or None): what ended the run; ``stopped`` if that was the 500th visit.
     """
 
     def __init__(self, tensor, tensors):
@@ -187,7 +187,7 @@ class Watch:
 
 
 def watch_twice(tensor, names):
-    """Watch ``tensor.backward()``, and once more unseen what it leaves behind; put back each .grad.
+    """Watch ``tensor.backward()``, and once more unseen, for what is left; put back each .grad.
 
     Args:
         names (dict): further Tensors whose ``.grad`` are watched, by name.
@@ -260,4 +260,5 @@ def equal(one, other):
     """Whether two ndarrays (or None) are the same numbers, nan being equal to nan."""
     if one is None or other is None:
         return one is other
-    return one.shape == other.shape and bool(np.all((one == other) | ((one != one) & (other != other))))
+    return one.shape == other.shape and bool(
+        np.all((one == other) | ((one != one) & (other != other))))

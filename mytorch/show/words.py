@@ -25,7 +25,8 @@ class Words:
             return "an unnamed result"
         if tensor.requires_grad:
             return "an unnamed leaf"
-        return f"the constant {values(tensor.data)}" if values(tensor.data) else "an unnamed constant"
+        numbers = values(tensor.data)
+        return f"the constant {numbers}" if numbers else "an unnamed constant"
 
     def grad(self, tensor):
         """The ``.grad`` of a Tensor."""
@@ -62,7 +63,7 @@ def in_a_row(names):
 def show(array):
     """An ndarray in few words: its values, or shape and norm where they are many."""
     if array is None:
-        return "nothing"
+        return "None"
     return values(array) or f"array {array.shape} of norm {norm(array)}"
 
 

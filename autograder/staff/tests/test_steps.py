@@ -1,6 +1,8 @@
 """The backward pass in motion: what each picture shows of the student's own engine."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from mytorch.show import draw_after_backward, draw_backward
 from mytorch.tensor import Tensor
 from test_trace import chain, diamond, example, network, per_path
 
-Image = pytest.importorskip("PIL.Image", reason="matplotlib of 2020 may come without Pillow")
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def texts(figure):
@@ -31,12 +33,14 @@ def test_there_is_a_picture_for_each_step_that_says_what_happens(tmp_path):
         "step 1: Add -> e passes 1 to Add", "step 2: Add passes 1 to Add -> d, and 1 to c",
         "step 3: Add -> d passes 1 to a, which waits for another, and 1 to Mul",
         "step 4: Mul passes 2 to a; a has waited for it: 1 + 2 = 3",
-        "step 5: a stores what has arrived: a.grad = 3", "step 6: c stores what has arrived: c.grad = 1",
+        "step 5: a stores what has arrived: a.grad = 3",
+        "step 6: c stores what has arrived: c.grad = 1",
         "all 6 steps: each gradient that was passed on has arrived"]
     assert names["a"].grad is None
 
 
 def test_the_pictures_move_a_second_and_a_half_each_and_the_last_one_longer(tmp_path):
+    Image = pytest.importorskip("PIL.Image", reason="matplotlib of 2020 may come without Pillow")
     a, b, c = diamond(2)
     draw_backward(c, str(tmp_path / "steps.gif"), a=a, b=b, c=c)
     with Image.open(str(tmp_path / "steps.gif")) as moving:
@@ -116,3 +120,23 @@ def test_without_pillow_one_sentence_says_what_else_there_is(tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"needs Pillow.*ends in \.png"):
         draw_backward(leaf(1.0) * 2.0, str(tmp_path / "steps.gif"))
+
+
+SCRIPT = """\
+from mytorch.show import draw, draw_backward, trace
+from mytorch.tensor import Tensor
+a = Tensor(1.0, requires_grad=True)
+"""
+
+
+@pytest.mark.parametrize("line, kind", [
+    ("trace(a * 2.0, a=3)", "TypeError"), ("draw(Tensor(1.0))", "RuntimeError"),
+    ("draw(a * 2.0, 'nowhere/graph.png')", "FileNotFoundError"),
+    ("draw_backward(a * 2.0, 'graph.xyz')", "ValueError")])
+def test_a_traceback_ends_in_the_students_own_line(line, kind, tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{SCRIPT}{line}\n")
+    ended = subprocess.run([sys.executable, "-B", str(script)], cwd=str(tmp_path),
+                           stderr=subprocess.PIPE, universal_newlines=True)
+    files = [text for text in ended.stderr.splitlines() if text.startswith("  File ")]
+    assert str(script) in files[-1] and f"\n{kind}: " in ended.stderr
