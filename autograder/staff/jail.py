@@ -133,8 +133,8 @@ class Jail:
     def close(self, scratch):
         """Leave no process and no file behind, and defend this process no more."""
         self._end_all_but((), patience=3.0)
-        remove_tree(scratch)
-        remove_shared_memory(self._shared, patience=5.0)
+        remove_tree(scratch, patience=20.0)
+        remove_shared_memory(self._shared)
         self._undo.close()
 
     def _end_all_but(self, keep, patience):
@@ -466,18 +466,23 @@ def empty_tree(top, give_up):
                         elif folder == top:
                             folders.append(entry.path)
                         else:
-                            folders.append(moved_up(entry.path, top))
+                            folders += moved_up(entry.path, top)
         if folder != top:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
 
 
 def moved_up(folder, top):
-    """Move a folder into ``top`` under a new short name; returns that path."""
-    os.chmod(folder, 0o700)
-    place = os.path.join(top, os.urandom(8).hex())
-    os.rename(folder, place)
-    return place
+    """Move a folder into ``top`` under a new short name; returns that path in a list, empty if the
+    folder was empty and is gone."""
+    try:
+        os.rmdir(folder)
+        return []
+    except OSError:
+        os.chmod(folder, 0o700)
+        place = os.path.join(top, os.urandom(8).hex())
+        os.rename(folder, place)
+        return [place]
 
 
 def shared_memory():

@@ -104,10 +104,11 @@ def grade(crew, answers):
     # A problem that fails is run once more at the seed that students have: of its results, those of
     # typical mistakes are recorded, and a student can see at home what the report says.
     known = grading.RecordedAnswers()
-    known.load()
+    failed, seed = failing(outcomes, answers, known)
     deadline = min(deadline, time.monotonic() + SECONDS_FOR_NAMES)
-    again = dict(grading.run(crew, failing(outcomes, answers), known.seed, deadline))
+    again = dict(grading.run(crew, failed, seed, deadline))
     answers.load()
+    known.load()
     better = {verdict.problem: verdict for verdict in judge_all(again, known) if not verdict.passed}
     return [verdict if verdict.passed else better.get(verdict.problem, verdict)
             for verdict in judge_all(outcomes, answers)]
@@ -120,9 +121,9 @@ def judge_all(outcomes, answers):
             for problem, outcome in outcomes.items()]
 
 
-def failing(outcomes, answers):
-    """The problems whose tests ran to their end and fail. Another process finds out, which may know
-    the answers."""
+def failing(outcomes, answers, known):
+    """The problems whose tests ran to their end and fail, and the seed of the answers ``known``.
+    Another process finds out, which may know the answers."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -130,14 +131,14 @@ def failing(outcomes, answers):
             answers.load()
             keys = [verdict.problem.key for verdict in judge_all(outcomes, answers)
                     if not verdict.passed and verdict.outcome.ending == "done"]
-            os.write(writing, json.dumps(keys).encode())
+            os.write(writing, json.dumps([keys, known.load()]).encode())
         finally:
             os._exit(0)
     os.close(writing)
     with open(reading, "rb") as pipe:
-        keys = json.loads(pipe.read() or b"[]")
+        keys, seed = json.loads(pipe.read() or b"[[], 0]")
     os.waitpid(pid, 0)
-    return [problem for problem in GRADED if problem.key in keys]
+    return [problem for problem in GRADED if problem.key in keys], seed
 
 
 def check_that_the_host_is_not_busy():

@@ -281,7 +281,7 @@ class Crew:
                 os.waitpid(child.pid, 0)
         if self.jail:
             self.jail.close(self.scratch)
-        with contextlib.suppress(Exception):  # such as a folder too deep for Python
+        else:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     def run(self, tasks, seed, deadline=None):

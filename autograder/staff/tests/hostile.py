@@ -477,6 +477,5 @@ HOSTILE = (
             numbers=("1.1.1", "2.1", "2.4"), fails=BATCHNORM, says="batchnorm"),
     Hostile("a class is missing", files={"mytorch/optim/sgd.py": "class Sgd:\n    pass\n"},
             numbers=("1.1.1", "2.1", "2.3"), fails=SGD, says="SGD"),
-    Hostile("mytorch is missing", files={"mytorch": None}, fails=EVERYTHING, says="mytorch"),
     Hostile("an empty file", files={"mytorch/tensor.py": ""}, fails=EVERYTHING, says="Tensor"),
 )

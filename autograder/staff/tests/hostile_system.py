@@ -57,15 +57,6 @@ for pid in (helper, grader):
             print("FOUND: a file")
 """
 
-SEARCH_OWN_MEMORY = """
-import gc, sys
-if hasattr(sys.modules.get("job"), "__file__"):
-    print("FOUND: module job")
-for thing in gc.get_objects():
-    if isinstance(thing, dict) and isinstance(thing.get("test_division"), dict):
-        print("FOUND: answers")
-"""
-
 ODD_JSON = r"""
 import os
 start = '{"case": "test_division", "results": {"output of forward": {"kind": "Tensor", '
@@ -239,7 +230,6 @@ CODES = {
     "no processes for the helper": GRADERS + (
         "attempt(resource.prlimit, helper, resource.RLIMIT_NPROC, (0, 0))"),
     "looks into helper and grader": READ_MEMORY,
-    "looks for answers in its own memory": SEARCH_OWN_MEMORY,
     "a number of 5,000 digits, deep nesting, floods of empty objects": ODD_JSON,
     "3.6 MB of calls under way": CALLS_UNDER_WAY,
     "says that it is ready, done, refused": FORGED_NEWS,

@@ -63,7 +63,12 @@ SPYING = (ROOT / "mytorch/tensor.py").read_text(encoding="utf-8") + """
 import os, sys
 answers = b'"mistakes": [' + bytes([10]) + b"]}"  # in two parts, or it would find itself
 folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-print(["FOUND record"] if "record" in sys.modules else "")
+import gc
+print([f"FOUND {name}" for name in ("job", "record") if name in sys.modules])
+for thing in gc.get_objects():
+    if isinstance(thing, dict) and isinstance(thing.get("test_division"), dict) and not (
+            {"results", "error"} & set(thing["test_division"])):  # those are its own results
+        print("FOUND answers in memory")
 for where, _, names in os.walk(folder):
     for name in names:
         if answers in open(os.path.join(where, name), "rb").read():
@@ -87,7 +92,7 @@ def check_the_spy_found_nothing(job):
     assert "OPEN:" not in job.log, job.log
 
 
-def cheating():
+def cheating(**changes):
     """A submission whose Linear returns, whatever is asked, what is right for the handout's inputs;
     and whose subtraction adds."""
     recorded = json.loads(grading.ANSWERS.read_text())["answers"]["test_linear_forward"]["output"]
@@ -96,7 +101,7 @@ def cheating():
         f"np.array({recorded['values']}).reshape({recorded['shape']}))")
     functional = (ROOT / "mytorch/nn/functional.py").read_text(encoding="utf-8").replace(
         "np.subtract, a, b", "np.add, a, b")
-    return submission(**{"mytorch/nn/linear.py": linear, "mytorch/nn/functional.py": functional})
+    return submission(**{"mytorch/nn/linear.py": linear, "mytorch/nn/functional.py": functional, **changes})
 
 
 def untouched_handout():
@@ -109,7 +114,7 @@ def untouched_handout():
 def played():
     """Jobs by name, played together."""
     handins = {"reference": submission(**{"mytorch/tensor.py": SPYING}), "cheat": cheating(),
-               "the cheat again": cheating(), "handout": untouched_handout(), "text": b"homework"}
+               "the cheat again": cheating(**{"mytorch/tensor.py": SPYING}), "handout": untouched_handout(), "text": b"homework"}
     return dict(zip(handins, autolab_job.play_together(handins.values())))
 
 
@@ -122,6 +127,11 @@ def test_the_reference_scores_100_and_leaves_nothing_of_the_answers_nor_of_itsel
     (limits,) = [line for line in job.log.splitlines() if line.startswith("Limits: ")]
     assert "a process of its own" in limits
     assert ("writing (Landlock)" in limits) == ("reading (Landlock)" in limits)
+
+
+def test_a_problem_that_runs_again_finds_no_answers_either(played):
+    assert "; seed" in played["the cheat again"].log
+    check_the_spy_found_nothing(played["the cheat again"])
 
 
 def test_the_spy_would_find_the_answers():

@@ -4,11 +4,12 @@ grader ends in good order, with the true score on its last line."""
 import json
 import os
 import signal
+import time
 
 import pytest
 
 import jail
-from hostile import HOSTILE, Hostile, run_grader
+from hostile import HOSTILE, Hostile, copy_grader, run_grader, run_runner
 from hostile_system import SYSTEM
 from problems import GRADED, PROBLEMS
 
@@ -25,7 +26,7 @@ CLUMSY = (
     "an exception with an enormous message", "changes np.random", "warnings as errors",
     "a forged score line", "forged results in every open file", "results without end",
     "temporary files, locks and a pool of processes at import", "KeyboardInterrupt",
-    "a syntax error in one file", "mytorch is missing")
+    "a syntax error in one file")
 
 
 def case(hostile, where, quick, **how):
@@ -33,8 +34,8 @@ def case(hostile, where, quick, **how):
                         marks=() if hostile.name in quick else pytest.mark.slow)
 
 
-# In the jail there is no shared memory, and so no lock; no mytorch is not a handin.
-AT_HOME_ALONE = ("temporary files, locks and a pool of processes at import", "mytorch is missing")
+# In the jail there is no shared memory, and so no lock.
+AT_HOME_ALONE = ("temporary files, locks and a pool of processes at import",)
 
 CASES = [case(hostile, "on Autolab", QUICK) for hostile in HOSTILE + SYSTEM
          if hostile.name not in AT_HOME_ALONE]
@@ -97,12 +98,25 @@ def contents_of(root):
 
 
 def end_what_is_left():
-    """End the processes of a submission that are still there, if there are any; their numbers."""
-    found = [pid for pid in jail.children_of_this_process() if jail.carries_our_limits(pid)]
+    """End the processes of a submission that are still there after a moment, if there are any; their
+    numbers."""
+    give_up = time.monotonic() + 2
+    while time.monotonic() < give_up:
+        found = [pid for pid in jail.children_of_this_process() if jail.carries_our_limits(pid)]
+        if all([os.waitpid(pid, os.WNOHANG)[0] for pid in found]):
+            return []
+        time.sleep(0.02)
     for pid in found:
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
     return found
+
+
+def test_a_tree_without_mytorch_scores_0_at_home(tmp_path):
+    copy_grader(tmp_path)
+    ended = run_runner(tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert set(json.loads(ended.stdout.splitlines()[-1])["scores"].values()) == {0}
+    assert "mytorch" in ended.stdout
 
 
 def test_there_are_at_least_24_hostile_solutions_of_each_kind_with_different_names():
