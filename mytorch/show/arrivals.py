@@ -69,6 +69,11 @@ def was_changed(share, call, writes):
     return not fits(content(share, call, writes), [share.copy])
 
 
+def total(arrays):
+    """The sum of some ndarrays, at least one."""
+    return sum(arrays[1:], arrays[0])
+
+
 def fits(array, parts):
     """Whether ``array`` is the sum of ``parts``, as far as their precision tells; numbers that
     are not finite are not held against anybody."""
@@ -78,6 +83,6 @@ def fits(array, parts):
     allowed = max(1000 * np.finfo(kind if kind.kind == "f" else float).eps for kind in kinds)
     array, *parts = [np.asarray(part, float) for part in [array, *parts]]  # masks can't be added
     with np.errstate(all="ignore"):
-        total = sum(parts[1:], parts[0]) if parts else np.zeros(array.shape)
+        difference = array - total(parts) if parts else array
         scale = sum(np.abs(part) for part in parts) + np.abs(array)
-        return not np.any(np.abs(array - total) > allowed * scale)
+        return not np.any(np.abs(difference) > allowed * scale)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mytorch import autograd_engine
 from mytorch.show import graph
-from mytorch.show.arrivals import content, find_sources, fits, was_changed
+from mytorch.show.arrivals import content, find_sources, fits, total, was_changed
 from mytorch.show.tracebacks import is_ours
 from mytorch.show.words import in_a_row, show
 
@@ -153,6 +153,12 @@ class Judge:
         return (leaf is not None and key not in self.calls and self.watch.changed_grad(leaf)
                 and self.watch.after[id(leaf)] is not None)
 
+    def is_lost(self, share):
+        """Whether a share of a run that came to its end is known never to have arrived."""
+        key = graph.key_of(share.node)
+        return not (share.arrived_in or self.watch.error or self.watch.stopped
+                    or self.has_arrived(key, self.shares[key]) or self.stored_unvisited(key))
+
     def senders(self, shares):
         """``the 1 from step 1 (Add) and the 2 from step 3 (Mul)``."""
         return in_a_row([f"the {show(share.copy)} from {self.words.call(share.call)}"
@@ -272,11 +278,6 @@ class Judge:
         if any(write.array is share.array for write in self.watch.writes for share in shares):
             return f"{sentence} It was added to in place. {MAKE_NEW}"
         return sentence
-
-
-def total(arrays):
-    """The sum of some ndarrays."""
-    return sum(arrays[1:], arrays[0])
 
 
 def unread():

@@ -95,16 +95,15 @@ class Boxes:
         except RuntimeError as error:
             raise RuntimeError(" ".join([*recording.find_complaints(), str(error)])) from None
         self.names, self.nodes = names, graph.nodes_below(self.root)
+        self.by_key, self.places = {}, {}
         self.known = {id(named.grad_fn): named for named in [*names.values(), tensor]}
-        for node in self.nodes:
-            for argument in graph.arguments(node):
+        if len(self.nodes) <= MAX_BOXES:
+            for argument in [one for node in self.nodes for one in graph.arguments(node)]:
                 if argument.node is not None and argument.tensor is not None:
                     self.known.setdefault(id(argument.node), argument.tensor)
-        if len(self.nodes) <= MAX_BOXES:
-            self.by_key, self.places = {}, {}
             self.add(self.root)
-            self.drawn = list(self.by_key.values())
-        if len(self.nodes) > MAX_BOXES or len(self.drawn) > MAX_BOXES:
+        self.drawn = list(self.by_key.values())
+        if not 0 < len(self.drawn) <= MAX_BOXES:
             raise ValueError(
                 f"draw: the graph has {len(self.nodes)} leaves and operations, and a picture of "
                 f"more than {MAX_BOXES} boxes cannot be read; draw a part of it: one layer, such "
@@ -202,15 +201,11 @@ def result_again(node):
         return None
     try:
         with unseen():
-            result = function.forward(ContextManager(), *map(copy_of, saved))
+            copies = [Tensor(tensor.data.copy()) for tensor in saved]
+            result = function.forward(ContextManager(), *copies)
         return result if isinstance(result, Tensor) else None
     except Exception:
         return None
-
-
-def copy_of(tensor):
-    """A constant with the same numbers, which whoever gets it may write into."""
-    return Tensor(tensor.data.copy())
 
 
 def describe(name, tensor, shape=None):

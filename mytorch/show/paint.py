@@ -102,7 +102,8 @@ class Panel:
         if self.labels.get(key):
             x, y = points[-1]
             write(self.axes, x, y - HEAD - 0.02, self.labels[key], FONT - 1, zorder=5,
-                  ha="center", va="bottom", color=ACTIVE, bbox={**LABEL, "facecolor": "white", "alpha": 0.85})
+                  ha="center", va="bottom", color=ACTIVE,
+                  bbox={**LABEL, "facecolor": "white", "alpha": 0.85})
 
     def paint_frame(self, text, members):
         """A dashed line around the boxes of a layer, row by row; none where others are between."""

@@ -2,7 +2,7 @@
 What happens is what the student's own engine does, as watch.py sees it."""
 
 from mytorch.show import complaints, graph, paint
-from mytorch.show.arrivals import fits
+from mytorch.show.arrivals import fits, total
 from mytorch.show.draw import Boxes, gradient
 from mytorch.show.trace import addition, complaints_about_run
 from mytorch.show.watch import watch_twice
@@ -83,8 +83,8 @@ class Pass:
         Boxes(tensor, tensors)  # refuses what cannot be drawn before anything runs
         self.watch, second = watch_twice(tensor, tensors)
         self.words = Words(tensors)
-        self.wrong = complaints_about_run(self.watch, second, self.words)
-        complaints.Judge(self.watch, self.words)
+        self.judge = complaints.Judge(self.watch, self.words)
+        self.wrong = complaints_about_run(self.judge, second)
 
     def panel(self, axes, step=None):
         """The graph after so many steps as a paint.Panel; after all if not given."""
@@ -132,7 +132,8 @@ class Pass:
             line = "grad = None" if after is None else sum_line(after, mine)
             parts[-1] = kind, text.split("\n")[0] + "\n" + line
         elif node.inputs:
-            line = sum_line(sum_of(mine), mine) if mine else " "
+            same = [call.copy for call in mine if call.copy.shape == mine[-1].copy.shape]
+            line = sum_line(total(same), mine) if mine else " "
             parts = parts + [("result", line)] if kind == "operation" else (
                 parts[:-1] + [(kind, f"{text}\n{line}")])
         return parts
@@ -154,10 +155,9 @@ class Pass:
         """``2 to a; a has waited for it: 1 + 2 = 3``."""
         who = self.words.node(share.node)
         parts = share.arrived_in[0].sources if share.arrived_in else []
-        if not parts:
-            return f"{show(share.copy)} to {who}, where it never arrives"
-        if len(parts) == 1:
-            return f"{show(share.copy)} to {who}"
+        if len(parts) < 2:
+            lost = ", where it never arrives" * self.judge.is_lost(share)
+            return f"{show(share.copy)} to {who}{lost}"
         if parts[-1] is share:
             return f"{show(share.copy)} to {who}; {who} has waited for it: {addition(parts)}"
         return f"{show(share.copy)} to {who}, which waits for another"
@@ -171,15 +171,10 @@ class Pass:
         return f"all {len(self.watch.calls)} steps: each gradient that was passed on has arrived"
 
 
-def sum_of(calls):
-    """The sum of what arrived in some calls."""
-    copies = [call.copy for call in calls if call.copy is not None]
-    return sum(copies[1:], copies[0])
-
-
-def sum_line(total, calls):
+def sum_line(array, calls):
     """``grad = 1 + 2 = 3`` where one call, whose gradient had come in parts, brought all."""
-    if len(calls) == 1 and len(calls[0].sources or ()) > 1 and fits(total, [calls[0].copy]):
-        return f"grad = {addition(calls[0].sources)}" if total.size == 1 else gradient(total)
-    return gradient(total)
+    if array.size == len(calls) == 1 < len(calls[0].sources or ()) and fits(
+            array, [calls[0].copy]):
+        return f"grad = {addition(calls[0].sources)}"
+    return gradient(array)
 

@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 
 from mytorch.show import complaints, graph, recording
-from mytorch.show.arrivals import fits
+from mytorch.show.arrivals import fits, total
 from mytorch.show.watch import MAX_VISITS, unseen, watch_twice
 from mytorch.show.words import Words, in_a_row, show
 from mytorch.tensor import Tensor
@@ -74,7 +74,8 @@ def explain(tensor, /, **names):
     names, found = graph.all_names(names), recording.find_complaints()
     if not isinstance(tensor, Tensor) or tensor.grad_fn is None:
         return found
-    return found + complaints_about_run(*watch_twice(tensor, names), Words(names))
+    first, second = watch_twice(tensor, names)
+    return found + complaints_about_run(complaints.Judge(first, Words(names)), second)
 
 
 def explain_engine():
@@ -96,7 +97,8 @@ def explain_engine():
         for code, tensors in graphs:
             with unseen():
                 first, second = watch_twice(tensors["z"], tensors)
-            found = complaints_about_run(first, second if is_last else None, Words(tensors))
+            judge = complaints.Judge(first, Words(tensors))
+            found = complaints_about_run(judge, second if is_last else None)
             if found:
                 return code + "; z.backward(), again" * is_last, found
     return "", []
@@ -114,13 +116,13 @@ def small_graph(code):
     return code, found if found["z"].grad_fn is not None else None
 
 
-def complaints_about_run(first, second, words):
-    """Sentences about what two runs on the same graph did wrong; see watch_twice."""
-    found = complaints.find_complaints(complaints.Judge(first, words), second)
+def complaints_about_run(judge, second):
+    """Sentences about what a run did wrong, or a second one, also if it did not end well."""
+    first, found = judge.watch, complaints.find_complaints(judge, second)
     if first.stopped and len(first.calls) > count_paths(first.root, {}):
         found.append(f"backward() does not end: it was stopped after {MAX_VISITS} visits.")
     if first.error and not isinstance(first.error, NotImplementedError):
-        found.append(complaints.explain_error(first, words))
+        found.append(complaints.explain_error(first, judge.words))
     return found
 
 
@@ -129,12 +131,9 @@ class Story:
 
     def __init__(self, first, second, names):
         self.watch, self.words, self.lines = first, Words(names), []
-        judge = complaints.Judge(first, self.words)
+        self.judge = complaints.Judge(first, self.words)
         self.recorded_wrongly = recording.find_complaints()
-        self.wrong = self.recorded_wrongly + complaints.find_complaints(judge, second)
-        self.unsettled = {key for key, shares in judge.shares.items() if not (
-            judge.has_arrived(key, shares) or judge.stored_unvisited(key))}
-        self.uses = {key: len(shares) for key, shares in judge.shares.items()}
+        self.wrong = self.recorded_wrongly + complaints.find_complaints(self.judge, second)
         if not first.calls:
             self.tell_nothing_done()
         told = first.calls[:MAX_TOLD_OF_STOPPED if first.stopped else MAX_TOLD]
@@ -184,11 +183,10 @@ class Story:
         if share.array is None or share.node is None:
             return f"nothing to {who}"
         if not share.arrived_in:
-            is_lost = graph.key_of(share.node) in self.unsettled and not (
-                self.watch.error or self.watch.stopped)
-            return f"{show(share.copy)} to {who}" + ", where it never arrives" * is_lost
+            lost = ", where it never arrives" * self.judge.is_lost(share)
+            return f"{show(share.copy)} to {who}{lost}"
         there = share.arrived_in[0]
-        parts, uses = there.sources, self.uses[graph.key_of(share.node)]
+        parts, uses = there.sources, len(self.judge.shares[there.key])
         turn = ", so on to it" if there.step == share.call.step + 1 else (
             f"; its turn comes after step {there.step - 1}")
         if len(parts) > 1 and parts[-1] is not share:
@@ -291,10 +289,9 @@ def count_paths(node, known):
 def addition(parts):
     """``1 + 2 = 3`` for a few small gradients, else the sum alone."""
     copies = [part.copy for part in parts]
-    total = show(sum(copies[1:], copies[0]))
     if len(copies) < 5 and copies[0].size <= 6:
-        return f"{' + '.join(map(show, copies))} = {total}"
-    return f"the sum is {total}"
+        return f"{' + '.join(map(show, copies))} = {show(total(copies))}"
+    return f"the sum is {show(total(copies))}"
 
 
 def wrapped(bullet, sentences):

@@ -17,7 +17,7 @@ from mytorch.nn.functional import Add, Mul, Transpose
 from mytorch.nn.linear import Linear
 from mytorch.nn.loss import CrossEntropyLoss
 from mytorch.nn.sequential import Sequential
-from mytorch.show.trace import trace
+from mytorch.show.trace import explain, trace
 from mytorch.tensor import Tensor
 
 
@@ -345,6 +345,15 @@ def test_an_operation_whose_backward_is_not_written_is_named(capsys, monkeypatch
         raise NotImplementedError("TODO (1.1.2): each factor's gradient")
     monkeypatch.setattr(Mul, "backward", unwritten)
     assert "Mul.backward is not written yet (TODO (1.1.2):" in traced(capsys, leaf(1.0) * 2.0)
+
+
+def test_explain_returns_what_trace_says_is_wrong_and_prints_nothing(capsys, monkeypatch):
+    e, names = example()
+    assert explain(e, **names) == []
+    monkeypatch.setattr(autograd_engine, "backward", lambda node, grad: node.apply(grad))
+    (complaint,) = explain(e, **names)
+    assert complaint.startswith("Add was never visited") and capsys.readouterr().out == ""
+    assert complaint in " ".join(traced(capsys, e, **names).split())
 
 
 # What it refuses
