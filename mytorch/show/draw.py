@@ -16,11 +16,11 @@ MAX_BOXES, LONGEST_NAME, LONGEST_VALUES = 40, 30, 24
 def draw(tensor, /, filename=None, **names):
     """Draw the graph that ``tensor`` was computed by; arrows go the way of forward.
 
-    An operation stands on top of its result. A box tells the name, where given, and the values
-    where they are few and known, else the shape. After ``backward``, a leaf's box tells its
-    ``.grad``, and a result's the gradient that arrives there: to find it, ``backward`` is run
-    once more, and every ``.grad`` put back. Where a Module is given, its parameters have names
-    and its layers a frame.
+    Each operation is drawn on top of its result. A box tells the name, where given, and the
+    values where they are few and known, else the shape. After ``backward``, the box of a leaf
+    tells its ``.grad``, and that of a result the gradient that arrives there: to find it,
+    ``backward`` is run again, and every ``.grad`` is put back. Where a Module is given, its
+    parameters have names, and each of its layers a frame.
 
     Args:
         tensor (Tensor): the last result, of any shape.

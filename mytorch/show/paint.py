@@ -216,7 +216,7 @@ def drawable(text):
 
 
 def add_legend(axes, columns):
-    """Above the picture: which colour stands for what."""
+    """Above the picture: what each colour means."""
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor=colour, edgecolor=DARK, label=label)

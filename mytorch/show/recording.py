@@ -14,7 +14,7 @@ KINDS = (("leaf", "leaf"), ("constant", "leaf"), ("leaf", "constant"))
 
 
 def find_complaints():
-    """Sentences about what is wrong in how results are recorded, of the first operator of any."""
+    """Sentences about what is wrong with results, of the first operator where anything is."""
     with unseen():
         for symbol in OPERATORS:
             said = {}  # sentence, with a gap for what it is about → kinds of operands

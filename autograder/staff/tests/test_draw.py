@@ -102,7 +102,7 @@ def ladder():
 
 
 def residual():
-    """Two residual blocks on a batch that is no leaf, and the names of what is in them."""
+    """Two residual blocks on a batch that is not a leaf, and the names of what is in them."""
     x, layer = Tensor(np.ones((4, 3))), Sequential(Linear(3, 3), ReLU())
     y = x + layer(x)
     return y + layer(y), dict(x=x, layer=layer, y=y)
@@ -356,7 +356,7 @@ def test_a_constant_is_outside_any_graph_and_what_is_not_a_tensor_is_refused():
     ("\N{GREEK SMALL LETTER BETA}", "\N{GREEK SMALL LETTER BETA}"),
     ("a_very_long_name_of_a_leaf_that_goes_on_and_on", "a_very_long_nam ... _on_and_on"),
     ("two\nlines", "two lines")])
-def test_any_name_is_drawn_as_it_stands(name, shown, tmp_path):
+def test_any_name_is_drawn_as_it_is(name, shown, tmp_path):
     a = leaf([np.inf, np.nan])
     figure = draw(a * 2.0, str(tmp_path / "graph.png"), **{name: a})
     (box,) = [box for box in Picture(figure).boxes if box["kind"] == LEAF]
