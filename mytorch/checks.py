@@ -4,6 +4,16 @@ A Tensor is told by its attribute ``requires_grad``, because the engine does not
 import numpy as np
 
 
+def type_of(value, wanted):
+    """The name of the type of ``value``, which is not of the class ``wanted``, for a message."""
+    name = type(value).__name__
+    if any((cls.__module__, cls.__name__) == (wanted.__module__, wanted.__name__)
+           for cls in type(value).__mro__):
+        name += (f" of another {wanted.__module__}, which was imported again (importlib.reload?) or "
+                 "by another path; restart Python, and import it once")
+    return name
+
+
 def check_saved(values):
     """Raise TypeError unless each of ``values``, given to ``save_for_backward``, is a Tensor."""
     for value in values:
@@ -16,18 +26,19 @@ def check_arguments(function, args):
     """Raise TypeError if one of the Tensors that a Function is applied to holds no ndarray, or
     requires grad and holds integers: its ``data`` and flags can be assigned at any time."""
     for arg in args:
-        if not hasattr(arg, "requires_grad"):
-            continue
-        if hasattr(arg.data, "requires_grad"):
-            raise TypeError(
-                f"{function.__name__}: the data of an input is a Tensor, expected an ndarray; to "
-                "change a weight, use arrays only, as in w.data = w.data - lr * w.grad.data")
-        if not isinstance(arg.data, (np.ndarray, np.generic)):
-            raise TypeError(
-                f"{function.__name__}: the data of an input is of type {type(arg.data).__name__}, "
-                "expected an ndarray; write w.data = np.array(...)")
-        if arg.requires_grad:
-            check_leaf(arg)
+        if hasattr(arg, "requires_grad"):
+            check_data(f"{function.__name__}: the data of an input", arg.data)
+            if arg.requires_grad:
+                check_leaf(arg)
+
+
+def check_data(label, data):
+    """Raise TypeError unless ``data``, which can be assigned to a Tensor, is an ndarray."""
+    if not isinstance(data, (np.ndarray, np.generic)):
+        way = "w.data = w.data - lr * w.grad.data" if hasattr(data, "requires_grad") else (
+            "w.data = np.array(...)")
+        raise TypeError(f"{label} is a {type(data).__name__}, expected an ndarray; to change a "
+                        f"weight, use arrays only, as in {way}")
 
 
 def check_start(node):
@@ -57,6 +68,7 @@ def check_stored(grad, leaf):
 def check_grad(leaf):
     """Raise TypeError or ValueError unless ``leaf.grad``, which can be assigned, is a Tensor of
     the leaf's shape."""
+    check_data("the data of a leaf", leaf.data)
     if not hasattr(leaf.grad, "requires_grad"):
         raise TypeError(f"grad: expected a Tensor or None, got {type(leaf.grad).__name__}; to "
                         "change a gradient, write p.grad = Tensor(p.grad.data * 0.5)")

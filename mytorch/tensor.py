@@ -4,7 +4,12 @@ Its operators only prepare their operands; the operations live in nn/functional.
 import numpy as np
 
 from mytorch import autograd_engine
+from mytorch.checks import type_of
 
+# What NumPy calls an operator → its method here: ndarray + Tensor asks for np.add of the two.
+OPERATORS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "truediv",
+             "true_divide": "truediv", "matmul": "matmul"}
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 
 
@@ -38,8 +43,6 @@ class Tensor:
     array([2., 4.])
     """
 
-    __array_ufunc__ = None  # so that ndarray + Tensor asks Tensor, see __radd__
-
     def __init__(self, data, requires_grad=False, is_leaf=True, is_parameter=False):
         if is_parameter:
             requires_grad = is_leaf = True
@@ -54,6 +57,8 @@ class Tensor:
     def __repr__(self):
         if isinstance(self.data, Tensor):
             return "<Tensor whose data is a Tensor; use arrays: w.data = w.data - lr * w.grad.data>"
+        if not isinstance(self.data, (np.ndarray, np.generic)):
+            return f"<Tensor whose data is a {type(self.data).__name__}, expected an ndarray>"
         values = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=60)
         kind = ""
         if self.is_parameter:
@@ -83,6 +88,15 @@ class Tensor:
     def __float__(self):
         return float(self.item())
 
+    def __int__(self):
+        return int(self.item())
+
+    def __round__(self, digits=None):
+        return round(self.item(), digits)
+
+    def __format__(self, spec):
+        return format(self.item(), spec) if spec else str(self)
+
     def __bool__(self):
         if self.data.size != 1:
             raise ValueError(
@@ -101,7 +115,27 @@ class Tensor:
     __hash__ = object.__hash__  # defining == would take it away
 
     def __array__(self, dtype=None, copy=None):
-        raise TypeError("NumPy cannot take a Tensor as an array: pass its .data, as in np.mean(t.data)")
+        raise TypeError(
+            "NumPy cannot take a Tensor as an array: pass its .data, as in np.asarray(t.data)")
+
+    def __array_ufunc__(self, ufunc, method, *operands, **options):
+        """What NumPy calls for ``ndarray + Tensor``, and for ``np.exp(tensor)``: a TypeError."""
+        if ufunc.__name__ in COMPARISONS:
+            self._refuse_comparison(None)
+        is_in_place = options.get("out", [None])[0] is operands[0]  # as in array += tensor
+        if method != "__call__" or ufunc.__name__ not in OPERATORS or options and not is_in_place:
+            self.__array_function__(ufunc, (), (), {})
+        name, (left, right) = OPERATORS[ufunc.__name__], operands
+        if isinstance(left, Tensor):
+            return getattr(left, f"__{name}__")(right)
+        return getattr(right, f"__r{name}__")(left)
+
+    def __array_function__(self, function, types, args, kwargs):
+        """What NumPy calls for ``np.sum(tensor)``, which is refused: no graph would record it."""
+        if function is np.shape:
+            return self.shape
+        raise TypeError(f"np.{function.__name__} cannot take a Tensor: pass its .data, as in "
+                        f"np.{function.__name__}(t.data), or write a Function for it")
 
     def __getstate__(self):
         """For copy and pickle: a leaf's node belongs to this Tensor, a copy gets its own."""
@@ -250,13 +284,13 @@ def as_operand(value, other, operator):
     if isinstance(value, Tensor):
         return value
     if isinstance(value, NUMBERS):
-        floating = other.data.dtype.kind == "f"
-        return Tensor(np.asarray(value, other.data.dtype if floating else None))
+        dtype = getattr(other.data, "dtype", None)  # data may have been replaced; apply will say so
+        return Tensor(np.asarray(value, dtype if dtype and dtype.kind == "f" else None))
     if isinstance(value, np.ndarray):
         return Tensor(value)
     hint = "; call a method with its parentheses, as in w.T()" if callable(value) else ""
     raise TypeError(f"Tensor {operator}: expected a Tensor, an ndarray or a number, "
-                    f"got {type(value).__name__}{hint}")
+                    f"got {type_of(value, Tensor)}{hint}")
 
 
 def as_shape(args):

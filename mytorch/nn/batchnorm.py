@@ -4,7 +4,6 @@ Ioffe and Szegedy, Batch Normalization (2015), Algorithms 1 and 2; running avera
 import numpy as np
 
 import mytorch.nn.functional as F
-from mytorch.nn.linear import check_features
 from mytorch.nn.module import Module
 from mytorch.tensor import Tensor
 
@@ -42,7 +41,7 @@ class BatchNorm1d(Module):
 
     def forward(self, x):
         """x (Tensor): shape (N, num_features). Returns a Tensor of the same shape."""
-        check_features("BatchNorm1d", x, self.num_features)
+        F.check_features("BatchNorm1d", x, self.num_features)
         # BEGIN SOLUTION 2.4: normalise, by the batch or by the averages
         if self.is_train:
             if len(x.data) < 2:

@@ -4,6 +4,7 @@ Every gradient here is derived for an upstream gradient of any values, never jus
 import numpy as np
 
 from mytorch.autograd_engine import Function
+from mytorch.checks import type_of
 from mytorch.tensor import Tensor
 
 
@@ -13,22 +14,37 @@ def compute(operation, numpy_function, *tensors):
     The one place where operations check their operands.
 
     Raises:
-        TypeError: if one of ``tensors`` is not a Tensor.
+        TypeError: if one of ``tensors`` is not a Tensor, or if NumPy rejects their dtypes.
         ValueError: if NumPy rejects their shapes, with both shapes and the operation's name.
     """
     check_tensors(operation, *tensors)
     try:
         return Tensor(numpy_function(*[tensor.data for tensor in tensors]))
-    except ValueError as error:
-        shapes = " and ".join(str(tensor.shape) for tensor in tensors)
-        raise ValueError(f"{operation}: not possible for shape {shapes}: {error}") from None
+    except (ValueError, TypeError) as error:
+        of_dtype = isinstance(error, TypeError)
+        kind, what = (TypeError, "dtype") if of_dtype else (ValueError, "shape")
+        given = " and ".join(str(getattr(tensor, what)) for tensor in tensors)
+        raise kind(f"{operation}: not possible for {what} {given}: {error}") from None
 
 
 def check_tensors(operation, *values):
-    """Raise TypeError unless each of ``values`` is a Tensor."""
-    for value in values:
+    """Raise TypeError unless each of ``values``, the arguments of an operation, is a Tensor."""
+    for position, value in enumerate(values):
         if not isinstance(value, Tensor):
-            raise TypeError(f"{operation}: expected a Tensor, got {type(value).__name__}")
+            which = f" as argument {position}" if len(values) > 1 else ""
+            raise TypeError(f"{operation}: expected a Tensor, got {type_of(value, Tensor)}{which}")
+
+
+def check_features(layer, x, features):
+    """Raise TypeError if ``x`` is not a Tensor, ValueError if its shape is not (N, features)."""
+    check_tensors(layer, x)
+    if x.data.ndim != 2 or x.data.shape[1] != features:
+        raise ValueError(f"{layer}: expected input of shape (N, {features}), got {x.shape}")
+
+
+def floats(data):
+    """An ndarray in floats: in integers of few bits, differences and logarithms go wrong."""
+    return data if data.dtype.kind == "f" else data.astype(np.float64)
 
 
 def unbroadcast(grad, shape):
@@ -177,12 +193,9 @@ class Linear(Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias):
+        output = compute("Linear", lambda x, weight, bias: x @ weight.T + bias, x, weight, bias)
         ctx.save_for_backward(x, weight)
-        try:
-            return Tensor(x.data @ weight.data.T + bias.data)
-        except ValueError as error:
-            raise ValueError(f"Linear: input {x.shape}, weight {weight.shape} and bias {bias.shape} "
-                             f"do not fit: {error}") from None
+        return output
 
     @staticmethod
     def backward(ctx, grad_output):
@@ -234,6 +247,9 @@ class Reshape(Function):
 
     @staticmethod
     def forward(ctx, a, shape):
+        if np.min(shape, initial=0) < -1:
+            raise ValueError(f"Reshape of shape {a.shape}: expected lengths from 0 on, or one -1, "
+                             f"got {shape}")
         output = compute(f"Reshape to {shape}", lambda data: data.reshape(shape), a)
         ctx.shape = a.shape
         return output
@@ -248,7 +264,7 @@ class Log(Function):
 
     @staticmethod
     def forward(ctx, a):
-        output = compute("Log", np.log, a)
+        output = compute("Log", lambda data: np.log(floats(data)), a)
         ctx.save_for_backward(a)
         return output
 
@@ -264,7 +280,7 @@ class Sqrt(Function):
 
     @staticmethod
     def forward(ctx, a):
-        output = compute("Sqrt", np.sqrt, a)
+        output = compute("Sqrt", lambda data: np.sqrt(floats(data)), a)
         ctx.root = output.data
         return output
 
@@ -302,6 +318,7 @@ class BatchNorm(Function):
 
     @staticmethod
     def forward(ctx, x, gamma, beta, eps, report=None):
+        check_tensors("BatchNorm", x, gamma, beta)
         m = len(x.data)
         mean = x.data.sum(axis=0) / m
         deviation = x.data - mean
@@ -355,7 +372,8 @@ class CrossEntropy(Function):
     @staticmethod
     def forward(ctx, logits, labels):
         # log softmax(z) = z - log sum exp(z), and neither changes when max(z) is taken off.
-        shifted = logits.data - logits.data.max(axis=1, keepdims=True)
+        z = floats(logits.data)
+        shifted = z - z.max(axis=1, keepdims=True)
         exponentials = np.exp(shifted)
         sums = exponentials.sum(axis=1, keepdims=True)
         rows = np.arange(len(shifted)), labels.data
@@ -391,6 +409,8 @@ def cross_entropy(predicted, target):
     Source: Goodfellow, Bengio, Courville, Deep Learning (2016), sections 4.1 and 6.2.2.3.
     """
     check_tensors("cross_entropy", predicted)
+    if predicted.data.dtype.kind == "b":
+        raise TypeError("cross_entropy: expected logits, which are numbers, got dtype bool")
     target = target if isinstance(target, Tensor) else Tensor(target)
     shape = predicted.data.shape
     if len(shape) != 2 or target.data.shape != shape[:1] or not shape[0]:

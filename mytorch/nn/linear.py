@@ -41,7 +41,7 @@ class Linear(Module):
 
     def forward(self, x):
         """x (Tensor): shape (N, in_features). Returns a Tensor of shape (N, out_features)."""
-        check_features("Linear", x, self.in_features)
+        F.check_features("Linear", x, self.in_features)
         # BEGIN SOLUTION 2.1: y = x Wᵀ + b
         return F.Linear.apply(x, self.weight, self.bias)
         # END SOLUTION 2.1
@@ -49,11 +49,3 @@ class Linear(Module):
     def extra_repr(self):
         """The sizes and options of the layer, for ``repr``."""
         return f"{self.in_features}, {self.out_features}"
-
-
-def check_features(layer, x, features):
-    """Raise TypeError if ``x`` is not a Tensor, ValueError if its shape is not (N, features)."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{layer}: expected a Tensor, got {type(x).__name__}")
-    if x.data.ndim != 2 or x.data.shape[1] != features:
-        raise ValueError(f"{layer}: expected input of shape (N, {features}), got {x.shape}")

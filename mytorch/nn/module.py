@@ -5,6 +5,7 @@ from reprlib import recursive_repr
 
 import numpy as np
 
+from mytorch.checks import type_of
 from mytorch.tensor import Tensor
 
 
@@ -54,8 +55,8 @@ class Module:
         """
         if not (isinstance(value, Tensor) and value.is_parameter):
             raise TypeError(
-                f"add_parameter: expected a Tensor with is_parameter=True for {name!r}, got {value!r}"
-            )
+                f"add_parameter: expected a Tensor with is_parameter=True for {name!r}, got "
+                + (f"{value!r}" if isinstance(value, Tensor) else type_of(value, Tensor)))
         setattr(self, name, value)
 
     def add_module(self, name, value):
@@ -65,7 +66,8 @@ class Module:
             TypeError: if ``value`` is not a Module.
         """
         if not isinstance(value, Module):
-            raise TypeError(f"add_module: expected a Module for {name!r}, got {value!r}")
+            raise TypeError(
+                f"add_module: expected a Module for {name!r}, got {type_of(value, Module)}")
         setattr(self, name, value)
 
     def children(self):
@@ -100,19 +102,20 @@ class Module:
         return self.train(False)
 
     def float(self):
-        """Convert all Tensors here, running averages included, to float32; returns itself."""
+        """Convert all Tensors of floats here, running averages too, to float32; returns itself."""
         return self._convert(np.float32)
 
     def double(self):
-        """Convert all Tensors here, running averages included, to float64; returns itself."""
+        """Convert all Tensors of floats here, running averages too, to float64; returns itself."""
         return self._convert(np.float64)
 
     def _convert(self, dtype):
         for module in self.modules():
             for tensor in vars(module).values():
-                if isinstance(tensor, Tensor):
+                if isinstance(tensor, Tensor) and tensor.data.dtype.kind == "f":
                     tensor.data = tensor.data.astype(dtype)
-                    tensor.grad = None if tensor.grad is None else Tensor(tensor.grad.data.astype(dtype))
+                    if tensor.grad is not None:
+                        tensor.grad = Tensor(tensor.grad.data.astype(dtype))
         return self
 
     def extra_repr(self):

@@ -12,7 +12,7 @@ class Sequential(Module):
 
     Attributes:
         layers (tuple): the modules in it, in the order in which they were assigned;
-            ``model[i]``, ``len(model)`` and iteration work too.
+            ``model[i]``, ``len(model)`` and iteration work too; ``model[:2]`` is a Sequential.
 
     Raises:
         TypeError: if a layer is not a Module.
@@ -45,4 +45,5 @@ class Sequential(Module):
         return len(self.layers)
 
     def __getitem__(self, index):
-        return self.layers[index]
+        found = self.layers[index]
+        return Sequential(*found) if isinstance(index, slice) else found

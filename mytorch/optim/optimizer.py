@@ -12,7 +12,7 @@ class Optimizer:
         params (list of Tensor): the same objects.
 
     Raises:
-        ValueError: if there are no parameters, or if one of them is the result of an operation,
+        ValueError: if there are no parameters, if one is given twice, or if one of them is the result of an operation,
             because only leaves have gradients.
         TypeError: if one of them is not a Tensor, or if ``params`` cannot be iterated over.
     """
@@ -31,8 +31,11 @@ class Optimizer:
                                 f"model.parameters(), got {type(param).__name__} in it")
             if not param.is_leaf:
                 raise ValueError(
-                    f"{type(self).__name__}: expected leaves, got a result of {param.grad_fn}, which "
-                    "never has a gradient; pass the Tensors that it was computed from")
+                    f"{type(self).__name__}: expected leaves, got a result of {param.grad_fn}, "
+                    "which never has a gradient; pass the Tensors that it was computed from")
+        if len(set(map(id, self.params))) < len(self.params):
+            raise ValueError(f"{type(self).__name__}: expected each parameter once, got one of them "
+                             "again, which would take two steps at a time")
 
     def step(self):
         """Update every parameter from its gradient."""

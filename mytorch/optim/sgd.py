@@ -3,6 +3,7 @@ Polyak, Some methods of speeding up the convergence of iteration methods (1964).
 
 import numpy as np
 
+from mytorch.checks import check_grad
 from mytorch.optim.optimizer import Optimizer
 
 
@@ -36,11 +37,14 @@ class SGD(Optimizer):
     def step(self):
         """Update every parameter that has a gradient, and leave the others alone.
 
-        Works on the data alone, so that no graph records it and the parameters stay leaves.
+        Works on the data alone, so that no graph records it and the parameters stay leaves. Raises
+        TypeError or ValueError, before any update, for a gradient that is not a Tensor of the
+        parameter's shape.
         """
-        for i, param in enumerate(self.params):
-            if param.grad is None:
-                continue
+        moving = [(i, p) for i, p in enumerate(self.params) if p.grad is not None]
+        for _, param in moving:  # before any of them is changed
+            check_grad(param)
+        for i, param in moving:
             # BEGIN SOLUTION 2.3: the step against the gradient
             step = -self.lr * param.grad.data
             # END SOLUTION 2.3

@@ -88,7 +88,7 @@ SGD_GRADIENT = "step = -self.lr * param.grad.data"
 SGD_MOMENTUM = "step = self.momentum * self.momentums[i] + step"
 SGD_STORE = "self.momentums[i] = step = np.asarray(step, param.data.dtype)"
 SGD_UPDATE = "param.data = np.asarray(param.data + step)"
-CE_SHIFT = "shifted = logits.data - logits.data.max(axis=1, keepdims=True)"
+CE_SHIFT = "shifted = z - z.max(axis=1, keepdims=True)"
 CE_LOSS = "return Tensor((losses / len(losses)).sum())"
 CE_GRADIENT = "return Tensor(grad_output.data * grad / len(grad)), None"
 CE_APPLY = "return CrossEntropy.apply(predicted, target)"
@@ -781,13 +781,13 @@ class BatchNorm1d(Module):
         CE_LOSS, CE_LOSS.replace(" / len(losses)", ""),
         also=((CE_GRADIENT, CE_GRADIENT.replace(" / len(grad)", "")),)),
     Bug("2.5", "cross entropy: maximum not taken off, overflows", FUNCTIONAL,
-        CE_SHIFT, "shifted = logits.data"),
+        CE_SHIFT, "shifted = z"),
     Bug("2.5", "cross entropy: maximum not taken off in the gradient's softmax", FUNCTIONAL,
         CE_LOSS,
         "ctx.softmax = np.exp(logits.data) / np.exp(logits.data).sum(axis=1, keepdims=True)\n"
         "        " + CE_LOSS),
     Bug("2.5", "cross entropy: maximum of the batch taken off, not of each row", FUNCTIONAL,
-        CE_SHIFT, "shifted = logits.data - logits.data.max()"),
+        CE_SHIFT, "shifted = z - z.max()"),
     Bug("2.5", "cross entropy: log(softmax + 1e-8)", FUNCTIONAL,
         CE_LOSS, "return Tensor(-np.log(ctx.softmax[rows] + 1e-8).mean())"),
     Bug("2.5", "cross entropy: softmax over the batch instead of the classes", FUNCTIONAL,
@@ -816,7 +816,7 @@ class BatchNorm1d(Module):
         "    assert len(squeezed) == len(target.data)\n    " + CE_APPLY),
     Bug("2.5", "cross entropy: takes the maximum off the caller's logits in place", FUNCTIONAL,
         CE_SHIFT,
-        "logits.data -= logits.data.max(axis=1, keepdims=True)\n        shifted = logits.data"),
+        "z -= z.max(axis=1, keepdims=True)\n        shifted = z"),
 
     in_second("2.5", "cross entropy: 1e-12 inside the log", FUNCTIONAL,
               LOG_PROBABILITIES, SOFTMAX + "    log_probabilities = (exps / sums"

@@ -3,8 +3,10 @@ Freeing is observed with the cycle collector switched off."""
 
 import gc
 import inspect
+import signal
 import sys
 import threading
+import time
 import tracemalloc
 import weakref
 from contextlib import contextmanager
@@ -261,3 +263,66 @@ def test_2000_training_steps_leave_no_traced_memory_behind():
         assert grown < 8 * 2000  # less than one pointer per step
     finally:
         tracemalloc.stop()
+
+
+# What a deep walk changes for its time
+
+@pytest.fixture(params=[False, True], ids=["here", "in a thread"])
+def in_a_thread(request, monkeypatch):
+    """Deep walks as on 3.11 and newer, and as on 3.10 and older, whatever Python runs."""
+    if not request.param and deep_recursion.CALLS_TAKE_C_STACK:
+        pytest.skip("this Python needs the thread")
+    monkeypatch.setattr(deep_recursion, "CALLS_TAKE_C_STACK", request.param)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_cycle_collector_is_paused_in_a_deep_walk_alone_and_put_back(enabled, in_a_thread):
+    seen = []
+    look = function(unchanged, lambda ctx, grad_output: seen.append(gc.isenabled()) or grad_output)
+    (gc.enable if enabled else gc.disable)()
+    try:
+        look.apply(leaf([1.0])).backward()
+        look.apply(chain(leaf([1.0]), 5_000)).backward()
+        with pytest.raises(ZeroDivisionError):
+            chain(Fail.apply(leaf([1.0])), 5_000).backward()
+        assert seen == [enabled, False] and gc.isenabled() == enabled
+    finally:
+        gc.enable()
+
+
+def test_two_threads_may_each_walk_a_deep_graph_at_the_same_time(in_a_thread, limits_before):
+    leaves = [leaf([1.0]) for _ in range(4)]
+
+    def walk(a):
+        for _ in range(5):
+            chain(a, 2_000).backward()
+
+    threads = [threading.Thread(target=walk, args=(a,)) for a in leaves]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [a.grad.data.tolist() for a in leaves] == [[5]] * 4 and limits() == limits_before
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no pthread_kill here")
+def test_an_interrupt_ends_a_deep_walk_before_it_is_raised(in_a_thread, limits_before):
+    a = leaf([1.0])
+
+    def interrupt(ctx, grad_output):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        for _ in range(100):
+            time.sleep(0.01)
+        return grad_output
+
+    slow = function(unchanged, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        chain(slow.apply(chain(a, 1_000)), 1_000).backward()
+    running = [thread.name for thread in threading.enumerate() if thread.daemon]
+    assert (a.grad, limits(), running) == (None, limits_before, [])
+
+
+def test_numpys_errstate_holds_in_a_deep_walk_too(in_a_thread):
+    divide = function(unchanged, lambda ctx, grad_output: Tensor(grad_output.data / 0.0))
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError):
+        chain(divide.apply(leaf([1.0])), 1_000).backward()

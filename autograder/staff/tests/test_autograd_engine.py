@@ -294,3 +294,26 @@ def test_a_stored_gradient_has_the_dtype_of_its_leaf():
     for _ in range(2):
         (a * Tensor([1.0, 2.0, 3.0])).backward()
         assert a.grad.data.dtype == np.float32
+
+
+# What changes between forward and backward
+
+def test_a_leaf_whose_requires_grad_was_switched_off_after_forward_gets_no_gradient():
+    p, x = Tensor([2.0], is_parameter=True), leaf([3.0])
+    result = p * x
+    p.requires_grad = False
+    result.backward()
+    assert p.grad is None and x.grad.data.tolist() == [2]
+
+
+@pytest.mark.parametrize("operation", operations_of_a_weight())
+def test_filling_a_tensor_between_forward_and_backward_does_not_change_the_gradient_of(operation):
+    gradients = []
+    for fill in (False, True):
+        w = leaf(uneven(2, 2) + 4)
+        loss = operations_of_a_weight()[operation](w)
+        if fill:
+            w.fill_(7.0)
+        loss.backward()
+        gradients.append(w.grad.data)
+    np.testing.assert_array_equal(*gradients)

@@ -24,6 +24,7 @@ MISTAKES = {
     "labels as a column": (loss_of([[0], [1]]), ValueError, "cross_entropy (N,) (2, 1)"),
     "labels one-hot": (loss_of(LOGITS), ValueError, "cross_entropy (N,) (2, 3)"),
     "labels floating": (loss_of([0.0, 1.0]), TypeError, "cross_entropy integer float64"),
+    "logits true or false": (loss_of([0], Tensor([[True, False]])), TypeError, "logits numbers bool"),
     "labels true or false": (loss_of([True, False]), TypeError, "cross_entropy integer bool"),
     "logits 1-D": (loss_of([0, 1], ONE_AXIS), ValueError, "cross_entropy (N, C) (2,)"),
     "no rows": (loss_of(np.arange(0), Tensor.zeros(0, 3)), ValueError, "cross_entropy N > 0 (0, 3)"),
@@ -80,3 +81,10 @@ def test_labels_may_be_any_integers(labels):
 def test_an_error_says_operation_expected_and_actual_for(mistake):
     call, error, words = MISTAKES[mistake]
     assert_raises(error, words, call)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, np.float32])
+def test_logits_of_small_integers_are_computed_in_floats(dtype):
+    low, high = (3, 250) if dtype is not np.int8 else (-120, 127)
+    loss = F.cross_entropy(Tensor(np.array([[low, high]], dtype)), Tensor([0]))
+    assert loss.item() == high - low and loss.data.dtype.kind == "f"

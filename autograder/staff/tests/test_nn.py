@@ -280,3 +280,24 @@ def test_repr_shows_the_layers_with_their_sizes():
 def test_repr_of_a_nested_module_is_indented():
     inner = Sequential(Sequential(ReLU()))
     assert repr(inner) == "Sequential(\n  (0): Sequential(\n    (0): ReLU()\n  )\n)"
+
+
+def test_a_slice_of_a_sequential_is_a_sequential_of_the_same_layers():
+    model = small_network()
+    first = model[:2]
+    assert type(first) is Sequential and list(first) == [model[0], model[1]] and model[-1] is model[3]
+    assert first(Tensor(uneven(4, 3))).shape == (4, 4)
+
+
+def test_converting_leaves_tensors_of_integers_alone():
+    model = small_network()
+    model.steps = Tensor([3])
+    assert model.float().steps.dtype.kind == "i" and model[0].weight.dtype == np.float32
+
+
+@pytest.mark.parametrize("layer, name, position", [
+    (Linear(2, 2), "bias", 2), (Linear(2, 2), "weight", 1), (BatchNorm1d(2), "gamma", 1)])
+def test_a_parameter_set_to_none_is_a_type_error_with_the_layer_and_its_place(layer, name, position):
+    setattr(layer, name, None)
+    with pytest.raises(TypeError, match=f"expected a Tensor, got NoneType as argument {position}"):
+        layer(Tensor(uneven(3, 2)))

@@ -151,10 +151,34 @@ def test_bad_arguments_are_refused_with_what_was_given_and_wanted(arguments, err
 
 
 def test_repr_tells_rates_and_the_number_of_parameters():
-    weights = [parameter([1.0])] * 6
+    weights = [parameter([1.0]) for _ in range(6)]
     assert repr(SGD(weights, lr=0.1, momentum=0.9)) == "SGD(lr=0.1, momentum=0.9, 6 parameters)"
 
 
 def test_the_base_class_says_that_step_is_missing():
     with pytest.raises(NotImplementedError, match="Optimizer.*step"):
         Optimizer([parameter([1.0])]).step()
+
+
+def test_a_parameter_given_twice_is_refused_because_it_would_take_two_steps():
+    w = parameter([1.0])
+    with pytest.raises(ValueError, match="each parameter once"):
+        SGD([w, parameter([1.0]), w])
+
+
+@pytest.mark.parametrize("assigned, error, words", [
+    (Tensor([[2.0], [2.0]]), ValueError, "(3,) (2, 1)"), (Tensor(2.0), ValueError, "(3,) ()"),
+    (np.ones(3), TypeError, "ndarray p.grad = Tensor(")], ids=["column", "number", "ndarray"])
+def test_a_gradient_assigned_by_hand_that_is_no_tensor_of_the_shape_stops_the_whole_step(
+        assigned, error, words):
+    first, w = parameter([1.0]), parameter([1.0, 2.0, 3.0])
+    first.grad, w.grad = Tensor([1.0]), assigned
+    assert_raises(error, words, SGD([first, w], lr=1).step)
+    assert first.data.tolist() == [1] and w.shape == (3,)
+    assert_raises(error, words, (w * 2.0).backward)
+
+
+def test_data_assigned_as_a_list_is_refused_by_the_step():
+    w = parameter([1.0])
+    w.grad, w.data = Tensor([1.0]), [2.0]
+    assert_raises(TypeError, "list, ndarray", SGD([w]).step)

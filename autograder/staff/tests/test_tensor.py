@@ -2,6 +2,9 @@
 The gradients of the operations are in test_functional.py."""
 
 import operator
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,7 +166,7 @@ def test_transpose_of_what_is_not_2_d_is_a_value_error(shape):
     assert "Transpose" in str(raised.value) and str(shape) in str(raised.value)
 
 
-@pytest.mark.parametrize("shape", [(4, 2), (5,), (), (-1, 4), (-1, -1)], ids=str)
+@pytest.mark.parametrize("shape", [(4, 2), (5,), (), (-1, 4), (-1, -1), (-2, 3)], ids=str)
 def test_reshape_to_another_size_is_a_value_error_with_both_shapes(shape):
     with pytest.raises(ValueError) as raised:
         Tensor(np.ones((2, 3))).reshape(*shape)
@@ -245,3 +248,75 @@ def test_repr_tells_values_shape_dtype_and_origin(make, words):
 
 def test_repr_of_a_large_tensor_is_short():
     assert len(repr(Tensor.zeros(1000, 1000))) < 500
+
+
+@pytest.mark.parametrize("of", ["log", "sqrt"])
+def test_a_root_or_logarithm_of_small_integers_is_computed_in_float64(of):
+    result = getattr(Tensor(np.array([3], np.uint8)), of)()
+    assert result.dtype == np.float64 and result.item() == getattr(np, of)(3.0)
+
+
+def test_a_tensor_of_one_entry_is_formatted_rounded_and_made_an_integer_as_a_number():
+    t = Tensor([2.71828])
+    assert (f"{t:.3f}", f"{t:>6.1f}", int(t), round(t, 2), round(t)) == ("2.718", "   2.7", 2, 2.72, 3)
+    assert f"{t}" == str(t) and f"{Tensor([1.0, 2.0])}".startswith("Tensor([1., 2.]")
+    with pytest.raises(ValueError, match=r"one entry, got shape \(2,\)"):
+        f"{Tensor([1.0, 2.0]):.3f}"
+
+
+@pytest.mark.parametrize("call, name", [
+    (np.exp, "np.exp"), (np.sum, "np.sum"), (np.mean, "np.mean"), (np.isnan, "np.isnan"),
+    (lambda t: np.maximum(0, t), "np.maximum"), (lambda t: np.stack([t, t]), "np.stack"),
+    (lambda t: np.add.reduce(t), "np.add"), (lambda t: np.add(t, 1, out=np.ones(2)), "np.add")])
+def test_a_function_of_numpys_refuses_a_tensor_by_name_and_asks_for_its_data(call, name):
+    with pytest.raises(TypeError, match=rf"{name} cannot take a Tensor: pass its \.data"):
+        call(leaf([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("array", [np.array([4.0, 6.0]), np.float64(4)], ids=["array", "number"])
+@pytest.mark.parametrize("symbol", "+-*/")
+def test_an_array_or_number_of_numpys_on_the_left_is_an_operand_of_the_tensor(symbol, array):
+    t, operation = leaf(np.array([1.0, 2.0], np.float32)), OPERATORS[symbol]
+    result = operation(array, t)
+    assert type(result) is Tensor and (result.data == operation(array, t.data)).all()
+    assert result.dtype == (np.float64 if array.shape else np.float32) and result.requires_grad
+
+
+def test_an_array_that_adds_a_tensor_in_place_becomes_a_new_tensor():
+    array = kept = np.array([1.0, 2.0])
+    array += leaf([1.0, 1.0])
+    assert type(array) is Tensor and array.data.tolist() == [2, 3] and kept.tolist() == [1, 2]
+
+
+def test_data_assigned_as_a_list_is_refused_at_the_next_use_and_shown():
+    t = leaf([1.0, 2.0])
+    t.data = [3.0, 4.0]
+    with pytest.raises(TypeError, match="Mul: the data of an input is a list, expected an ndarray"):
+        t * 2.0
+    assert "data is a list" in repr(t)
+
+
+def test_operands_of_a_dtype_that_numpy_refuses_are_a_type_error_with_both_dtypes():
+    with pytest.raises(TypeError, match="Sub: not possible for dtype bool and bool"):
+        Tensor([True]) - Tensor([True])
+
+
+def test_detach_is_a_constant_around_the_same_array_outside_any_graph():
+    result = leaf([1.0, 2.0]) * 2.0
+    constant = result.detach()
+    assert constant.data is result.data and flags(constant) == (False, True, False)
+    assert constant.grad_fn is None and (constant * 2.0).requires_grad is False
+
+
+@pytest.mark.parametrize("module", ["mytorch.tensor", "mytorch.nn.module"])
+def test_after_a_reload_the_error_says_why_and_what_to_do(module):
+    code = f"""if True:
+        import importlib, sys
+        import mytorch.tensor
+        from mytorch.nn.linear import Linear
+        from mytorch.nn.sequential import Sequential
+        importlib.reload(sys.modules[{module!r}])
+        Sequential(Linear(1, 1))(mytorch.tensor.Tensor([[1.0]]))"""
+    ran = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, universal_newlines=True,
+                         cwd=str(Path(__file__).resolve().parents[3]))
+    assert "imported again (importlib.reload?)" in ran.stderr and "restart Python" in ran.stderr
