@@ -316,9 +316,13 @@ def explain_error(watch, words):
         name = graph.function_name(call.node)
         if isinstance(error, NotImplementedError):
             return f"{ended}: {name}.backward is not written yet ({error})."
-        if call.grad is None:
-            return (f"{ended}: None arrived at {words.node(call.node)}, so its apply fails "
-                    f"({what}). None means no gradient; it must not be handed on.")
+        if not hasattr(call.grad, "requires_grad") and not (
+                graph.is_leaf_node(call.node) and call.grad is not None):
+            given, why = type(call.grad).__name__, "A gradient is handed on as a Tensor."
+            if call.grad is None:
+                given, why = "None", "None means no gradient; it must not be handed on."
+            return (f"{ended}: {given} arrived at {words.node(call.node)}, so its apply fails "
+                    f"({what}). {why}")
         return f"{ended}, in {name}: {what}."
     if went_into_none(error, [frame for frame, _ in frames]):
         return f"{ended}: backward() went on into None ({what})." + (unread() or (

@@ -62,6 +62,10 @@ def try_operator(symbol, *kinds):
     if not graph.inputs_of(node):
         return ("The node of a result has an empty next_functions ({}): Function.apply must put "
                 "there a node for each input that requires grad.")
+    strange = [entry for entry in graph.inputs_of(node) if not hasattr(entry, "apply")]
+    if strange:
+        return (f"The next_functions of a node hold a {type(strange[0]).__name__} ({{}}); they "
+                "should hold nodes: the AccumulateGrad of a leaf, the grad_fn of a result.")
     missing = [name for name, leaf in names if not any(found is leaf for found in leaves)]
     if not missing or symbol != "+" and len(missing) == len(names) == 2:
         return ""

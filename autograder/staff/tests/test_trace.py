@@ -385,6 +385,13 @@ def operation(backward):
     return function(lambda ctx, x: Tensor(x.data), backward, name="Student")
 
 
+def test_an_ndarray_handed_on_is_named_where_an_operation_fails_on_it(capsys, monkeypatch):
+    monkeypatch.setattr(autograd_engine, "backward", lambda node, grad: node.apply(grad.data))
+    a = leaf(1.0)
+    tensor = operation(lambda ctx, grad: Tensor(2.0 * grad.item() * grad.requires_grad)).apply(a)
+    assert "The run ended there: ndarray arrived at Student" in traced(capsys, tensor, a=a)
+
+
 def test_a_gradient_of_the_wrong_shape_is_named_with_both_shapes(capsys, monkeypatch):
     student_engine.install(monkeypatch)
     monkeypatch.setattr(Add, "backward", lambda ctx, grad: (grad, grad))
