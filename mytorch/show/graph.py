@@ -113,12 +113,6 @@ def belong(entry, tensor):
     return tensor.grad_fn is entry
 
 
-def is_of_constant(node):
-    """Whether an engine made this AccumulateGrad for a Tensor that gets no gradient."""
-    leaf = leaf_of(node)
-    return leaf is not None and not leaf.requires_grad
-
-
 def saved_tensors(node):
     """The Tensors that a node's operation saved for backward, as a list."""
     saved = getattr(getattr(node, "ctx", None), "saved_tensors", None)
