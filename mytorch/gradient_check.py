@@ -2,12 +2,14 @@
 A tool for your own code: try check_gradients in sandbox.py, or in a file of your own."""
 
 # The grader loads this file alone, to compare numbers: what needs the rest of mytorch imports it.
-import copy
+import contextlib
 
 import numpy as np
 
 STEP = 1e-5  # balances the error of the difference, STEP**2, against rounding, 1e-16 / STEP
+STEP_IN_FLOAT32 = 1e-2
 TOLERANCE = dict(relative=1e-4, absolute=1e-6)  # of numbers that central differences gave
+KINK, BEND = 1e-3, 0.6  # how far slopes differ at a kink, and what is left of it at half the step
 
 
 class NoGraph(RuntimeError):
@@ -42,15 +44,28 @@ def numerical_gradients(function, arrays, upstream):
     """
     gradients = [np.empty_like(array) for array in arrays]
     for array, gradient in zip(arrays, gradients):
+        step = step_for(array)
         for index in np.ndindex(*array.shape):
-            value = array[index]
-            array[index] = value + STEP
-            above = np.array(function(*arrays))  # a copy: a result may be a view of its input
-            array[index] = value - STEP
-            below = np.array(function(*arrays))
-            array[index] = value
-            gradient[index] = np.sum((above - below) * upstream) / (2 * STEP)
+            below, above = values_around(function, arrays, array, index, step)
+            with np.errstate(all="ignore"):
+                gradient[index] = np.sum((above - below) * upstream) / (2 * step)
     return gradients
+
+
+def step_for(array):
+    """The step of central differences in an array of that dtype."""
+    return STEP if array.dtype == np.float64 else STEP_IN_FLOAT32
+
+
+def values_around(function, arrays, array, index, step):
+    """The function with an entry of ``array``, one of ``arrays``, a step smaller and larger."""
+    value, values = array[index], []
+    for moved in (value - step, value + step):
+        array[index] = moved
+        with np.errstate(all="ignore"):  # a step may lead to where the function is not defined
+            values.append(np.array(function(*arrays)))  # a copy, should it be a view of its input
+    array[index] = value
+    return values
 
 
 def check_gradients(function, *tensors, upstream=None):
@@ -60,18 +75,20 @@ def check_gradients(function, *tensors, upstream=None):
         function: takes as many Tensors as are given and returns a Tensor. It must be smooth
             around them: a ReLU is not, at 0. Of a Module the parameters are checked too.
         *tensors (Tensor): where to differentiate. Those that require grad are checked; if none
-            does, all are. Tensors and Module are copied, as float64, and not changed.
+            does, all that hold floats are. What is checked is copied, as float64; what the
+            function uses, Modules above all, is put back as it was.
         upstream (ndarray): gradient of the result to start from; uneven numbers by default.
 
     Returns:
-        bool: whether all agree. If not, what was printed names the input that is most wrong,
-        its worst entry and, if it is recognised, the mistake.
+        bool: whether all agree. If not, what was printed names the input that is most wrong, an
+        entry of it and, if it is recognised, the mistake; or it says why nothing can be told: at
+        a kink or beside a pole, of random results, of gradients below the rounding errors.
 
     Raises:
         TypeError: if the function does not return a Tensor, or if one of ``tensors`` is not one.
 
     >>> check_gradients(lambda a, b: a * b, Tensor([1., 2.]), Tensor([3., 4.]))
-    check_gradients: ok, 4 entries, largest difference 2.8e-11
+    check_gradients: ok, 4 entries, largest relative difference 1.6e-11
     True
     """
     try:
@@ -84,7 +101,8 @@ def check_gradients(function, *tensors, upstream=None):
         print("check_gradients: " + max(wrong)[1])
         return False
     entries = sum(size for _, _, size in differences)
-    print(f"check_gradients: ok, {entries} entries, largest difference {max(differences)[0]:.1e}")
+    print(f"check_gradients: ok, {entries} entries, largest relative difference "
+          f"{max(differences)[0]:.1e}")
     return True
 
 
@@ -92,27 +110,78 @@ def find_differences(function, tensors, upstream=None):
     """What check_gradients prints, as a list with one entry for each input that is checked.
 
     Returns:
-        list of tuple: largest difference (inf if it cannot be told), complaint or "", and
+        list of tuple: largest relative difference (inf if it cannot be told), complaint or "", and
         number of entries.
 
     Raises:
         NoGraph, CutOff: if the result is in no graph.
     """
-    from mytorch.nn.module import Module
     from mytorch.tensor import Tensor
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise TypeError("check_gradients: expected Tensors behind the function, "
                             f"got {type(tensor).__name__}")
     any_requires = any(tensor.requires_grad for tensor in tensors)
-    inputs = [Tensor(np.array(tensor.data, np.float64), tensor.requires_grad or not any_requires)
-              for tensor in tensors]
-    checked = {f"input {i}": leaf for i, leaf in enumerate(inputs) if leaf.requires_grad}
-    if isinstance(function, Module):
-        function = copy.deepcopy(function).double()
+    inputs = [copy_of(tensor, tensor.requires_grad or not any_requires) for tensor in tensors]
+    with put_back_afterwards(function):
+        checked = {f"input {i}": leaf for i, leaf in enumerate(inputs) if leaf.requires_grad}
         checked.update(parameters_by_name(function))
-    for leaf in checked.values():
-        leaf.grad = None
+        if not checked:
+            raise TypeError("check_gradients: expected an input of floats, got none")
+        return differences_of(function, inputs, checked, upstream)
+
+
+def copy_of(tensor, is_checked):
+    """A copy of an input: a leaf of float64 if it is to be checked and holds floats."""
+    from mytorch.tensor import Tensor
+    if is_checked and tensor.data.dtype.kind == "f":
+        return Tensor(np.array(tensor.data, np.float64), requires_grad=True)
+    return Tensor(tensor.data.copy())
+
+
+@contextlib.contextmanager
+def put_back_afterwards(function):
+    """While it lasts, the Modules that are called hold float64; then they are as they were before,
+    with running averages and gradients. ``function`` may be a Module itself."""
+    from mytorch.nn.module import Module
+    from mytorch.tensor import Tensor
+    call, kept, held = Module.__call__, {}, []
+
+    def keep(module):
+        for part in module.modules():
+            if part in kept:
+                continue
+            kept[part] = dict(vars(part))
+            for name, value in kept[part].items():
+                if isinstance(value, Tensor):
+                    held.append((value, value.data, value.grad))
+                    floating = value.data.dtype.kind == "f"
+                    value.data = np.array(value.data, np.float64 if floating else None)
+                    value.grad = None
+                elif isinstance(value, np.ndarray):
+                    vars(part)[name] = value.copy()
+
+    def keep_and_call(module, *args, **kwargs):
+        keep(module)
+        return call(module, *args, **kwargs)
+
+    Module.__call__ = keep_and_call
+    try:
+        if isinstance(function, Module):
+            keep(function)
+        yield
+    finally:
+        Module.__call__ = call
+        for part, attributes in kept.items():
+            vars(part).clear()
+            vars(part).update(attributes)
+        for tensor, data, grad in held:
+            tensor.data, tensor.grad = data, grad
+
+
+def differences_of(function, inputs, checked, upstream):
+    """``find_differences`` for inputs that may be changed; ``checked`` is a dict of the leaves."""
+    from mytorch.tensor import Tensor
     before = {name: leaf.data.copy() for name, leaf in checked.items()}
     output = function(*inputs)
     for name, leaf in checked.items():
@@ -122,12 +191,21 @@ def find_differences(function, tensors, upstream=None):
     if not isinstance(output, Tensor):
         raise TypeError("check_gradients: expected a function that returns a Tensor, "
                         f"got {type(output).__name__}")
+    check_in_graph(output)
+    first, second = np.array(output.data), np.array(function(*inputs).data)
+    if first.shape != second.shape or not np.all((first == second) | (first != first)):
+        return [(np.inf, "not repeatable: called twice, the function gives two results; set a "
+                         "seed inside it, or leave its random numbers out", first.size)]
     upstream = uneven(*output.shape) if upstream is None else upstream
-    given = Tensor(upstream.copy())
+    given, leaves = Tensor(upstream.copy()), leaves_below(output.grad_fn)
+    held = [leaf.grad for leaf in leaves]
     run_backward(output, given)
+    grads = [leaf.grad for leaf in checked.values()]
+    for leaf, grad in zip(leaves, held):
+        leaf.grad = grad
     if not np.array_equal(given.data, upstream):
-        return [(np.inf, f"{output.grad_fn.function_name}.backward, or the engine, changed the gradient "
-                         "it was given, in place: make a new array instead", upstream.size)]
+        return [(np.inf, f"{output.grad_fn.function_name}.backward, or the engine, changed the "
+                         "gradient it was given, in place: make a new array instead", first.size)]
 
     def values(*_):
         """The result at what the inputs hold now, as numerical_gradients changes them."""
@@ -136,32 +214,112 @@ def find_differences(function, tensors, upstream=None):
     arrays = [leaf.data for leaf in checked.values()]
     right = numerical_gradients(values, arrays, upstream)
     ignoring = numerical_gradients(values, arrays, np.ones(output.shape))
-    found = [(largest_difference(expected, leaf.grad),
-              compare_tensor(f"gradient of {name}", expected, leaf.grad,
-                             {"the upstream gradient ignored": without}), expected.size)
-             for (name, leaf), expected, without in zip(checked.items(), right, ignoring)]
-    missing = [leaf.grad is None for leaf in checked.values()]
-    if any(missing) and not all(missing):
+    rounding = rounding_error(first, upstream, arrays)
+    found = []
+    for name, array, grad, expected, without in zip(checked, arrays, grads, right, ignoring):
+        def roughness(index, array=array):
+            return roughness_at(values, arrays, array, index, upstream, rounding)
+        found.append(judge(name, grad, expected, without, rounding, roughness))
+    if not any(complaint for _, complaint, _ in found):
+        sizes = [np.abs(numbers).max(initial=0) for numbers in right + [g.data for g in grads]]
+        if 0 < max(sizes) <= rounding:
+            return [(np.inf, f"too small to judge: no gradient is above {rounding:.0e}, what "
+                             "central differences lose to rounding; check at other numbers, or "
+                             "multiply the result", first.size)]
+    if any(grad is None for grad in grads) and not all(grad is None for grad in grads):
         why = "\n  others got theirs: is it used, and not as .data, which is outside the graph?"
-        found = [(far, complaint + why * is_missing, size)
-                 for (far, complaint, size), is_missing in zip(found, missing)]
+        found = [(far, complaint + why * (grad is None), size)
+                 for (far, complaint, size), grad in zip(found, grads)]
     return found
 
 
-def largest_difference(expected, got):
-    """The largest difference between an ndarray and a Tensor; inf if it cannot be told."""
-    if got is None or got.shape != expected.shape:
-        return np.inf
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(got.data - expected)
-    return float(np.where(np.isnan(difference), np.inf, difference).max(initial=0.0))
+def leaves_below(node):
+    """The leaves in the graph below a node, as a list."""
+    found, unexplored, seen = [], [node], set()
+    while unexplored:
+        node = unexplored.pop()
+        if id(node) in seen or not hasattr(node, "next_functions"):
+            continue
+        seen.add(id(node))
+        parents = node.next_functions
+        unexplored += parents.values() if isinstance(parents, dict) else parents or ()
+        if getattr(node, "variable", None) is not None:
+            found.append(node.variable)
+    return found
+
+
+def rounding_error(output, upstream, arrays):
+    """By how much rounding may move a central difference of ``sum(output * upstream)``."""
+    step = min([step_for(array) for array in arrays], default=STEP)
+    dtypes = [data.dtype for data in (output, *arrays) if data.dtype.kind == "f"]
+    precision = max([np.finfo(dtype).eps for dtype in dtypes], default=2e-16)
+    with np.errstate(all="ignore"):
+        sizes = np.maximum(np.abs(output), 1) * np.abs(upstream)
+        return float(10 * precision * np.sqrt(np.sum(sizes[np.isfinite(sizes)] ** 2)) / step)
+
+
+def judge(name, grad, expected, ignoring, rounding, roughness):
+    """An entry of find_differences: how one gradient differs from central differences.
+
+    Args:
+        name (str): of the input.
+        grad: what autograd stored for it; may be anything.
+        expected, ignoring (ndarray): central differences with the upstream gradient, with ones.
+        rounding (float): how far off they may be.
+        roughness: says of the index of an entry why central differences tell nothing there, or "".
+    """
+    got, label = getattr(grad, "data", None), f"gradient of {name}"
+    if not isinstance(got, np.ndarray) or got.shape != expected.shape:
+        return np.inf, compare_tensor(label, expected, grad), expected.size
+    elsewhere = "where central differences tell nothing; check it at other numbers"
+    for index in np.argwhere(~np.isfinite(expected)):
+        return np.inf, (f"{name}{place_of(index)} is beside a pole: the function is not finite a "
+                        f"step of {step_for(expected):g} away, {elsewhere}"), expected.size
+    relative = TOLERANCE["relative"] if expected.dtype == np.float64 else STEP_IN_FLOAT32
+    tolerance = dict(relative=relative, absolute=rounding)
+    judged, rough = np.array(expected), []
+    for index in map(tuple, np.argwhere(~close(expected, got, **tolerance))):
+        reason = roughness(index)
+        if reason:
+            rough.append(f"{name}{place_of(index)} is {reason}, {elsewhere}")
+            judged[index] = got[index]
+    complaint = compare_tensor(label, judged, grad, {"the upstream gradient ignored": ignoring},
+                               **tolerance)
+    with np.errstate(all="ignore"):
+        sizes = np.maximum(np.maximum(np.abs(judged), np.abs(got)), rounding / relative)
+        off = np.abs(got - judged) / sizes
+    off = float(np.where(np.isnan(off), np.inf, off).max(initial=0.0))
+    return off, complaint or (rough[0] if rough else ""), expected.size
+
+
+def roughness_at(function, arrays, array, index, upstream, rounding):
+    """Why central differences of ``sum(function(*arrays) * upstream)`` tell nothing at an entry
+    of ``array``: the slopes on its two sides differ, with half the step too; "" if they do not."""
+    at, slopes = np.array(function(*arrays)), []
+    for step in (step_for(array), step_for(array) / 2):
+        below, above = values_around(function, arrays, array, index, step)
+        with np.errstate(all="ignore"):
+            slopes += [np.sum(change * upstream) / step for change in (at - below, above - at)]
+    left, right, nearer_left, nearer_right = slopes
+    tolerated = KINK * max(abs(left), abs(right)) + 4 * rounding
+    bend, nearer_bend = abs(right - left), abs(nearer_right - nearer_left)
+    if bend > tolerated and nearer_bend > BEND * bend:
+        return "at a kink"
+    is_settled = abs(left + right - nearer_left - nearer_right) <= 2 * tolerated
+    return "" if is_settled else "close to a kink or a pole"
+
+
+def place_of(index):
+    """``[0, 1]`` of the index of an entry; "" of a single number's."""
+    return str([int(i) for i in index]) if len(index) else ""
 
 
 def parameters_by_name(module):
-    """Dict of the parameters in a Module, such as ``Linear.weight``; equal names get a number."""
+    """Dict of the parameters in a Module, such as ``Linear.weight``; equal names get a number.
+    For what is not a Module it is empty."""
     from mytorch.tensor import Tensor
     found = {}
-    for part in module.modules():
+    for part in module.modules() if hasattr(module, "modules") else ():
         for name, value in vars(part).items():
             if isinstance(value, Tensor) and value.is_parameter:
                 name = f"{type(part).__name__}.{name}"
@@ -216,8 +374,7 @@ def compare(label, expected, got, relative=1e-6, absolute=1e-9, of_largest=0.0):
     wrong = ~close(expected, got, relative, absolute, of_largest)
     if not wrong.any():
         return ""
-    index = tuple(int(i) for i in np.argwhere(wrong)[0])
-    place = str(list(index)) if index else ""
+    index = tuple(np.argwhere(wrong)[0])
     digits = next((d for d in (6, 9) if f"{expected[index]:.{d}g}" != f"{got[index]:.{d}g}"), 17)
     right, found = (f"{array[index]:.{digits}g}" for array in (expected, got))
     with np.errstate(all="ignore"):
@@ -226,7 +383,7 @@ def compare(label, expected, got, relative=1e-6, absolute=1e-9, of_largest=0.0):
     by = f"{strange} of them inf or nan" if strange else f"by up to {off.max():.3g}"
     many = f"; {off.size} of {wrong.size} differ, {by}" if wrong.size > 1 else (
         "" if strange else f"; off by {off[0]:.3g}")
-    return f"{label}{place}: expected {right}, got {found}{many}"
+    return f"{label}{place_of(index)}: expected {right}, got {found}{many}"
 
 
 def close(expected, got, relative=1e-6, absolute=1e-9, of_largest=0.0):
@@ -266,7 +423,7 @@ def looks_like(expected, got, mistakes=None, **tolerance):
     return ""
 
 
-def compare_tensor(label, expected, got, mistakes=None):
+def compare_tensor(label, expected, got, mistakes=None, **tolerance):
     """``compare`` for what should be a Tensor, to the precision of central differences, with the
     mistake that it looks like in a line of its own.
 
@@ -280,8 +437,9 @@ def compare_tensor(label, expected, got, mistakes=None):
         came = "None" if got is None else type(got).__name__ + shape
         return f"{label}: expected a Tensor of shape {expected.shape}, got {came}"
     values = np.asarray(got.data, dtype=np.float64)
-    complaint = compare(label, expected, values, **TOLERANCE)
-    mistake = looks_like(expected, values, mistakes, **TOLERANCE) if complaint else ""
+    tolerance = tolerance or TOLERANCE
+    complaint = compare(label, expected, values, **tolerance)
+    mistake = looks_like(expected, values, mistakes, **tolerance) if complaint else ""
     return complaint + f"\n  looks like: {mistake}" * bool(mistake)
 
 

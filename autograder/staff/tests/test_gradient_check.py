@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 import sandbox
+from central_differences import leaf
 from mytorch.autograd_engine import Function
 from mytorch.gradient_check import against_torch, check_gradients, compare, compare_tensor, uneven
 from mytorch.nn import functional as F
+from mytorch.nn.activations import ReLU
 from mytorch.nn.batchnorm import BatchNorm1d
 from mytorch.nn.linear import Linear
+from mytorch.nn.loss import CrossEntropyLoss
 from mytorch.nn.sequential import Sequential
 from mytorch.tensor import Tensor
 
@@ -174,6 +177,78 @@ def test_check_gradients_says_that_no_gradient_came(capsys):
 ])
 def test_a_comparison_says_what_came(got, complaint):
     assert complaint in compare_tensor("g", uneven(3, 2).T, got)
+
+
+def own(forward, backward):
+    """A student's Function of one input, from two functions of ndarrays."""
+    class Own(Function):
+        @staticmethod
+        def forward(ctx, a):
+            ctx.save_for_backward(a)
+            return Tensor(forward(a.data))
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            return Tensor(backward(ctx.saved_tensors[0].data, grad_output.data))
+    return Own.apply
+
+
+ONE_TWO, LABELS, LOSS = Tensor([1.0, 2.0]), Tensor([0, 1]), CrossEntropyLoss()
+CONFIDENT = {size: Tensor([[size, 0.0], [0.0, size]]) for size in (12.0, 40.0)}
+DOUBLED = own(lambda a: a, lambda a, grad: 2 * grad)
+REFUSED = {
+    "a wrong log beside its pole": (own(np.log, lambda a, g: g), Tensor([1e-5, 1]), "beside a pole"),
+    "a right log close to its pole": (lambda a: a.log(), Tensor([1.5e-5, 1]), "close to a kink or a"),
+    "a wrong square, made small": (lambda a: own(np.square, lambda a, g: 3 * a * g)(a) * 1e-6, ONE_TWO,
+                                   "gradient of input 0[0]: expected -2.24844e-06, got -3.37266e-06"),
+    "zeros for a small slope": (own(lambda a: 1e-7 * a, lambda a, g: 0 * g), ONE_TWO, "all zeros"),
+    "a doubled cross entropy at confident logits": (
+        lambda z: DOUBLED(LOSS(z, LABELS)), CONFIDENT[12.0], "twice the right answer"),
+    "a gradient that rounding hides": (lambda z: LOSS(z, LABELS), CONFIDENT[40.0], "too small to judge"),
+    "a random function": (lambda a: a * Tensor(np.random.rand(2)), ONE_TWO, "not repeatable"),
+    "a right ReLU at its kink": (ReLU(), Tensor([0.0, 1.0]), "input 0[0] is at a kink"),
+    "a wrong ReLU, elsewhere than at its kink": (
+        own(lambda a: np.maximum(a, 0), lambda a, g: 2 * g * (a > 0)), Tensor([0.0, 1.0]),
+        "gradient of input 0[1]: expected")}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("case", REFUSED)
+def test_check_gradients_is_never_content_with(case, capsys):
+    function, tensor, words = REFUSED[case]
+    assert check_gradients(function, tensor) is False
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("function, tensor", [
+    (lambda a: a * a * 1e-6, ONE_TWO), (lambda a: a * a * 1e6, ONE_TWO), (lambda a: a.log(), ONE_TWO),
+    (lambda a: a * a, Tensor([1e4, 2e5])), (lambda z: LOSS(z, LABELS), CONFIDENT[12.0]),
+    (ReLU(), Tensor([-1.0, -2.0])), (Sequential(Linear(2, 3), BatchNorm1d(3)), Tensor(uneven(4, 2)))])
+def test_check_gradients_is_content_with_what_is_right_at_any_size(function, tensor, capsys):
+    assert check_gradients(function, tensor) is True
+    assert "largest relative difference" in capsys.readouterr().out
+
+
+def test_inputs_that_are_not_checked_and_integers_stay_as_they_are(capsys):
+    assert check_gradients(LOSS, Tensor(uneven(2, 3)), LABELS) is True
+    seen = []
+    check_gradients(lambda a, b: seen.append(b.dtype) or a * b, leaf([1.0]), Tensor(np.float32([2])))
+    assert set(seen) == {np.dtype(np.float32)}
+    with pytest.raises(TypeError, match="expected an input of floats"):
+        check_gradients(lambda a: a * 1.0, LABELS)
+
+
+def test_a_model_inside_the_function_is_left_as_it_was(capsys):
+    model, weight, x = Sequential(Linear(2, 3), BatchNorm1d(3)).float(), leaf([2.0]), Tensor(uneven(2, 2))
+    model[0].bias.grad = Tensor(np.ones(3, np.float32))
+    before = [dict(vars(value)) for part in model.modules() for value in vars(part).values()
+              if isinstance(value, Tensor)]
+    assert check_gradients(lambda x: LOSS(model(x) * weight, LABELS), x) is True
+    after = [dict(vars(value)) for part in model.modules() for value in vars(part).values()
+             if isinstance(value, Tensor)]
+    for one, other in zip(before, after):
+        assert one["data"] is other["data"] and one["grad"] is other["grad"]
+    assert weight.grad is None and x.grad is None
 
 
 def test_against_torch_says_where_there_is_no_pytorch(capsys, monkeypatch):
