@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import packages  # noqa: E402, F401
 import autolab  # noqa: E402
 import handins  # noqa: E402
+import looks  # noqa: E402
 import jail  # noqa: E402
 from handin import packing, unpacking  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
@@ -264,7 +265,7 @@ def examine(graded, tarballs, marks, comparison):
     same, results = collections.defaultdict(list), []
     for submission, scores in graded.items():
         files, look = read(tarballs.get(submission))
-        plot, wrong = handins.plot_of(files)
+        plot, wrong = looks.plot_of(files)
         if isinstance(scores, dict):
             scores = {**scores, **marks.get(row_of(submission), {})}
         if not is_complete(scores):
@@ -272,9 +273,9 @@ def examine(graded, tarballs, marks, comparison):
         if files and wrong:
             look.append(wrong)
         results.append(Result(submission, scores, look, plot, wrong))
-        for name, digest in handins.fingerprints(files).items():
+        for name, digest in looks.fingerprints(files).items():
             same[name, digest].append(results[-1])
-        own = handins.own_parts(files)
+        own = looks.own_parts(files)
         if own:
             (comparison / f"{report_name(submission)}.py").write_bytes(own)
     add_twins(same)
@@ -506,7 +507,7 @@ def main(arguments=None):
             marks = read_marks(folder / "scores.csv")
             shutil.rmtree(str(comparison), ignore_errors=True)
             (comparison / "students").mkdir(parents=True)
-            (comparison / "given.py").write_bytes(b"\n".join(handins.given().values()))
+            (comparison / "given.py").write_bytes(b"\n".join(looks.given().values()))
             results = examine({submission: graded[submission] for submission in submissions},
                               tarballs, marks, comparison / "students")
         write_scores(results, folder / "scores.csv")

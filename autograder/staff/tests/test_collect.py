@@ -15,13 +15,14 @@ from pathlib import Path
 
 import collect
 import handins
+import looks as looking
 from handin import packing
 import handout
 import pytest
 from pictures import png
 from problems import FULL_SCORE, GRADED
 
-ROOT = handins.ROOT
+ROOT = collect.packages.ROOT
 FULL = {problem.key: problem.points for problem in GRADED}
 
 # Notes that it ran; ends without scores where the tarball says so.
@@ -306,7 +307,7 @@ def of_the_reference(change, student=""):
 @pytest.mark.slow
 def test_solutions_that_differ_in_names_and_comments_alone_are_named_and_plots_accuse_nobody(
         folder, job, capsys):
-    blank = packing.tar_bytes({name: content for name, content in handins.given().items()})
+    blank = packing.tar_bytes({name: content for name, content in looking.given().items()})
     for name, content in {
             "a": of_the_reference(lambda text: text),
             "b": of_the_reference(lambda text: text + "# all my own work\n"),
@@ -340,7 +341,7 @@ def test_a_folder_without_handins_or_that_does_not_exist_is_refused(folder, caps
 @pytest.mark.slow
 def test_the_real_job_grades_the_reference_the_handout_and_what_is_no_tarball(folder):
     for name, content in {"reference": of_the_reference(lambda text: text),
-                          "handout": packing.tar_bytes(handins.given()), "text": b"homework"}.items():
+                          "handout": packing.tar_bytes(looking.given()), "text": b"homework"}.items():
         (folder / f"{name}_1_handin.tar").write_bytes(content)
     handout.write(handout.make(ROOT, solved=["1.1.1"]), ROOT, folder / "the files")
     assert collect.main([str(folder), "--without-landlock"]) == 0
