@@ -167,6 +167,15 @@ def assessment(contents):
     return buffer.getvalue()
 
 
+def report_version(grader):
+    """Print the version of a packed grader (name → bytes), and what it was made of."""
+    print(f"The grader's version, which each log names: {grader['autograder/staff/version'].decode()}")
+    edited = uncommitted()
+    if edited:
+        more = f" and {len(edited) - 5} more" if len(edited) > 5 else ""
+        print(f"NOTE: packed with edits that are not committed: {', '.join(edited[:5])}{more}")
+
+
 def moment(alone):
     """A function that reads a date and time; a date without a time means that time of the day."""
     def read(text):
@@ -228,11 +237,7 @@ def main(arguments=None):
     except OSError as error:
         print(f"autolab.py: {error}", file=sys.stderr)
         return 1
-    print(f"The grader's version, which each log names: {grader['autograder/staff/version'].decode()}")
-    edited = uncommitted()
-    if edited:
-        more = f" and {len(edited) - 5} more" if len(edited) > 5 else ""
-        print(f"NOTE: packed with edits that are not committed: {', '.join(edited[:5])}{more}")
+    report_version(grader)
     if not dates:
         print("Without --start and --due the assessment opens and closes at the moment of the "
               "upload; set its dates in Autolab before students see it.")

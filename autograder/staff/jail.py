@@ -45,13 +45,17 @@ class Jail:
         need_landlock (bool): whether to run no student's code unless Landlock limits what it can
             write and read; without it, a submission can write its own score.
 
+        user (int): number of the user, and of its group, as whom the tasks run; a right of root. Such
+            a user can neither read what is closed to others nor write anywhere but in its folder.
+
     Attributes:
         alone (bool): set by ``confine_signals``: all processes that this one can signal are its
             own children and theirs.
     """
 
-    def __init__(self, need_landlock=True):
+    def __init__(self, need_landlock=True, user=None):
         self.need_landlock = need_landlock
+        self.user = user
         self.alone = False
         self._undo = contextlib.ExitStack()
 
@@ -70,6 +74,8 @@ class Jail:
         Args:
             scratch (str): the folder in which each task's process gets one of its own.
         """
+        if self.user is not None:
+            os.chmod(scratch, 0o711)
         self._shared = shared_memory()
         self._undo.callback(put_back_terminal, terminal_settings())
         self._undo.callback(signal.signal, signal.SIGIO, signal.signal(signal.SIGIO, signal.SIG_IGN))
@@ -98,7 +104,14 @@ class Jail:
         Raises:
             OSError: if no student's code may run here.
         """
-        active = ["ends with the grader"] if prctl(PR_SET_PDEATHSIG, signal.SIGKILL) == 0 else []
+        active = []
+        if self.user is not None:
+            os.chown(home, self.user, self.user)
+            os.setgroups([])
+            os.setresgid(self.user, self.user, self.user)
+            os.setresuid(self.user, self.user, self.user)
+            active.append("a user of its own")
+        active += ["ends with the grader"] if prctl(PR_SET_PDEATHSIG, signal.SIGKILL) == 0 else []
         end_first_without_memory()
         drop_capabilities()
         for name, kind, most in LIMITS:

@@ -45,6 +45,7 @@ SECONDS = 120  # for all problems; Autolab itself stops the job after 180
 SECONDS_FOR_NAMES = 20  # of these, at most, for the names of mistakes
 OVERDUE = 30  # seconds more, after which something is wrong that no deadline has caught
 PROBE, BUSY = 0.1, 20  # seconds of processor time; so many times as long by the clock is too busy
+FAULTS = (grading.CannotGrade, isolation.HostFault, OSError, MemoryError, subprocess.SubprocessError)
 ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "TZ", "TERM", "NO_COLOR", "LD_LIBRARY_PATH")
 
 
@@ -192,6 +193,8 @@ def parse_arguments(arguments):
                         help="take the answers to one of the seeds in this folder")
     parser.add_argument("--without-landlock", action="store_true",
                         help="grade also where a submission can write the log")
+    parser.add_argument("--user", type=int, metavar="N",
+                        help="run the submission as the user of that number; needs root")
     parser.add_argument("--remove", nargs="*", type=Path, default=(), metavar="PATH",
                         help="delete these before any submission code runs")
     parser.add_argument("--json", metavar="FILE", help="also write the result to FILE")
@@ -217,8 +220,7 @@ def main(arguments=None):
                 runner.write_json(options.json, verdicts)
             clean_up.close()
         return 0
-    except (grading.CannotGrade, isolation.HostFault, OSError, MemoryError,
-            subprocess.SubprocessError) as error:
+    except FAULTS as error:
         print(f"{NO_SCORES}{error}. See autograder/staff/README.md.", flush=True)
     except Exception:
         traceback.print_exc(file=sys.stdout)
@@ -235,7 +237,7 @@ def run(options, report, clean_up):
     answers = answers_for(options)
     for path in options.remove:
         shutil.rmtree(str(path)) if path.is_dir() else path.unlink()
-    jail = Jail(not options.without_landlock) if sys.platform == "linux" else None
+    jail = Jail(not options.without_landlock, options.user) if sys.platform == "linux" else None
     if not jail and not options.without_landlock:
         raise grading.CannotGrade("only Linux can confine a submission")
     if jail:
@@ -245,6 +247,8 @@ def run(options, report, clean_up):
     except unpacking.HandinError as error:
         report.line(f"Nothing was graded: {error}.")
         return []
+    if options.user is not None:
+        os.chmod(str(root), 0o755)
     crew = clean_up.enter_context(isolation.Crew(child.__name__, root, jail))
     report.line(f"Seed of the inputs: {answers.seed}   (grader: {VERSION})")
     verdicts = grade(crew, answers)
