@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from unittest import mock
 
 import autolab_job
 import gradescope
 import pytest
+import record
 from handin import packing
 from problems import FULL_SCORE, GRADED
 
@@ -35,7 +36,8 @@ if {autolab_job.user_to_play()[1]}:
 
 @functools.lru_cache(maxsize=None)
 def package():
-    return gradescope.package()
+    with mock.patch.object(record, "seeds", return_value=autolab_job.SEEDS):
+        return gradescope.package()
 
 
 def reference(**changes):
