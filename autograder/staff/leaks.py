@@ -88,19 +88,20 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 def graph_walks(handout):
     """Places in the handout (dict of path → text) where code hands gradients down a graph.
 
-    Whatever its names, such code runs nodes (``node.apply(gradient)``, or an operation's
-    ``backward`` with a gradient) and finds them by ``next_functions``. So a file that does both is
-    refused, and also one that does the first again and again, in a loop or in a function that calls
-    itself, and imports a file that does the second. To look at a graph without running its nodes is
-    allowed, and so is calling ``tensor.backward()``, which is the student's own.
+    Whatever its names, such code runs nodes again and again (``node.apply(gradient)``, or an
+    operation's ``backward`` with a gradient, in a loop or in functions that call each other in a
+    ring) and finds them by ``next_functions``. So a file that does both is refused, and also one
+    that does the first and imports a file that does the second. To look at a graph without running
+    its nodes is allowed, and so is calling ``tensor.backward()``, which is the student's own.
     """
     trees = [(name, tree) for name, text in handout.items()
              if re.search("next_functions|apply|backward", text) for tree in python_of(name, text)]
     looking = [(name, tree) for name, tree in trees if looks(tree)]
     modules = {Path(name).stem for name, _ in looking}
     for name, tree in trees:
-        found = runs(tree) if (name, tree) in looking else (
-            repeated_runs(tree) if imported(tree) & modules else [])
+        looks_here = (name, tree) in looking
+        found = repeated_runs(tree, itself=looks_here) if (
+            looks_here or imported(tree) & modules) else ()
         for line in sorted(found)[:1]:
             yield (f"{name}:{line}: hands gradients down a graph, which solves 1.2: "
                    "runs nodes, and reads next_functions")
@@ -148,13 +149,29 @@ def runs(tree, called=False):
             yield node.lineno
 
 
-def repeated_runs(tree):
-    """Lines that run a node in a loop, or in a function that calls itself."""
+def repeated_runs(tree, itself):
+    """Lines that run a node, as in ``runs``, in what is done again and again: a loop, or functions
+    that call each other in a ring. Of a file that looks at graphs ``itself`` whatever these call
+    counts, too, and also taking hold of what runs a node."""
+    functions = {part.name: part for part in ast.walk(tree) if isinstance(part, FUNCTIONS)}
+    calls = {name: functions_called(part, functions) for name, part in functions.items()}
     for part in ast.walk(tree):
-        if isinstance(part, LOOPS) or isinstance(part, FUNCTIONS) and any(
-                isinstance(node, ast.Call) and name_of(node.func) == part.name
-                for node in ast.walk(part)):
-            yield from runs(part, called=True)
+        is_loop = isinstance(part, LOOPS) or (
+            isinstance(part, ast.Call) and name_of(part.func) in ("map", "filter", "reduce"))
+        if not is_loop and not isinstance(part, FUNCTIONS):
+            continue
+        reached = functions_called(part, functions)
+        for _ in functions:
+            reached = reached.union(*(calls[name] for name in reached))
+        if is_loop or part.name in reached:
+            for piece in [part, *(functions[name] for name in reached if itself)]:
+                yield from runs(piece, called=not itself)
+
+
+def functions_called(part, functions):
+    """Which of these functions (by name) are called in a piece of code."""
+    return {name_of(node.func) for node in ast.walk(part)
+            if isinstance(node, ast.Call)} & functions.keys()
 
 
 def name_of(node):

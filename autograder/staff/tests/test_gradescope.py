@@ -148,7 +148,9 @@ def test_for_a_fault_of_the_host_the_score_before_stays_or_there_is_none(before,
     assert not before or "the score of your last submission" in results["output"]
 
 
-def test_the_zip_holds_two_scripts_that_can_be_run_the_grader_and_no_solution(tmp_path):
+def test_the_zip_holds_two_scripts_that_can_be_run_the_grader_and_no_solution(
+        tmp_path, monkeypatch):
+    monkeypatch.setattr(gradescope, "package", package)
     assert gradescope.main([str(tmp_path)]) == 0
     with zipfile.ZipFile(io.BytesIO((tmp_path / "gradescope.zip").read_bytes())) as archive:
         modes = {info.filename: info.external_attr >> 16 for info in archive.infolist()}

@@ -48,6 +48,22 @@ WALKS = {  # ways to run nodes, each beside a way to find them
         def down(nodes, grad):
             reduce(lambda found, node: found + node.next_functions, filter(nodes[0].apply, grad), [])
         """,
+    "methods of a class": """
+        class Walker:
+            def run(self, node, grad):
+                return node.apply(grad)
+
+            def visit(self, node, grad):
+                for parent, share in zip(node.next_functions, self.run(node, grad)):
+                    self.visit(parent, share)
+        """,
+    "two functions in a ring": """
+        def even(node, grad):
+            return odd(node.next_functions[0], node.apply(grad)[0])
+
+        def odd(node, grad):
+            return even(node, grad)
+        """,
     "no function at all": """
         while todo:
             node, grad = todo.pop()
@@ -122,6 +138,10 @@ INNOCENT = {
             node.next_functions = [gradient_node(arg) for arg in args]
         def gradient_node(arg):
             return arg.apply(1)
+        """,
+    "running one node": """
+        def first(node, grad):
+            return dict(zip(node.next_functions, node.apply(grad)))
         """,
     "an operation looked up": """
         def place(node):
