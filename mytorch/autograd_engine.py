@@ -2,8 +2,8 @@
 Start with hw1/README.md; then read this from top to bottom: operations, nodes, the walk."""
 
 from mytorch.checks import (
-    check_arguments, check_gradients, check_output, check_saved, check_start, check_stored,
-    needed_gradients)
+    check_arguments, check_gradients, check_leaf, check_output, check_saved, check_start,
+    check_stored, needed_gradients)
 from mytorch.deep_recursion import call_with_room_for
 
 
@@ -48,7 +48,6 @@ class Function:
 
 class ContextManager:
     """What ``forward`` keeps for ``backward``. Constants are set as attributes of any name."""
-
     saved_tensors = ()
     needs_input_grad = ()  # for each argument whether it does, set for ``backward``; empty: all
 
@@ -57,7 +56,7 @@ class ContextManager:
         array is copied: an optimizer's step gives a parameter a new one and leaves the old one as
         it is, but writing into an array, as in ``t.data[0] = 1``, changes it here too."""
         check_saved(tensors)
-        self.saved_tensors = [tensor.detach() for tensor in tensors]
+        self.saved_tensors = tuple([tensor.detach() for tensor in tensors])
         for saved, tensor in zip(self.saved_tensors, tensors):
             saved.requires_grad, saved.is_leaf = tensor.requires_grad, tensor.is_leaf
 
@@ -96,6 +95,7 @@ class AccumulateGrad:
     shape = property(lambda self: self.variable.data.shape)  # what its gradient must have
 
     def __init__(self, tensor):
+        check_leaf(tensor)
         self.variable = tensor
 
     def __repr__(self):

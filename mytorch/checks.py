@@ -23,13 +23,10 @@ def check_saved(values):
 
 
 def check_arguments(function, args):
-    """Raise TypeError if one of the Tensors that a Function is applied to holds no ndarray, or
-    requires grad and holds integers: its ``data`` and flags can be assigned at any time."""
+    """Raise TypeError if one of the Tensors that a Function is applied to holds no ndarray."""
     for arg in args:
-        if hasattr(arg, "requires_grad"):
+        if hasattr(arg, "requires_grad") and type(arg.data) is not np.ndarray:
             check_data(f"{function.__name__}: the data of an input", arg.data)
-            if arg.requires_grad:
-                check_leaf(arg)
 
 
 def check_data(label, data):
@@ -57,7 +54,8 @@ def check_leaf(leaf):
 
 def check_stored(grad, leaf):
     """Raise ValueError or TypeError unless the Tensor ``grad`` can be added to a leaf's."""
-    check_leaf(leaf)
+    if leaf.data.dtype.kind != "f":
+        check_leaf(leaf)
     if grad.data.shape != leaf.data.shape:
         raise ValueError(f"AccumulateGrad: expected a gradient of the leaf's shape {leaf.shape}, "
                          f"got {grad.shape}")
@@ -68,7 +66,8 @@ def check_stored(grad, leaf):
 def check_grad(leaf):
     """Raise TypeError or ValueError unless ``leaf.grad``, which can be assigned, is a Tensor of
     the leaf's shape."""
-    check_data("the data of a leaf", leaf.data)
+    if type(leaf.data) is not np.ndarray:
+        check_data("the data of a leaf", leaf.data)
     if not hasattr(leaf.grad, "requires_grad"):
         raise TypeError(f"grad: expected a Tensor or None, got {type(leaf.grad).__name__}; to "
                         "change a gradient, write p.grad = Tensor(p.grad.data * 0.5)")

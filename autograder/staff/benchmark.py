@@ -8,6 +8,7 @@ import os
 import statistics
 import sys
 import time
+import tracemalloc
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import packages  # noqa: E402, F401
@@ -303,16 +304,45 @@ def compare_graphs():
               + f"{costs[-1] / costs[0]:10.2f} x   (wanted: at most 4)", flush=True)
 
 
+def relus(leaf, operations):
+    """Each operation has one operand and saves it."""
+    for _ in range(operations):
+        leaf = ReLU()(leaf)
+    return leaf
+
+
+def sums(leaf, operations):
+    """Each operation has two operands, one of them a constant."""
+    constant = Tensor(1.0)
+    for _ in range(operations):
+        leaf = leaf + constant
+    return leaf
+
+
+def compare_memory(operations=20_000):
+    """Prints what a recorded operation on single numbers holds, its result and all."""
+    print("\nMemory held by a recorded operation on single numbers, in bytes\n")
+    for build in (relus, sums):
+        leaf = Tensor(1.0, requires_grad=True)
+        build(leaf, 10)
+        tracemalloc.start()
+        result = build(leaf, operations)  # noqa: F841
+        held = tracemalloc.get_traced_memory()[0] / operations
+        tracemalloc.stop()
+        print(f"{build.__name__:10}{held:12.0f}   (wanted: at most 650)", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Compare MyTorch with plain NumPy and PyTorch.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="training, steps, graphs; or all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="training, steps, graphs, memory; or all")
     parser.add_argument("--rounds", type=int, default=12, help="how often the first two are repeated")
     parser.add_argument("--cpu", action="store_true", help="on a busy machine: measure processor "
                         "time, with PyTorch on one thread; set OPENBLAS_NUM_THREADS=1 as well")
     options = parser.parse_args()
     clock = time.process_time if options.cpu else time.perf_counter
     parts = {"training": lambda: compare_training(options.rounds, clock),
-             "steps": lambda: compare_steps(options.rounds, clock), "graphs": compare_graphs}
+             "steps": lambda: compare_steps(options.rounds, clock), "graphs": compare_graphs,
+             "memory": compare_memory}
     for part in options.parts or parts:
         if part not in parts:
             parser.error(f"there is no part {part!r}, only {', '.join(parts)}")
