@@ -138,7 +138,8 @@ class Tensor:
                         f"np.{function.__name__}(t.data), or write a Function for it")
 
     def __getstate__(self):
-        """For copy and pickle: a leaf's node belongs to this Tensor, a copy gets its own."""
+        """For copy and pickle: a leaf's node belongs to this Tensor, and a copy gets its own. Of a
+        graph deeper than a few hundred operations both raise Python's RecursionError."""
         return {**vars(self), "grad_fn": None if self.is_leaf else self.grad_fn}
 
     @staticmethod
