@@ -4,6 +4,7 @@
 import argparse
 import base64
 import collections
+import compileall
 import contextlib
 import csv
 import fcntl
@@ -166,6 +167,7 @@ def unpacked_grader(folder):
     for name, content in autolab.packed().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
+    compileall.compile_dir(str(folder), quiet=2)  # once, not in each job
     staff = folder / "autograder" / "staff"
     return staff / "job.py", (staff / "version").read_text()
 
@@ -288,7 +290,7 @@ def read(tarball):
     try:
         files, remarks = unpacking.read(tarball) if tarball else ({}, [])
     except packing.HandinError as error:
-        return {}, [f"no tarball to grade: {error}"]
+        return {}, ["no tarball to grade: it " + str(error).replace(f"{tarball.name} ", "", 1)]
     # That a README was passed over is not odd.
     return files, [re.sub("^look at ", "", remark) for remark in remarks
                    if not remark.startswith("passed over: ")][:5]
@@ -501,7 +503,7 @@ def main(arguments=None):
                 try:
                     tarballs[submission] = handins.as_tar(submission, Path(scratch))
                 except packing.HandinError as error:
-                    graded[submission] = str(error)
+                    graded[submission] = f"it {error}".replace(f"{submission.path.name} ", "", 1)
             graded.update(grade_what_is_left(
                 tarballs, reports, ["--without-landlock"] * options.without_landlock, scratch))
             marks = read_marks(folder / "scores.csv")
