@@ -1,4 +1,4 @@
-"""Makes the pictures of the text, hw1/figures/*.png, each from what it shows, by the reference.
+"""Makes the pictures of the text, hw1/figures/*.png, by running what they show on the reference.
 `python3 autograder/staff/figures.py [FOLDER]` writes all of them, there or into FOLDER."""
 
 import sys
