@@ -95,7 +95,8 @@ def grade_all(tarballs, at_a_time, job, options, scratch):
         while waiting or running:
             while waiting and len(running) < at_a_time:
                 submission = waiting.pop()
-                running.append(Grading(submission, tarballs[submission], job, options, scratch))
+                with requests_to_stop_wait():
+                    running.append(Grading(submission, tarballs[submission], job, options, scratch))
             for grading in [grading for grading in running if grading.done()]:
                 running.remove(grading)
                 yield grading
@@ -133,7 +134,22 @@ def ignore_stopping():
 def interrupt_once(*_):
     """Takes the first request to stop; a second one would come in the midst of the cleaning up."""
     ignore_stopping()
-    raise KeyboardInterrupt
+    WAITING["asked"] = True
+    if not WAITING["held"]:
+        raise KeyboardInterrupt
+
+
+WAITING = {"held": False, "asked": False}  # whether a request to stop has to wait; whether it came
+
+
+@contextlib.contextmanager
+def requests_to_stop_wait():
+    """Context in which a process is started, whose number would be lost if this were cut short."""
+    WAITING.update(held=True, asked=False)
+    yield
+    WAITING["held"] = False
+    if WAITING["asked"]:
+        raise KeyboardInterrupt
 
 
 class Progress:
