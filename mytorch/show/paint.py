@@ -1,8 +1,11 @@
 """Paints boxes and arrows that layout.py has placed, by matplotlib, which is imported only here.
 All lengths are inches; y grows downward."""
 
+import contextlib
 import io
+import os
 import textwrap
+from importlib.util import find_spec
 
 from mytorch.show import layout
 
@@ -134,17 +137,36 @@ class Panel:
 
 def new_axes():
     """Axes over the whole of a new figure, in inches; no window, so no display is needed."""
+    module = os.environ.get("MPLBACKEND", "").partition("module://")[2]
+    if module and find_spec(module.partition(".")[0]) is None:  # a notebook's of another Python
+        del os.environ["MPLBACKEND"]
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError("draw needs matplotlib, which this Python lacks; run .venv/bin/python "
                           "instead, where ./grade.sh 1 installs it") from None
-    figure = Figure(dpi=150)
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes([0, 0, 1, 1])
-    axes.axis("off")
+    with default_style():
+        figure = Figure(dpi=150)
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes([0, 0, 1, 1])
+        axes.axis("off")
     return axes
+
+
+@contextlib.contextmanager
+def default_style():
+    """Context with matplotlib's own settings, whatever the user has set for other pictures.
+    (Read as a dict: in old versions, to read them by their methods looks for a display.)"""
+    from matplotlib import rcParams, rcParamsDefault
+
+    saved = dict(dict.items(rcParams))
+    dict.update(rcParams, {name: value for name, value in dict.items(rcParamsDefault)
+                           if name != "backend"})
+    try:
+        yield
+    finally:
+        dict.update(rcParams, saved)
 
 
 def paint(axes, panels, filename=None, columns=None):
@@ -172,7 +194,8 @@ def paint(axes, panels, filename=None, columns=None):
     axes.figure.set_size_inches(width, height)
     axes.figure.set_dpi(max(PIXELS / width, LEAST_DPI))
     if filename is not None:
-        axes.figure.savefig(filename, dpi=axes.figure.dpi)
+        with default_style():
+            axes.figure.savefig(filename, dpi=axes.figure.dpi)
     axes.figure._repr_png_ = lambda: png_of(axes.figure)  # what a notebook asks for
     return axes.figure
 
@@ -221,8 +244,9 @@ def add_legend(axes, columns):
 
     handles = [Patch(facecolor=colour, edgecolor=DARK, label=label)
                for colour, label in KINDS.values()]
-    axes.legend(handles=handles, loc="upper center", ncol=columns, frameon=False,
-                fontsize=FONT - 1)
+    with default_style():
+        axes.legend(handles=handles, loc="upper center", ncol=columns, frameon=False,
+                    fontsize=FONT - 1)
 
 
 def png_of(figure):

@@ -1,6 +1,7 @@
 """The drawn graph, read back from the figure's boxes and arrows by where they are drawn.
 What a box is, its colour says, by the legend; an arrow belongs to the boxes its ends touch."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -404,6 +405,17 @@ def test_matplotlib_is_imported_only_when_drawing_and_never_to_open_a_window():
             "mytorch.show.draw(Tensor(1., requires_grad=True) * 2.)\n"
             "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules")
     subprocess.run([sys.executable, "-B", "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_picture_follows_neither_the_users_settings_nor_a_notebooks_backend(tmp_path):
+    code = ("import sys; from mytorch.tensor import Tensor; from mytorch.show import draw\n"
+            "a = Tensor([1.0], requires_grad=True); draw(a + a, sys.argv[1], a=a)")
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.facecolor: red\nsavefig.dpi: 30\n")
+    for name, changes in (("plain.png", {}), ("user.png", {"MATPLOTLIBRC": str(tmp_path)}),
+                          ("notebook.png", {"MPLBACKEND": "module://no_such.notebook"})):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], cwd=str(ROOT), check=True,
+                       env={**os.environ, **changes})
+    assert len({path.read_bytes() for path in tmp_path.glob("*.png")}) == 1
 
 
 def test_without_matplotlib_one_sentence_says_which_python_has_it(monkeypatch):
