@@ -7,8 +7,9 @@ import signal
 for library in ("OPENBLAS", "OMP", "MKL", "VECLIB"):  # before NumPy is imported
     os.environ[library + "_NUM_THREADS"] = "1"
 
-# There SIGHUP or SIGINT is ignored, which programs that the tests start would inherit. A handler
-# that does nothing ignores them for pytest alone.
-for number in (signal.SIGHUP, signal.SIGINT):
-    if signal.getsignal(number) == signal.SIG_IGN:
-        signal.signal(number, lambda *_: None)
+# There SIGHUP or SIGINT is ignored, which programs that the tests start would inherit, and so would
+# the tests of what an interrupt does. A handler that does nothing ignores SIGHUP for pytest alone.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
