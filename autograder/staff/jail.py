@@ -23,6 +23,7 @@ SIGNAL_PROTECTION = "signals (Landlock)"
 CALL_PROTECTION = "calls (seccomp)"
 GRADER = os.path.dirname(os.path.dirname(os.path.abspath(limits.__file__)))
 LIBRARY = os.path.join(os.path.dirname(os.path.dirname(GRADER)), "mytorch")  # of the grader
+LONG_PATH = 1000  # characters; the system takes 4096 bytes
 SHARED_MEMORY = "/dev/shm"  # Linux keeps semaphores and shared memory there, as files
 DEVICES = ("null", "zero", "full", "random", "urandom")
 LIMITS = (("open files", "RLIMIT_NOFILE", 256), ("pending signals", "RLIMIT_SIGPENDING", 256),
@@ -460,14 +461,19 @@ def remove_tree(top, patience=10.0):
 def empty_tree(top, give_up):
     """Remove what a folder holds, as far as it can be removed until time.monotonic() is ``give_up``.
 
-    Folders deeper in it are moved up into ``top`` before they are emptied, so that no path gets
-    longer than the system takes, whatever was built.
+    Folders that lie deep in it are moved up into ``top`` before they are emptied, so that no path
+    gets longer than the system takes, whatever was built.
     """
-    folders = [top]
-    while folders and time.monotonic() < give_up:
-        folder = folders.pop()
+    waiting = [(top, False)]  # and whether what they hold has been seen to
+    while waiting and time.monotonic() < give_up:
+        folder, seen = waiting.pop()
         with contextlib.suppress(OSError):
+            if seen:
+                os.rmdir(folder)
+                continue
             os.chmod(folder, 0o700)
+            if folder != top:
+                waiting.append((folder, True))
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if time.monotonic() > give_up:
@@ -475,27 +481,27 @@ def empty_tree(top, give_up):
                     with contextlib.suppress(OSError):
                         if not entry.is_dir(follow_symlinks=False):
                             os.unlink(entry.path)
-                        # Those in top stay: under new names they would be found once more.
-                        elif folder == top:
-                            folders.append(entry.path)
-                        else:
-                            folders += moved_up(entry.path, top)
-        if folder != top:
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
+                        elif not removed(entry.path):
+                            waiting.append((moved_up(entry.path, top), False))
+
+
+def removed(folder):
+    """Remove a folder if it is empty; whether it was."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        return False
+    return True
 
 
 def moved_up(folder, top):
-    """Move a folder into ``top`` under a new short name; returns that path in a list, empty if the
-    folder was empty and is gone."""
-    try:
-        os.rmdir(folder)
-        return []
-    except OSError:
-        os.chmod(folder, 0o700)
-        place = os.path.join(top, os.urandom(8).hex())
-        os.rename(folder, place)
-        return [place]
+    """Move a folder into ``top``, under a new short name, if its path is long; returns its path."""
+    if len(folder) < LONG_PATH:
+        return folder
+    os.chmod(folder, 0o700)
+    place = os.path.join(top, os.urandom(8).hex())
+    os.rename(folder, place)
+    return place
 
 
 def shared_memory():

@@ -245,7 +245,7 @@ CODES = {
         "    attempt(os.sched_setaffinity, pid, {0})\n"
         "    attempt(os.sched_setscheduler, pid, os.SCHED_IDLE, os.sched_param(0))"),
     "shared memory that makes others wait": LEASES,
-    "5,000 folders side by side": "import os\nfor number in range(5000):\n"
+    "1,000 folders side by side": "import os\nfor number in range(1000):\n"
         "    os.makedirs(f'{number}/inner', exist_ok=True)",
     "a shape of 200 KB": SHAPE,
 }
