@@ -3,9 +3,10 @@ A test itself only returns what the student's code gave; see grader/graded.py.""
 
 import pytest
 
-from grader import grading
+from grader import child, grading
 from grader.graded import CASES
 from problems import BY_KEY
+from processes import isolation
 
 ROOT = grading.HERE.parents[2]
 
@@ -22,8 +23,10 @@ def pytest_pyfunc_call(pyfuncitem):
     if case is None or pyfuncitem.obj is not case.function:
         return None
     answers = grading.RecordedAnswers()
-    (run,) = grading.run([BY_KEY[case.key]], ROOT, answers)
-    verdict = grading.Verdict(*run, answers, cases=[case])
+    answers.load()
+    with isolation.Crew(child.__name__, ROOT) as crew:
+        (ran,) = grading.run(crew, [BY_KEY[case.key]], answers.seed)
+    verdict = grading.Verdict(*ran, answers, cases=[case])
     if not verdict.passed:
         pytest.fail(verdict.text(), pytrace=False)  # no lines of the grader: it is not what failed
     return True

@@ -76,7 +76,7 @@ def test_pytest_shows_the_verdict_on_a_graded_test_and_no_line_of_the_grader(fol
     ran = subprocess.run(command, cwd=str(folder), stdout=subprocess.PIPE, universal_newlines=True)
     assert "TODO (1.1.1): subtract, like Add above" in ran.stdout
     assert "verdict" not in ran.stdout and "conftest.py" not in ran.stdout
-    assert "2 failed, 1 passed" in ran.stdout
+    assert "3 failed, 1 passed" in ran.stdout
 
 
 @pytest.mark.slow
