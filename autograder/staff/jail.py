@@ -25,6 +25,7 @@ GRADER = os.path.dirname(os.path.dirname(os.path.abspath(limits.__file__)))
 LIBRARY = os.path.join(os.path.dirname(os.path.dirname(GRADER)), "mytorch")  # of the grader
 LONG_PATH = 1000  # characters; the system takes 4096 bytes
 SHARED_MEMORY = "/dev/shm"  # Linux keeps semaphores and shared memory there, as files
+OF_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "nsswitch.conf", "passwd", "group")
 DEVICES = ("null", "zero", "full", "random", "urandom")
 LIMITS = (("open files", "RLIMIT_NOFILE", 256), ("pending signals", "RLIMIT_SIGPENDING", 256),
           ("locked memory", "RLIMIT_MEMLOCK", 0), ("message queues", "RLIMIT_MSGQUEUE", 0))
@@ -212,7 +213,8 @@ def needed_by_python(folder):
     paths = [os.path.realpath(path) for path in paths if path]
     paths = [path for path in paths
              if not any(inner.startswith(os.path.join(path, "")) for inner in hidden)]
-    system = ["/" + name for name in "usr lib lib32 lib64 bin sbin etc proc sys".split()]
+    system = ["/" + name for name in "usr lib lib32 lib64 bin sbin proc sys".split()]
+    system += ["/etc/" + name for name in OF_ETC]
     system += ["/dev/" + name for name in DEVICES]
     system += [os.path.join(LIBRARY, name) for name in ("show", "gradient_check.py")]
     return [path for path in dict.fromkeys([*paths, *system]) if os.path.exists(path)] + [folder]
@@ -306,7 +308,7 @@ DENIED = {
         248, 249, 250,  # add_key, request_key, keyctl, likewise
         213, 291, 253, 294, 300,  # epoll_create and _create1, inotify_init and _init1, fanotify_init
         149, 325, 151, 222,  # mlock, mlock2, mlockall, timer_create
-        321, 298, 323,  # bpf, perf_event_open, userfaultfd
+        321, 298, 323, 272, 308,  # bpf, perf_event_open, userfaultfd, unshare, setns
         41,  # socket
         425),  # io_uring_setup, a way past this filter
     "aarch64": (
@@ -319,7 +321,7 @@ DENIED = {
         217, 218, 219,
         20, 26, 262,
         228, 284, 230, 107,
-        280, 241, 282,
+        280, 241, 282, 97, 268,
         198,
         425)}
 PRLIMIT = {"x86_64": 302, "aarch64": 261}

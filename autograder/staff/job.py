@@ -107,7 +107,9 @@ def grade(crew, answers):
     known = grading.RecordedAnswers()
     failed, seed = failing(outcomes, answers, known)
     deadline = min(deadline, time.monotonic() + SECONDS_FOR_NAMES)
-    again = dict(grading.run(crew, failed, seed, deadline))
+    again = {}
+    with contextlib.suppress(OSError, isolation.HostFault):  # such as a disk that they have filled
+        again = dict(grading.run(crew, failed, seed, deadline))
     answers.load()
     known.load()
     better = {verdict.problem: verdict for verdict in judge_all(again, known) if not verdict.passed}

@@ -261,7 +261,7 @@ class Crew:
     def __init__(self, inside, root, jail=None):
         self.inside, self.root, self.jail = inside, Path(root).resolve(), jail
         self.scratch = os.path.realpath(tempfile.mkdtemp(prefix="mytorch-grading-"))
-        self._running, self._count = [], 0
+        self._running = []
 
     def __enter__(self):
         hold_standard_files()
@@ -296,13 +296,17 @@ class Crew:
                 of the time that is left when it starts, so that it cannot use up that of the others.
         """
         waiting, outcomes = list(tasks), {}
+        # All at once, before a task can fill the disk.
+        homes = {task.key: tempfile.mkdtemp(dir=self.scratch) for task in tasks}
         workers = min(2, processors())
         for task in tasks:
             while task.key not in outcomes:
                 left = float("inf") if deadline is None else deadline - time.monotonic()
                 while waiting and left > 0 and len(self._running) < workers:
                     count = len(waiting) + len(self._running)
-                    self._start(waiting.pop(0), seed, left * min(workers / count, 1))
+                    share = left * min(workers / count, 1)
+                    first = waiting.pop(0)
+                    self._start(first, homes[first.key], seed, share)
                 self._wait_for_news()
                 for child in list(self._running):
                     if child.has_ended():
@@ -321,15 +325,13 @@ class Crew:
                     waiting = []
             yield task, outcomes[task.key]
 
-    def _start(self, task, seed, share):
+    def _start(self, task, home, seed, share):
         """Start a task's process; where the system has none to give, try again for a while."""
-        home = os.path.join(self.scratch, str(self._count))
         order = Order(self.inside, str(self.root), home, task.key, task.time_limit, seed)
         give_up = time.monotonic() + PATIENCE
         while True:
             try:
                 self._running.append(Child(order, self.jail, share))
-                self._count += 1
                 return
             except BlockingIOError as error:
                 if time.monotonic() > give_up:
@@ -395,7 +397,6 @@ def be_child(order, results, output, jail):
         os.setsid()  # which also leaves the terminal
         redirect(output)
         close_all_but(results)
-        os.mkdir(order.home)
         use_folder(order.home)
         inside = importlib.import_module(order.inside)
         channel = os.fdopen(results, "w", encoding="utf-8", errors="backslashreplace")

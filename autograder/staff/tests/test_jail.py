@@ -44,7 +44,7 @@ said.update(
     limits={name: resource.prlimit(0, getattr(resource, name))[1] for name in (
         "RLIMIT_NPROC", "RLIMIT_NOFILE", "RLIMIT_SIGPENDING", "RLIMIT_MEMLOCK", "RLIMIT_MSGQUEUE")},
     writing=[denied(lambda: open(outside, "w"))],
-    reading=[denied(lambda: os.listdir(path)) for path in ("/tmp", "/dev", str(root.parent), grader_files)],
+    reading=[denied(lambda: os.listdir(path)) for path in ("/tmp", "/dev", "/etc", str(root.parent), grader_files)],
     allowed=[denied(lambda: os.listdir(path)) for path in (".", str(root), os.path.dirname(os.__file__))],
     shared=[denied(lambda: os.open(f"/dev/shm/left{os.getpid()}", os.O_CREAT | os.O_WRONLY))],
     signals=[denied(lambda: os.kill(pid, 0)) for pid in (someone, grader, -os.getpgid(grader))],
