@@ -419,7 +419,7 @@ def looks_like(expected, got, mistakes=None, **tolerance):
         if got.shape == wrong.shape and close(wrong, got, **tolerance).all():
             return name
     if np.isfinite(expected).all() and not np.isfinite(got).all():
-        return "a division by zero, or an overflow (nan or inf)"
+        return "inf or nan: a division by 0, a logarithm of 0, or an overflow"
     return ""
 
 

@@ -108,3 +108,40 @@ PROBLEMS = (
 BY_KEY = {problem.key: problem for problem in PROBLEMS}
 GRADED = tuple(problem for problem in PROBLEMS if not problem.by_hand)
 FULL_SCORE = sum(problem.points for problem in GRADED)
+
+# How many functions and operators the handout leaves to write for a problem.
+LEFT_TO_WRITE = {"1.1.1": 3, "1.1.2": 3, "1.1.3": 3, "1.2": 4, "2.1": 3, "2.2": 1, "2.3": 1,
+                 "2.4": 1, "2.5": 1}
+
+# What to think of when a result has wrong numbers: part of its label → hint, the first that fits.
+HINTS = {
+    "1.1.1": {"gradient of b": "b enters a - b with a minus sign, and so does its gradient"},
+    "1.1.2": {"gradient": "the derivative with respect to one factor is the other factor, times "
+                          "the upstream gradient"},
+    "1.1.3": {"gradient of a": "d(a/b)/da = 1/b, times the upstream gradient",
+              "gradient of b": "d(a/b)/db = -a/b², times the upstream gradient"},
+    "1.2": {").": "a result requires grad if one of its inputs does, and is then not a leaf: set "
+                  "both in Function.apply",
+            "gradient": "follow next_functions down from grad_fn; gradients that meet are added up"},
+    "2.1": {"output of the Sequential": "Sequential hands the output of each layer to the next",
+            "output": "y = x Wᵀ + b, with W of shape (out_features, in_features)",
+            "bias": "the bias is used once per row, so the rows of its gradient add up",
+            "gradient": "for an upstream gradient G, that of W is Gᵀ x and that of x is G W"},
+    "2.2": {"gradient": "the gradient passes where the input was above 0, and nowhere else, not at "
+                        "0 either",
+            "output": "ReLU keeps what is above 0 and replaces the rest by 0",
+            "ReLU()": "ReLU keeps what is above 0 and replaces the rest by 0"},
+    "2.3": {"": "W ← W - lr · gradient, on the .data of each parameter"},
+    "2.4": {"running_mean": "running_mean ← (1 - momentum) · running_mean + momentum · mean",
+            "running_var": "running_var ← (1 - momentum) · running_var + momentum · variance, "
+                           "here with the unbiased variance, divided by m - 1",
+            "in evaluation": "evaluation takes the running averages, not those of the batch",
+            "gradient of x": "mean and variance depend on x as well: gradients flow through them",
+            "gradient": "for an upstream gradient G, that of β is the sum of the rows of G, and "
+                        "that of γ the sum of the rows of G x̂",
+            "output": "normalise each feature, with the variance divided by m and ε added before "
+                      "the root"},
+    "2.5": {"gradient": "(softmax - onehot) / N, times the upstream gradient",
+            "loss": "the mean over the batch of -log softmax(logits)[label]"},
+    "2.6": {"": "v ← momentum · v - lr · gradient, W ← W + v, with one v for each parameter"},
+}

@@ -93,8 +93,8 @@ def write_json(path, verdicts):
     """Write scores and complaints for programs to read."""
     described = [
         {"number": v.problem.number, "key": v.problem.key, "points": v.points,
-         "max_points": v.problem.points, "passed": v.passed, "unfinished": v.unfinished,
-         "complaints": v.complaints, "remarks": v.remarks}
+         "max_points": v.problem.points, "passed": v.passed, "left_to_write": v.missing,
+         "complaints": v.complaints, "mistakes": v.mistakes, "notes": v.notes}
         for v in verdicts
     ]
     Path(path).write_text(json.dumps({"problems": described}, indent=1) + "\n", encoding="utf-8")
@@ -140,7 +140,8 @@ def grade_and_report(options, problems, report, clean_up):
 
 
 def main(arguments=None):
-    """Grade as the command line says; returns the exit status."""
+    """Grade as the command line says; returns the exit status: 0 if all points that were asked for
+    were reached, 1 if not, 2 if nothing can be graded."""
     options = parse_arguments(arguments)
     report = Report(sys.stdout, options.verbose)
     if options.list:
@@ -149,7 +150,8 @@ def main(arguments=None):
     with contextlib.ExitStack() as clean_up:
         verdicts = []
         try:
-            verdicts = grade_and_report(options, select(options.problems), report, clean_up)
+            problems = select(options.problems)
+            verdicts = grade_and_report(options, problems, report, clean_up)
         except unpacking.HandinError as error:
             report.line(f"Nothing was graded: {error}.")
         except BrokenPipeError:
@@ -158,11 +160,12 @@ def main(arguments=None):
             print(f"./grade.sh 1: {error}", file=sys.stderr)
             return 2
         conclude(options, verdicts, report, clean_up)
-    return 0
+    return 0 if sum(verdict.passed for verdict in verdicts) == len(problems) else 1
 
 
 def conclude(options, verdicts, report, clean_up):
     """Print the total, write what --json asks for, and print the score line, last."""
+    report.end()
     points = {verdict.problem.key: verdict.points for verdict in verdicts}
     if options.problems:
         report.line(f"Only {', '.join(options.problems)} ran; the others count 0 here.")
@@ -174,7 +177,8 @@ def conclude(options, verdicts, report, clean_up):
             write_json(options.json, verdicts)
         except OSError as error:
             report.line(f"Cannot write {options.json}: {error.strerror}")
-    print_last(score_line(points), clean_up)
+    line = score_line(points)
+    print_last(f"\n\033[90m{line}\033[0m" if report.pretty else line, clean_up)
 
 
 def stop_as_by_ctrl_c():

@@ -34,40 +34,42 @@ X the problem fails, . it does not; below: what the report says first, of a bug'
 """
 
 
-def grade_change(change, until=NUMBERS[-1], with_clues=True):
+def grade_change(change, until=NUMBERS[-1], with_closer_look=True):
     """Grade a correct solution that was changed, all problems in this process, one after another:
     twenty processes for each change would take ten times as long.
 
     Args:
         change (planted_bugs.Bug or styles.Style): how.
         until (str): the number of the last problem to run.
-        with_clues (bool): whether to look closer at failures, which takes as long as the rest.
+        with_closer_look (bool): whether to look closer at failures, which takes as long as the rest.
 
     Returns:
         dict: "failed", the keys of problems that failed; "failed in float32", those that would
-        if float32's tolerance held for all; "complaints", key → lines of the first test that
-        failed; "remarks" and "clues" of problems that passed, lists of str; "report", the whole
+        if float32's tolerance held for all; "complaints", key → lines about the test that tells
+        most, and "mistakes", key → what the mistake is called; "notes" and "closer" of problems that passed, lists of str; "report", the whole
         report.
     """
     report = Report(io.StringIO())
     report.unicode = True
-    found = {"failed": [], "failed in float32": [], "complaints": {}, "remarks": [],
-             "clues": []}
-    answers, refuted = grading.RecordedAnswers(), []
+    found = {"failed": [], "failed in float32": [], "complaints": {}, "mistakes": {},
+             "notes": [], "closer": []}
+    answers, above = grading.RecordedAnswers(), []
     seed = answers.load()
     problems = [p for p in GRADED if p.number in NUMBERS[:NUMBERS.index(until) + 1]]
     with record.changed(change.solution, change.edits) as root:
         for problem in problems:
-            outcome = outcome_of(problem, root, seed, with_clues)
-            verdict = grading.Verdict(problem, outcome, answers, refuted=refuted)
+            outcome = outcome_of(problem, root, seed, with_closer_look)
+            verdict = grading.Verdict(problem, outcome, answers, above=above)
+            above.append(verdict)
             report.show(verdict)
             if verdict.passed:
-                found["remarks"] += verdict.remarks
-                found["clues"] += verdict.clues
+                found["notes"] += verdict.notes
+                found["closer"] += verdict.closer
                 continue
             found["failed"].append(problem.key)
-            found["complaints"][problem.key] = [verdict.unfinished] if verdict.unfinished else [
-                line for line in next(iter(verdict.complaints.values()))
+            found["mistakes"][problem.key] = verdict.mistakes
+            found["complaints"][problem.key] = [
+                line for line in verdict.complaints[verdict.shown]
                 if not line.startswith("input: ")]
             with float32_tolerance():
                 if not grading.Verdict(problem, outcome, answers).passed:
@@ -75,10 +77,10 @@ def grade_change(change, until=NUMBERS[-1], with_clues=True):
     return {**found, "report": report.stream.getvalue()}
 
 
-def outcome_of(problem, root, seed, with_clues):
+def outcome_of(problem, root, seed, with_closer_look):
     """What a problem's tests send, as isolation.Outcome."""
     outcome = isolation.Outcome(root)
-    cases = [case for case in grading.cases_of(problem) if with_clues or not case.clue]
+    cases = [case for case in grading.cases_of(problem) if with_closer_look or not case.closer]
     sent = record.run_tests(problem, root, seed, cases)
     outcome.ending = "done"
     outcome.cases = messages.read([json.dumps(message).encode() for message in sent],

@@ -119,9 +119,10 @@ def grade(crew, answers):
 
 def judge_all(outcomes, answers):
     """The verdicts on some outcomes (problem → isolation.Outcome)."""
-    refuted = []
-    return [grading.judged(problem, outcome, answers, refuted)
-            for problem, outcome in outcomes.items()]
+    verdicts = []
+    for problem, outcome in outcomes.items():
+        verdicts.append(grading.judged(problem, outcome, answers, verdicts))
+    return verdicts
 
 
 def failing(outcomes, answers, known):
@@ -158,7 +159,7 @@ def semantic_line(verdicts):
     """The line Autolab shows as a table: stages (problem numbers), tests, hints."""
     stages = {}
     for verdict in verdicts:
-        hint = verdict.unfinished and f"not started ({verdict.unfinished})"
+        hint = verdict.missing and f"left to write: {verdict.missing[0]}"
         for name, lines in verdict.complaints.items():
             hint = hint or f"{lines[0]} ({name})"
         shown = {"passed": verdict.passed, **({"hint": hint} if hint else {})}

@@ -2,10 +2,8 @@
 What comes out is sent as plain data; the parent judges it (grading.py)."""
 
 import linecache
-import os
 import re
 import sys
-import traceback
 import warnings
 
 import numpy as np
@@ -13,18 +11,12 @@ import numpy as np
 import test_autograd  # noqa: F401  (registers its tests in graded.CASES)
 import test_mlp  # noqa: F401
 from grader import notes  # noqa: F401
-from grader import clues  # noqa: F401  (last: clues are looked for once all results are sent)
-from grader.graded import CASES, Numbers, WrongReturn, my
-from grader.places import student_place, without_paths
+from grader import closer_look  # noqa: F401  (last, once all results are sent)
+from grader.graded import CASES, Numbers, my
+from grader.places import definition, describe_error, left_to_write, student_place
+from grader.verdict import TO_WRITE
 from problems import BY_KEY
 
-LAYERS = re.compile(r"mytorch/(nn/(?!functional|module|sequential)|optim/)")
-# What stands between a line that uses an operation and the operation itself.
-BETWEEN = re.compile(r"mytorch/(tensor|autograd_engine|nn/module|nn/sequential)\.py")
-# Functions of the handout that only check what another line gave them: that line is the place.
-CHECKING = ("compute", "check_tensors", "check_saved", "check_gradients", "check_leaf",
-            "check_arguments", "check_output", "check_stored", "check_grad", "complain",
-            "save_for_backward", "as_operand", "to_array")
 ARRAY_LIMIT = 500  # entries; a larger array comes back as its shape alone
 
 
@@ -57,14 +49,17 @@ def run_task(prepared, root, send):
         send: takes a message, a dict.
     """
     key, drawn = prepared
+    todos = {str(i): plain(" ".join(todo)) for i, todo in enumerate(left_to_write(root))}
+    if todos:
+        send({"case": TO_WRITE, "results": todos})
     for case, given in drawn:
-        reset_warnings()
+        first = note_first_warning(root)
         try:
             returned = case.function(given)
-            send({"case": case.name, "results": plain_results(returned, case.key, root)})
+            send({"case": case.name, "results": plain_results(returned, case.key, root), **first})
         except BaseException as error:
             send({"case": case.name, "error": describe_error(error, root)})
-    send({"done": definition_place(BY_KEY[key].defined, root)})
+    send({"done": definition(BY_KEY[key].defined, root)})
 
 
 def plain_results(returned, key, root):
@@ -77,7 +72,7 @@ def plain_results(returned, key, root):
             results[label]["dtype"] = "float32"
         code = code_in_question(BY_KEY[key], label)
         if code:
-            results[label]["at"] = definition_place(code, root)
+            results[label]["at"] = definition(code, root)
     return results
 
 
@@ -120,91 +115,28 @@ def plain(value):
     return described
 
 
-def reset_warnings():
+def note_first_warning(root):
     """Let warnings be shown and change nothing else, as when Python starts. A student's code may
-    have made errors of them, for itself: log(0) of a test is no fault of its own."""
+    have made errors of them, for itself: log(0) of a test is not its mistake.
+
+    Returns:
+        dict: empty; gets a "warning" when NumPy first warns of inf or nan in a student's line.
+    """
     np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
     warnings.resetwarnings()
     for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning,
                      ResourceWarning):
         warnings.simplefilter("ignore", category)
+    first = {}
 
+    def show(message, category, filename, line, file=None, source=None):
+        place = student_place(filename, line, root) if category is RuntimeWarning else ""
+        if place and not first:
+            first["warning"] = {"message": str(message)[:200], "place": place,
+                                "source": linecache.getline(filename, line).strip()[:200]}
+        show_as_ever(message, category, filename, line, file, source)
 
-def describe_error(error, root):
-    """An exception as plain data: "type", "message"; the innermost of the student's own lines as
-    "place" and "source"; as "caller" the line that used that operation, if there is one; and the
-    line of the test as "test". Frames of the grader are left out."""
-    try:
-        message = str(error)
-    except BaseException:
-        message = "(its message cannot be shown)"
-    described = {"type": type(error).__name__, "place": "", "source": ""}
-    if isinstance(error, WrongReturn):
-        described["type"] = ""
-    if isinstance(error, SyntaxError) and error.filename:
-        described["place"] = student_place(error.filename, error.lineno or 0, root)
-        described["source"] = (error.text or "").strip()[:200]
-        message = error.msg
-    else:
-        frames = list(traceback.walk_tb(error.__traceback__))
-        try:
-            described.update(where(frames, root), **named_by(frames, message, root))
-        except BaseException:  # objects of a student's can do anything when looked at
-            pass
-    described["message"] = without_paths(message[:2000], root)[:600]
-    return described
-
-
-def where(frames, root):
-    """The lines of a traceback that are worth showing; see describe_error."""
-    lines, checking, found = [], [], {}
-    for frame, number in frames:
-        filename = frame.f_code.co_filename
-        source = linecache.getline(filename, number).strip()[:200]
-        place = student_place(filename, number, root)
-        if place:
-            own = checking if frame.f_code.co_name in CHECKING else lines
-            own.append((place, source))
-        elif os.path.basename(filename).startswith(("test_", "sandbox")):
-            found["test"] = f"{os.path.basename(filename)}:{number}:  {source}"
-    lines = lines or checking
-    if not lines:
-        return found
-    place, source = lines[-1]
-    callers = [f"{p}:  {s}" for p, s in lines[:-1] if p != place and not BETWEEN.match(p)]
-    if callers and not LAYERS.match(place):
-        found["caller"] = callers[-1]
-    return {**found, "place": place, "source": source}
-
-
-def named_by(frames, message, root):
-    """What only the frames can tell: as "unwritten" the method that a class of the student's
-    lacks, such as "Exp.backward"; as "circle" the files that import each other."""
-    if "partially initialized module" in message:
-        files = [student_place(frame.f_code.co_filename, 0, root)[:-2] for frame, _ in frames
-                 if frame.f_code.co_name == "<module>"]
-        return {"circle": " -> ".join(name for name in files if name)[:200]}
-    last = frames[-1][0].f_code if frames else None
-    if last is None or last.co_name not in ("forward", "backward", "step"):
-        return {}
-    for frame, _ in reversed(frames[:-1]):
-        held = list(frame.f_locals.values())
-        held += [part for value in held for part in [type(value), *getattr(
-            value, "__dict__", {}).values()] if not isinstance(value, type)]
-        for cls in held:
-            method = getattr(cls, last.co_name, None) if isinstance(cls, type) else None
-            if getattr(method, "__code__", None) is last and last.co_name not in vars(cls):
-                return {"unwritten": f"{cls.__name__}.{last.co_name}"}
-    return {}
-
-
-def definition_place(defined, root):
-    """Where the student defines ``module:Class.name``, as ``file:line``; empty if not found."""
-    module, _, names = defined.partition(":")
-    try:
-        found = sys.modules[module]
-        for name in names.split("."):
-            found = getattr(found, name)
-        return student_place(found.__code__.co_filename, found.__code__.co_firstlineno, root)
-    except BaseException:
-        return ""
+    show_as_ever = getattr(warnings.showwarning, "as_ever", warnings.showwarning)
+    show.as_ever = show_as_ever
+    warnings.showwarning = show
+    return first

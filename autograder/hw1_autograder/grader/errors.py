@@ -1,54 +1,23 @@
-"""Says in words why a student's code raised an exception or ended, and what may have caused it.
+"""What an exception, or the end of a process, means in plain words: the one table of it.
 Works on plain data alone, as judge.py does: no student code runs here."""
 
 import re
 
 from grader.places import student_place
 
-# Operators that the handout leaves to the student: their methods and problems.
-LEFT_TO_WRITE = {"-": ("__sub__", "1.1.1"), "*": ("__mul__", "1.1.2"), "/": ("__truediv__", "1.1.3")}
-OPERATIONS = ("Sub", "Mul", "Div")  # and operations, in some of its versions
+OPERATORS = {"-": "1.1.1", "*": "1.1.2", "/": "1.1.3"}  # that the handout leaves to write
 PACKAGES = ("mytorch", "mytorch/nn", "mytorch/optim", "hw1")  # folders, not files
-
-
-def unfinished(error, number=""):
-    """What a student has not written yet, if that is why an exception was raised, else "".
-
-    Args:
-        error (dict): as from child.describe_error.
-        number (str): of the problem; one that meets the TODO of a later one does something wrong.
-    """
-    kind, message = str(error.get("type")), str(error.get("message"))
-    if kind == "NotImplementedError" and not error.get("unwritten"):
-        todo = re.match(r"TODO \((\d[\d.]*)\)", message)
-        if number and todo and order(todo.group(1)) > order(number):
-            return ""
-        return f'raises NotImplementedError "{shortened(message, 100)}"'
-    if error.get("place"):  # in a line of the student's own, that is a mistake
-        return ""
-    operator = re.match(r"unsupported operand type\(s\) for (\S+): 'Tensor' and 'Tensor'", message)
-    if kind == "TypeError" and operator and operator.group(1) in LEFT_TO_WRITE:
-        name, own = LEFT_TO_WRITE[operator.group(1)]
-        first = f"{own} comes first, " if number not in ("", own) else ""
-        return f"{first}Tensor has no operator {operator.group(1)} ({name}) yet, in mytorch/tensor.py"
-    missing = re.match(r"module 'mytorch\.nn\.functional' has no attribute '(\w+)'", message)
-    if kind == "AttributeError" and missing and missing.group(1) in OPERATIONS:
-        return f"mytorch/nn/functional.py has no {missing.group(1)} yet"
-    return ""
-
-
-def order(number):
-    """Problem numbers in the order of the homework: "1.1.2" comes before "1.2"."""
-    return [int(part) for part in number.split(".") if part]
-
-
 ARRAYS = "forward and backward of an operation compute with arrays, the .data of Tensors"
 
 # Type and message of an exception (regular expressions) -> what it means, in plain words.
 MEANINGS = (
-    ("SystemExit", "", "the code called sys.exit() or exit(); remove the call"),
+    ("SystemExit", "", "the code called sys.exit() or exit(): remove the call"),
+    ("SyntaxError|ValueError", ".*(null bytes|[Nn]on-UTF-8|'utf-?8' codec|invalid non-printable "
+     "character U\\+FEFF)", "the file is not plain text: save it as UTF-8"),
+    ("UnicodeDecodeError", "", "the file is not plain text: save it as UTF-8"),
     ("SyntaxError", "", "Python cannot read this file"),
-    ("IndentationError", "", "Python cannot read this file: look at the spaces before the line"),
+    ("IndentationError|TabError", "",
+     "Python cannot read this file: look at the spaces before the line"),
     ("RecursionError", "", "the code calls itself without end"),
     ("_?ArrayMemoryError|MemoryError", "",
      "the code asked for more memory than the grader gives (2 GiB)"),
@@ -56,26 +25,45 @@ MEANINGS = (
     ("EOFError", "", "there is nobody to type: remove input()"),
     ("ModuleNotFoundError", r"No module named '(?P<file>(mytorch|hw1)[\w.]*)'",
      "the file {file} is missing, or it is named differently"),
+    ("ModuleNotFoundError", r"No module named '(?P<name>tensor|nn|optim|autograd_engine|"
+     r"functional|module)\b", "write mytorch. before {name}, as in: from mytorch.tensor import Tensor"),
     ("ImportError", r"cannot import name '\w+' from partially initialized module",
      "the files import each other in a circle: {circle}"),
     ("ImportError", r"cannot import name '(?P<name>\w+)' from '(?P<file>(mytorch|hw1)[\w.]*)'",
      "{file} has no {name}"),
     ("AttributeError", r"(partially initialized )?module '(?P<file>(mytorch|hw1)[\w.]*)' has no "
      r"attribute '(?P<name>\w+)'", "{file} has no {name}, which this line asks for"),
+    ("TypeError", "'module' object is not callable|.*got module",
+     "a module is used as if it were a class: from mytorch.tensor import Tensor gives the class"),
+    ("AttributeError", r"'(BackwardFunction|AccumulateGrad)' object has no attribute 'backward'",
+     "a node is run by its apply: node.apply(grad)"),
+    ("AttributeError", r"type object '(?P<name>\w+)' has no attribute 'apply'",
+     "an operation is a Function: class {name}(Function)"),
+    ("AttributeError", r"'Tensor' object has no attribute '(forward|__name__)'",
+     "Function.apply is called on the class: it needs @classmethod above it"),
     ("AttributeError", r"'Tensor' object has no attribute '(?P<name>\w+)'",
      "mytorch/tensor.py gives a Tensor no {name}"),
     ("AttributeError", "'NoneType' object has no attribute 'data'",
-     "{grad} is None: backward() has brought no gradient"),
+     "{grad} is None: no gradient has reached it"),
     ("AttributeError", r"'(numpy\.)?ndarray' object has no attribute "
      "'(requires_grad|is_leaf|grad|grad_fn|backward)'",
-     "an ndarray stands there, where a Tensor is needed"),
+     "this is an ndarray where a Tensor is needed"),
+    ("AttributeError", r"'(tuple|list)' object has no attribute '(data|shape|T)'",
+     "this is a tuple and not a Tensor; ctx.saved_tensors is one even if it holds one Tensor: "
+     "(z,) = ctx.saved_tensors"),
+    ("TypeError", r"(?P<name>[\w.]*\b(forward|backward|apply))\(\) (takes|missing|got multiple)",
+     "{name} is called with other arguments than it has: forward takes (ctx, a, b, ...) and "
+     "backward (ctx, grad_output), both with @staticmethod and without self; a node's apply "
+     "takes (self, grad)"),
     ("TypeError", r"(?P<name>\w+)\(\) takes no arguments",
      "an operation is called by its apply: F.{name}.apply(...)"),
     ("AttributeError", r"'\w+' object has no attribute 'training'",
      "a Module says by is_train whether it is in training mode"),
     ("BdbQuit", "", "a breakpoint() is left in the code; to stop there, add --debug"),
     ("TypeError", r".*'(method|builtin_function_or_method)'|.*got method",
-     "a method stands there without its brackets: x.T() is the transpose, x.T is not"),
+     "a method is used without its parentheses: x.T() is the transpose, x.T is not"),
+    ("TypeError", r"unsupported operand type\(s\) for \^|.*'bitwise_xor'",
+     "a power is ** in Python; ^ is something else"),
     ("TypeError", r"unsupported operand type\(s\) for (?P<name>[-+*/]): "
      r"'(?P<left>float|int|ndarray|numpy\.ndarray)' and 'Tensor'",
      "{left} {name} Tensor is left to the Tensor on the right, and mytorch/tensor.py need not know "
@@ -94,7 +82,7 @@ MEANINGS = (
     ("TypeError", r"(Function\.)?apply\(\) got an unexpected keyword argument",
      "apply takes all arguments by their position, without names"),
     ("TypeError", r"object of type 'Tensor' has no len\(\)",
-     "how many rows x has says x.shape[0]"),
+     "x.shape[0] says how many rows x has"),
     ("AttributeError", r"'ContextManager' object has no attribute '(?P<name>\w+)'",
      "forward must keep it for backward: ctx.{name} = ..."),
     ("ValueError", r"not enough values to unpack \(expected \d+, got (?P<name>\d+)\)",
@@ -102,12 +90,20 @@ MEANINGS = (
     ("NameError", r"name '(?P<name>np|Tensor|Function)' is not defined",
      "the file does not import {name}"),
     (".*", r".*memoryview",
-     "a memoryview is the .data of an ndarray: an ndarray stands there for a Tensor"),
+     "a memoryview is the .data of an ndarray: this is an ndarray where a Tensor is needed"),
+)
+
+# What NumPy warns of where the first inf or nan appears -> what happens there.
+NOT_FINITE = (
+    ("divide by zero encountered in log", "the logarithm of 0 is taken"),
+    ("divide by zero", "a number is divided by 0"),
+    (r"overflow encountered in (\w+)", "{} overflows"),
+    (r"invalid value encountered in (\w+)", "nan comes out of {}"),
 )
 
 
 def explain_error(error):
-    """An exception of the student's code, as plain data from child.describe_error, in words."""
+    """An exception of the student's code, as plain data from places.describe_error, in words."""
     kind, message = str(error.get("type")), without_addresses(error.get("message")).strip()
     first = shortened(message.splitlines()[0], 160) if message else ""
     if not kind:
@@ -129,7 +125,25 @@ def explain_error(error):
             lines.append(f"in the test, {shortened(test, 130)}")
     elif test:
         lines = [what_a_test_got(kind, first), f"in the test, {shortened(test, 130)}"]
+    if error.get("import"):
+        lines.append(f"imported at {shortened(error['import'], 130)}")
     return lines
+
+
+def todo_of(error):
+    """The number of the problem that is to be written first, if that is why an exception was raised:
+    by its TODO, or because Tensor lacks its operator; else ""."""
+    kind, message = error.get("type"), str(error.get("message"))
+    todo = re.match(r"TODO \((\d[\d.]*)\)", message)
+    if todo and kind == "NotImplementedError":
+        return todo.group(1)
+    sign = re.match(r"unsupported operand type\(s\) for (\S+): 'Tensor' and 'Tensor'", message)
+    return OPERATORS.get(sign.group(1), "") if sign and kind == "TypeError" else ""
+
+
+def order(number):
+    """Problem numbers in the order of the homework: "1.1.2" comes before "1.2"."""
+    return [int(part) for part in number.split(".") if part]
 
 
 def without_addresses(message):
@@ -170,10 +184,22 @@ def what_a_test_got(kind, message):
         got = next(name for name in unfit.groups()[1:] if name != "Tensor")
         return f"the code returned {got.replace('NoneType', 'None')} where the test needs a Tensor"
     meaning = what_it_means(kind, message, {})
-    importing = kind.endswith(("ImportError", "NotFoundError"))
-    if meaning and (importing or "has no attribute" in message):
+    telling = kind.endswith(("ImportError", "NotFoundError")) or "has no attribute" in message or (
+        "is called with other arguments" in meaning)
+    if meaning and telling:
         return meaning.replace("this line", "the test")
     return f"the test cannot go on with what the code returned ({kind}: {message})"
+
+
+def first_not_finite(warning):
+    """Where the first inf or nan of a test appears, as plain data from child.Warnings, in words;
+    "" if that is not known."""
+    for pattern, words in NOT_FINITE:
+        found = re.match(pattern, str(warning.get("message")))
+        if found and warning.get("place"):
+            source = shortened(str(warning.get("source")), 100)
+            return f"{words.format(*found.groups())} at {warning['place']}:  {source}"
+    return ""
 
 
 def shortened(text, most):
@@ -213,75 +239,3 @@ def explain_ending(outcome, time_limit):
         name = {"11": "segmentation fault", "6": "abort", "8": "arithmetic error"}.get(number, "")
         return f"the process crashed: signal {number} {name}".rstrip() + place
     return f"the process ended in the middle (exit status {number}): a call of os._exit()?"
-
-
-def read_clues(results):
-    """The strings that a clue returned (graded.Case.clue), a few and short ones."""
-    lines = [got.get("value") for got in results.values() if isinstance(got, dict)]
-    return [line[:300] for line in lines if isinstance(line, str) and line][:6]
-
-
-def defined_at(complaints, message):
-    """Where the code is that the first complaint about a test's results blames; "" if that is the
-    code that the problem is about."""
-    for label, got in message["results"].items():
-        if complaints[0].startswith((label + ":", label + "[")):
-            return str(got.get("at") or "")[:200]
-    return ""
-
-
-def hint(problem, complaints):
-    """The hint for a problem whose first failing test got these complaints."""
-    label = complaints[0].split(":")[0]
-    if problem.number == "1.2" and label.endswith((".requires_grad", ".is_leaf")):
-        return ("a result requires grad if one of its inputs does, and is then no leaf; "
-                "set both in Function.apply")
-    return problem.hint
-
-
-# What a test uses of the student's code -> the problem that this was written for.
-USES = {"Linear": "2.1", "Sequential": "2.1", "ReLU": "2.2", "SGD": "2.3", "BatchNorm1d": "2.4",
-        "CrossEntropyLoss": "2.5", "backward": "1.2", "-": "1.1.1", "*": "1.1.2", "/": "1.1.3"}
-OF_BACKWARD = ("1.1.2", "1.2")  # of what is asked of these, only gradients depend
-# Results of a forward pass alone.
-FORWARD = re.compile(r"(output( of the Sequential[^:[]*)?|loss|ReLU\(\)\(z\))(\[|:)")
-
-
-def cause_of(verdict, judged, uses):
-    """The number of the earlier problem whose failure explains the first complaint; "" if there is
-    none, or any doubt.
-
-    Args:
-        verdict (grading.Verdict): of a problem that failed.
-        judged (list of grading.Verdict): of the problems before it.
-        uses (set of str): the names that the test that failed first uses (graded.Case.uses).
-    """
-    name, lines = next(iter(verdict.complaints.items()))
-    needs = verdict.problem.needs
-    candidates = [other for other in judged if not other.passed and other.problem.number in needs]
-    if name in verdict.errors:
-        here = signature(verdict.errors[name])
-        return next((other.problem.number for other in candidates if here[1] and here in
-                     [signature(error) for error in other.errors.values()]), "")
-    if verdict.recognised or verdict.clues or name not in verdict.outcome.cases or (
-            "running_" in lines[0] and "expected shape" in lines[0]):
-        return ""
-    numbers = {number for used, number in USES.items() if used in uses}
-    forward = FORWARD.match(lines[0])
-    if forward:
-        numbers -= set(OF_BACKWARD)
-        candidates = [other for other in candidates if other.errors or any(
-            FORWARD.match(line) for lines in other.complaints.values() for line in lines)]
-    for other in judged:  # what a problem in between got over can be no reason here
-        if other.passed and other.problem.number in needs and (
-                forward or set(OF_BACKWARD) <= set(other.problem.needs)):
-            numbers -= set(other.problem.needs)
-    # The last one stands nearest; it may have been put down to one before it.
-    return next((other.problem.number for other in reversed(candidates)
-                 if other.problem.number in numbers), "")
-
-
-def signature(error):
-    """What two exceptions have in common if they are the same one: all but the numbers in them."""
-    return (str(error.get("type")), str(error.get("place")),
-            re.sub(r"[\d, ()]+", "#", without_addresses(error.get("message"))))

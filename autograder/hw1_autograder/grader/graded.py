@@ -1,23 +1,15 @@
 """What graded tests are made of: the @graded mark, their drawn inputs, the student's classes.
 A test only calls the student's code and returns what came out; judge.py knows what is right."""
 
-import ast
 import contextlib
 import importlib
-import inspect
-import textwrap
 import types
 import zlib
 from typing import Callable, Dict, NamedTuple, Optional
 
 import numpy as np
 
-
-OPERATORS = {ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
-
-
-class WrongReturn(TypeError):
-    """The student's code returned something that no test can go on with; says what."""
+from grader.places import WrongReturn  # noqa: F401  (for the tests)
 
 
 class Case(NamedTuple):
@@ -28,42 +20,26 @@ class Case(NamedTuple):
         name: the name of the test function.
         function: takes the drawn inputs, returns a dict of label → what the student's code gave.
         inputs: dict of name → shape, or a function of a RandomState.
-        remark: for a test without points or answers: takes its results as plain data (label →
+        note: for a test without points or answers: takes its results as plain data (label →
             dict, of any form, as they come from a student's process) and returns what is worth
-            saying, "" for nothing.
+            knowing, "" for nothing.
         optional: whether its results may be left out.
-        clue: True for what looks into a failure and has no points or answers either: the strings
-            it returns are shown where the problem failed (clues.py).
+        closer: True for what looks into a failure and has no points or answers either: the
+            strings it returns are shown where the problem failed (closer_look.py).
     """
 
     key: str
     name: str
     function: Callable
     inputs: Dict[str, object]
-    remark: Optional[Callable] = None
-    clue: bool = False
+    note: Optional[Callable] = None
+    closer: bool = False
     optional: bool = False
 
     @property
     def scored(self):
         """Whether it decides about points, by recorded answers."""
-        return not (self.remark or self.clue)
-
-    @property
-    def uses(self):
-        """The names and operators ("-", "*", "/") in the function and in those of its module and
-        of layers.py that it calls."""
-        found, functions = set(), [self.function]
-        while functions:
-            for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(functions.pop())))):
-                name = getattr(node, "id", getattr(node, "attr", None)) or (
-                    OPERATORS.get(type(getattr(node, "op", None))))
-                called = self.function.__globals__.get(name)
-                if name not in found and inspect.isfunction(called) and (
-                        called.__module__ in (self.function.__module__, "grader.layers")):
-                    functions.append(called)
-                found.add(name)
-        return found
+        return not (self.note or self.closer)
 
     def draw(self, seed):
         """The inputs (ndarrays, as attributes) for ``seed``, the same on every machine. They are
@@ -79,18 +55,18 @@ class Case(NamedTuple):
 CASES = {}  # by name, in the order of the files
 
 
-def graded(key, remark=None, clue=False, optional=False, **inputs):
+def graded(key, note=None, closer=False, optional=False, **inputs):
     """Mark a test as graded under ``key``. Under plain pytest conftest.py asserts its verdict.
 
     Args:
         key (str): Autolab key of the problem.
-        remark, clue, optional: as in Case.
+        note, closer, optional: as in Case.
         **inputs: what to draw: a shape for standard normal numbers (uneven and of both signs),
             or a function such as ``labels(5, 3)``.
     """
     def register(function):
         CASES[function.__name__] = Case(
-            key, function.__name__, function, inputs, remark, clue, optional)
+            key, function.__name__, function, inputs, note, closer, optional)
         return function
     return register
 

@@ -6,7 +6,7 @@ import json
 RESULT_FIELDS = {"kind": str, "type": str, "dtype": str, "shape": list, "values": list,
                  "value": (bool, int, str), "at": str}
 ERROR_FIELDS = dict.fromkeys(("type", "message", "place", "source", "caller", "test", "unwritten",
-                              "circle"), str)
+                              "circle", "import"), str)
 TEXT_LIMIT = 600  # characters of one field
 LABELS_LIMIT = 100  # results of one test
 AXES_LIMIT = 32  # of one result
@@ -45,8 +45,11 @@ def taken_over(message):
     if isinstance(error, dict):
         return {"error": known_fields(error, ERROR_FIELDS)}
     if isinstance(results, dict) and len(results) <= LABELS_LIMIT:
-        return {"results": {label[:TEXT_LIMIT]: known_fields(fields, RESULT_FIELDS)
-                            for label, fields in results.items() if isinstance(fields, dict)}}
+        taken = {"results": {label[:TEXT_LIMIT]: known_fields(fields, RESULT_FIELDS)
+                             for label, fields in results.items() if isinstance(fields, dict)}}
+        if isinstance(message.get("warning"), dict):
+            taken["warning"] = known_fields(message["warning"], ERROR_FIELDS)
+        return taken
     return {}
 
 

@@ -1,4 +1,4 @@
-"""Remarks: looks for what gives right numbers and will hurt all the same.
+"""Notes: looks for what gives right numbers and will hurt all the same.
 They cost no points; what they say stands below a problem that has them all."""
 
 import numpy as np
@@ -15,7 +15,7 @@ def result_like(a):
 # 1.2 Autograd
 
 
-def remark_on_visits(results):
+def note_on_visits(results):
     """What to say of a node that ran more than once."""
     visits = (results.get("visits") or {}).get("value")
     if not isinstance(visits, int) or visits < 2:
@@ -25,7 +25,7 @@ def remark_on_visits(results):
             "Why, and what to do: hw1/README.md, section 4")
 
 
-@graded("autogradtest", remark=remark_on_visits)
+@graded("autogradtest", note=note_on_visits)
 def visits_of_a_shared_node(given):
     """How often one node runs in a chain of 8 results that are each used twice."""
     visits = []
@@ -47,7 +47,7 @@ def visits_of_a_shared_node(given):
     return {"visits": len(visits)}
 
 
-def remark_on_gradients_in_a_graph(results):
+def note_on_gradients_in_a_graph(results):
     """What to say of a stored gradient that is itself a result of recorded operations."""
     if (results.get("in a graph") or {}).get("value") is not True:
         return ""
@@ -55,7 +55,7 @@ def remark_on_gradients_in_a_graph(results):
             "longer: start from ones that do not require grad, or add up the .data of gradients")
 
 
-@graded("autogradtest", remark=remark_on_gradients_in_a_graph)
+@graded("autogradtest", note=note_on_gradients_in_a_graph)
 def graph_of_a_gradient(given):
     a = leaf(np.ones((2, 3)))
     shared = a * a
@@ -64,7 +64,7 @@ def graph_of_a_gradient(given):
     return {"in a graph": truth(a.grad.requires_grad) is True and not a.grad.is_leaf}
 
 
-def remark_on_plain_arguments(results):
+def note_on_plain_arguments(results):
     """What to say of an ``apply`` that takes Tensors only."""
     if (results.get("failed") or {}).get("value") is not True:
         return ""
@@ -73,7 +73,7 @@ def remark_on_plain_arguments(results):
             "None in next_functions")
 
 
-@graded("autogradtest", remark=remark_on_plain_arguments)
+@graded("autogradtest", note=note_on_plain_arguments)
 def operation_with_a_number(given):
     class TimesNumber(my.Function):
         @staticmethod
@@ -94,7 +94,7 @@ def operation_with_a_number(given):
 # 2.2 ReLU
 
 
-def remark_on_a_gradient_written_into(results):
+def note_on_a_gradient_written_into(results):
     """What to say of a backward that writes into the gradient it is given."""
     if (results.get("changed") or {}).get("value") is not True:
         return ""
@@ -103,7 +103,7 @@ def remark_on_a_gradient_written_into(results):
             "wrong gradient. Make a new array")
 
 
-@graded("Linear ReLU Backward", remark=remark_on_a_gradient_written_into, z=(4, 3))
+@graded("Linear ReLU Backward", note=note_on_a_gradient_written_into, z=(4, 3))
 def gradient_given_to_relu(given):
     """Whether an array that reaches ReLU from an operation above it is another one afterwards."""
     handed = []
@@ -125,7 +125,7 @@ def gradient_given_to_relu(given):
 # 2.3 and 2.6 SGD
 
 
-def remark_on_stored_gradients(results):
+def note_on_stored_gradients(results):
     """What to say of a step that writes into the gradient it is given, which is 1."""
     (after,) = (results.get("stored gradient") or {}).get("values") or [1]
     if abs(after - 1) < 1e-6:
@@ -146,12 +146,12 @@ def gradient_after_steps(count, **options):
     return {"stored gradient": Numbers(layer.weight.grad)}
 
 
-@graded("Linear ReLU SGD Step", remark=remark_on_stored_gradients)
+@graded("Linear ReLU SGD Step", note=note_on_stored_gradients)
 def gradient_after_a_step(given):
     return gradient_after_steps(1, lr=0.25)
 
 
-@graded("Linear Momentum Step", remark=remark_on_stored_gradients)
+@graded("Linear Momentum Step", note=note_on_stored_gradients)
 def gradient_after_steps_with_momentum(given):
     return gradient_after_steps(2, lr=0.25, momentum=0.5)
 
@@ -159,7 +159,7 @@ def gradient_after_steps_with_momentum(given):
 # 2.4 BatchNorm
 
 
-def remark_on_running_averages(results):
+def note_on_running_averages(results):
     """What to say of running averages that keep the graphs of all batches."""
     one, three = ((results.get(f"nodes after {count}") or {}).get("value") for count in (1, 3))
     if not (isinstance(one, int) and isinstance(three, int)) or three <= one:
@@ -180,7 +180,7 @@ def nodes_below(node):
     return len(found)
 
 
-@graded("Linear Batchnorm ReLU Train/Eval", remark=remark_on_running_averages, x=(3, 6, 3),
+@graded("Linear Batchnorm ReLU Train/Eval", note=note_on_running_averages, x=(3, 6, 3),
         **BATCHNORM)
 def graph_of_running_averages(given):
     layer, nodes = batchnorm(given.gamma, given.beta), {}

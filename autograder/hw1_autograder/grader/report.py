@@ -3,23 +3,24 @@ What in it comes from a student's code is always told from what the grader says.
 
 import itertools
 import os
-import re
+import shutil
 import textwrap
 
 from grader import errors
-from grader.graded import CASES
 from grader.places import without_paths
 
 WIDTH = 72  # of a problem's first line
-TEXT_WIDTH = 93  # of what is said below it, after 7 spaces
+LOG_WIDTH = 100  # of what is said below it, where there is no terminal
 SHOWN = 2  # wrong results of one test that are shown; of the others it says how many
-MAX_LINES = 6  # of a student's own output, per problem; 100 with --verbose
-
-RESULT = re.compile(r".*: (expected|nothing came back)")  # a complaint about one result of a test
+MAX_LINES = 6  # of a failing problem's own output; 100 with --verbose
 
 
 class Report:
-    """Prints verdicts for a person, with colour and signs where the terminal has them."""
+    """Prints verdicts for a person, with colour and signs where the terminal has them.
+
+    Problems of one number that are not started are one line, printed once another number comes,
+    or at ``end``.
+    """
 
     def __init__(self, stream, verbose=False):
         self.stream = stream
@@ -27,11 +28,15 @@ class Report:
         self.pretty = stream.isatty() and "NO_COLOR" not in os.environ and (
             os.environ.get("TERM") != "dumb")
         self.unicode = (stream.encoding or "").lower().replace("-", "") == "utf8"
-        self.judged = []  # verdicts so far
-        self.said = {}  # complaint, or what identifies an exception -> problem that it was said of
-        self.reasons = {}  # number of a problem that failed -> of the one that it was put down to
+        self.width = LOG_WIDTH
+        if stream.isatty():
+            self.width = max(40, shutil.get_terminal_size((LOG_WIDTH, 24)).columns)
+        self.failed = []  # verdicts so far
+        self.folded = []  # verdicts that are to be one line
+        self.said = {}  # what identifies an exception or a mistake -> number of the problem
+        self.next = ""  # where to go on
 
-    def line(self, text, colour=None):
+    def line(self, text="", colour=None):
         """Print one line; what in it comes from a student can neither break nor colour it."""
         text = "".join(c if c.isprintable() else " " for c in text)
         if not self.unicode:
@@ -55,116 +60,155 @@ class Report:
         except Exception as error:  # what is shown comes from a student's process
             self.line(f"       this cannot be shown ({type(error).__name__})")
 
+    def end(self):
+        """Print what has been held back, and where to go on."""
+        self._unfold()
+        if self.next:
+            self.line(f"next: {self.next}")
+
     def _show(self, verdict):
-        problem = verdict.problem
-        sign = ("✓ " if verdict.passed else "✗ ") if self.pretty else ""
-        colour = 32 if verdict.passed else 33 if verdict.unfinished else 31
-        head = f"{sign}{problem.number:6} {problem.title} "
-        self.line(f"{head:.<{WIDTH - 6}} {verdict.points}/{problem.points}", colour)
+        number = verdict.problem.number
+        if self.folded and self.folded[0].problem.number != number:
+            self._unfold()
+        if not verdict.passed and not self.next:
+            code = (verdict.missing or [verdict.at])[0]
+            self.next = f"{number}, {code}" if code else number
+        if self._may_fold(verdict):
+            self.folded.append(verdict)
+        else:
+            self._unfold()
+            self._head([verdict])
+            if not verdict.passed:
+                self._explain(verdict)
+            for note in verdict.notes if verdict.passed else ():
+                self._indented(f"note: {note}")
+            self._show_output(verdict)
+            if self.verbose:
+                self._indented(f"limits: {', '.join(verdict.outcome.protections) or 'none'}")
         if not verdict.passed:
-            self._explain(verdict)
-        self.judged.append(verdict)
-        for remark in verdict.remarks if verdict.passed else ():
-            for line in remark.splitlines():
-                self.line("       " + line)
-        self._show_output(verdict.outcome)
-        if self.verbose:
-            self.line(f"       limits: {', '.join(verdict.outcome.protections) or 'none'}")
+            self.failed.append(verdict)
+
+    def _may_fold(self, verdict):
+        """Whether one line says all: nothing is written, or nothing of what the problem uses."""
+        return not self.verbose and not verdict.outcome.output and (
+            verdict.not_started or bool(verdict.waits_for) or (
+                not verdict.passed and not verdict.mistakes and not verdict.missing
+                and self._uses_what_is_missing(verdict)))
+
+    def _uses_what_is_missing(self, verdict):
+        """The number of a problem that this one uses and that is not started; "" if there is none."""
+        return next((other.problem.number for other in self.failed
+                     if other.not_started and other.problem.number in verdict.problem.needs), "")
+
+    def _unfold(self):
+        """Print the line for the problems that are held back."""
+        folded, self.folded = self.folded, []
+        if not folded:
+            return
+        state = "not started"
+        if not any(verdict.not_started for verdict in folded):
+            number = folded[0].waits_for or self._uses_what_is_missing(folded[0])
+            done = not any(other.problem.number == number and other.not_started
+                           for other in self.failed)
+            state = f"uses {number}, {'not finished' if done else 'not started'}"
+        self._head(folded, state)
+
+    def _head(self, verdicts, state=""):
+        """The first line: number, title and points; of several problems those of all together."""
+        problem, more = verdicts[0].problem, len(verdicts) - 1
+        passed = verdicts[0].passed
+        sign = ("✓ " if passed else "✗ ") if self.pretty else ""
+        title = problem.title + (f", and {more} more" if more else "")
+        head = f"{sign}{problem.number:6} {title} "
+        points = sum(verdict.points for verdict in verdicts)
+        most = sum(verdict.problem.points for verdict in verdicts)
+        colour = 32 if passed else 33 if state or verdicts[0].missing else 31
+        self.line(f"{head:.<{WIDTH - 6}} {points}/{most}" + f"  {state}" * bool(state), colour)
 
     def _explain(self, verdict):
-        problem = verdict.problem
-        if verdict.unfinished:
-            self._indented(f"(not started: {verdict.unfinished})")
-            if verdict.unfinished_at:
-                self._indented(f"at {verdict.unfinished_at}")
-            return
-        name, lines = next(iter(verdict.complaints.items()))
-        ran = name in verdict.outcome.cases  # else its process ended before, as is said
-        explained = bool(not ran or name in verdict.errors or verdict.clues or verdict.recognised)
+        if verdict.missing:
+            state = "not started" if verdict.not_started else "in work"
+            are = "is" if len(verdict.missing) == 1 else "are"
+            self._indented(f"{state}: {', '.join(verdict.missing)} {are} missing")
+            if verdict.problem.number == "1.2" or errors.todo_of(
+                    verdict.errors.get(verdict.shown, {})):
+                return  # what else fails only follows
         if self.verbose:
-            for line in verdict.text().splitlines() + verdict.clues:
+            for line in verdict.text().splitlines() + verdict.mistakes + verdict.closer:
                 self._indented(line)
-        elif self._was_said(verdict, name):
-            return
-        else:
-            explained |= self._complain(verdict, name, shortened(lines))
-        if name not in verdict.errors:
-            self._indented(f"test: {name}")
-            if verdict.defined_at:
-                self._indented(f"defined at {verdict.defined_at}")
+        elif not self._was_said(verdict):
+            self._complain(verdict)
+        for other in verdict.uses:
+            self._indented(f"uses {other}, which fails above")
+        if verdict.shown not in verdict.errors:
+            at = f", at {verdict.at}" if verdict.at else ""
+            self._indented(f"test: {verdict.shown}{at}")
         others = len(verdict.complaints) - 1
         if others and not self.verbose:
             self._indented(f"{others} more test{'s' * (others > 1)} of this problem failed")
-        # Of a problem that failed above as well, this may be the same mistake, and no hint fits it.
-        if not explained and problem.number not in [v.problem.number for v in self.judged
-                                                    if not v.passed]:
-            self._indented(f"hint: {errors.hint(problem, lines)}")
-        self._indented(f"run again: ./grade.sh 1 {problem.number}")
+        if verdict.hint and not (verdict.mistakes or verdict.closer or verdict.uses):
+            self._indented(f"hint: {verdict.hint}")
+        self._indented(f"run again: ./grade.sh 1 {verdict.problem.number}")
 
-    def _complain(self, verdict, name, lines):
-        """The first complaint, whole or, where an earlier failure explains it, in short; returns
-        whether one does."""
-        number = errors.cause_of(verdict, self.judged, CASES[name].uses)
-        for clue in verdict.clues[:1]:  # the operation or line at fault may have been named above
-            number = self.said.setdefault(re.split(":  |: the ", clue)[0], verdict.problem.number)
-            number = "" if number == verdict.problem.number else number
-        cause = self.reasons.get(number, number)
-        self._put_down(verdict.problem.number, cause)
-        at = [line for line in lines if line.startswith("at ")]  # of an exception
-        if cause:
-            lines = [f"probably caused by {cause}: {lines[0]}", *verdict.clues[:1], *at]
-        elif name in verdict.errors and verdict.clues:  # the exception only follows
-            lines = [*verdict.clues, f"which then raises {lines[0]}", *at]
-        else:
-            end = 1 + (lines[1:2] != [] and lines[1].startswith("looks like"))
-            lines = [*lines[:end], *verdict.clues, *lines[end:]]
-        for line in lines:
+    def _complain(self, verdict):
+        """What is wrong in the test that is shown, and the mistake behind it."""
+        lines = shortened(verdict.complaints[verdict.shown])
+        if verdict.shown in verdict.errors and verdict.closer:  # the exception only follows
+            lines[0] = f"which then raises {lines[0]}"
+            lines = [*verdict.closer, *lines]
+        elif verdict.closer and not (verdict.mistakes and verdict.problem.number == "1.2"):
+            lines[1:1] = verdict.closer
+        for line in lines[:1]:
             self._indented(line)
-        return cause != ""
+        if len(verdict.mistakes) == 1:
+            self._indented(f"mistake: {verdict.mistakes[0]}")
+        for number, says in enumerate(verdict.mistakes if len(verdict.mistakes) > 1 else ()):
+            self._indented(f"{'or' if number else 'mistake, one of'}: {says}")
+        for line in lines[1:]:
+            self._indented(line)
 
-    def _put_down(self, number, cause):
-        """Note to what the failure of a problem was put down; one failure of its own outweighs."""
-        if self.reasons.get(number) != number:
-            self.reasons[number] = cause or number
-
-    def _was_said(self, verdict, name):
-        """Whether the same complaint stands above already; says so then, and names its place."""
-        error = verdict.errors.get(name)
-        key = errors.signature(error) if error else tuple(verdict.complaints[name])
-        if key not in self.said:
+    def _was_said(self, verdict):
+        """Whether the same complaint was printed above; says so then, and names its place."""
+        error = verdict.errors.get(verdict.shown)
+        key = (error.get("type"), error.get("place"), errors.without_addresses(
+            error.get("message"))) if error else tuple(verdict.mistakes)
+        if not key or key not in self.said:
             self.said[key] = verdict.problem.number
             return False
         place = f", at {error['place']}" if error and error.get("place") else ""
         self._indented(f"the same as in {self.said[key]}, above{place}")
-        self._put_down(verdict.problem.number, self.reasons.get(self.said[key], self.said[key]))
         return True
 
     def _indented(self, text):
-        for line in textwrap.wrap(text, TEXT_WIDTH, subsequent_indent="  ") or [""]:
+        for line in textwrap.wrap(text, self.width - 7, subsequent_indent="  ",
+                                  break_long_words=False, break_on_hyphens=False) or [""]:
             self.line("       " + line)
 
-    def _show_output(self, outcome):
-        """What the student's code printed, so marked that it cannot pass for the report."""
+    def _show_output(self, verdict):
+        """What the student's code printed, so marked that it cannot pass for the report; of a
+        problem that passed only how much."""
+        outcome = verdict.outcome
         lines = without_paths(outcome.output, outcome.root).splitlines()
+        total = max(outcome.output_lines, len(lines))
+        if verdict.passed and total > 1 and not self.verbose:
+            self._indented(f"printed {total:,} lines")
+            return
         runs = [(line, len(list(same))) for line, same in itertools.groupby(lines)]
         shown = runs[:100 if self.verbose else MAX_LINES]
         for line, times in shown:
             self.line("       | " + line[:160] + (f"   ({times} times)" if times > 1 else ""))
-        total = max(outcome.output_lines, len(lines))
         if total > sum(times for _, times in shown):
             self.line(f"       | ... {total:,} lines in all")
 
 
 def shortened(lines):
-    """The complaints about one test, each mistake named once, without those about its third wrong
-    result and all after it."""
-    lines = [line for i, line in enumerate(lines)
-             if line not in lines[:i] or not line.startswith("looks like")]
-    results = [i for i, line in enumerate(lines) if RESULT.match(line)]
+    """The complaints about one test, without those about its third wrong result and all after it."""
+    results = [i for i, line in enumerate(lines)
+               if ": expected" in line or ": nothing came back" in line]
     if len(results) <= SHOWN:
-        return lines
+        return list(lines)
     end = results[-1] + 1
-    while end < len(lines) and lines[end].startswith("looks like"):
+    while end < len(lines) and not lines[end].startswith("input: "):
         end += 1
     more = len(results) - SHOWN
     return [*lines[:results[SHOWN]],

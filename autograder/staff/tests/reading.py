@@ -41,4 +41,5 @@ def report_of(*numbers, changes=(), bug=None, remove=(), more=""):
         problems = [problem for problem in GRADED if problem.number in numbers]
         for verdict in grading.grade(problems, Path(root), grading.RecordedAnswers()):
             shown.show(verdict)
+        shown.end()
     return " ".join(stream.getvalue().split())

@@ -14,13 +14,13 @@ class Style(NamedTuple):
         name: what is special about it, in plain words; unique.
         edits: as solutions.edited takes them.
         solution: the correct solution that is changed: REFERENCE, SECOND or THIRD.
-        remark: a part of the remark it gets; "" for none.
+        note: a part of the note it gets; "" for none.
     """
 
     name: str
     edits: tuple = ()
     solution: Path = SECOND
-    remark: str = ""
+    note: str = ""
 
 
 TENSOR, ENGINE, FUNCTIONAL = "tensor.py", "autograd_engine.py", "nn/functional.py"
@@ -28,7 +28,7 @@ LINEAR, MODULE, SEQUENTIAL = "nn/linear.py", "nn/module.py", "nn/sequential.py"
 ACTIVATIONS, BATCHNORM, LOSS = "nn/activations.py", "nn/batchnorm.py", "nn/loss.py"
 OPTIMIZER, SGD = "optim/optimizer.py", "optim/sgd.py"
 
-EACH_PATH = "ran its backward again for each path"  # the remark on the engine of the second
+EACH_PATH = "ran its backward again for each path"  # the note on the engine of the second
 
 # Lines of the second solution that several styles replace.
 TENSOR_DATA = "self.data = np.array(data)\n"
@@ -214,7 +214,7 @@ STYLES = (
             old, new = number(1 - self.momentum), number(self.momentum)
             self.running_mean = self.running_mean * old + mean * new
             self.running_var = self.running_var * old + var * number(m / (m - 1)) * new
-"""),), THIRD, remark="the running averages are results in a graph that grows"),
+"""),), THIRD, note="the running averages are results in a graph that grows"),
     Style("bias, gamma and beta of shape (1, F)", (
         (LINEAR, "np.random.uniform(-k, k, out_features)", "np.zeros((1, out_features))"),
         (BATCHNORM, "np.ones(num_features)", "np.ones((1, num_features))"),
@@ -532,10 +532,10 @@ class Rectify(Function):
         (FUNCTIONAL, "log_probabilities = shifted + log_sums * minus",
          "spread = tensor.Tensor(np.ones((1, num_classes)))\n"
          "    log_probabilities = shifted + (log_sums * minus) @ spread")),
-          remark="a.grad is itself the result of a graph"),
+          note="a.grad is itself the result of a graph"),
     Style("apply: every argument must be a Tensor", ((
         ENGINE, "[arg for arg in args if hasattr(arg, \"requires_grad\")]", "args"),), THIRD,
-        remark="apply fails where one of several arguments is no Tensor"),
+        note="apply fails where one of several arguments is no Tensor"),
 
     Style("every backward returns a tuple, the engine takes nothing else", (
         (ENGINE, """\
@@ -670,7 +670,7 @@ output = compute("Add", np.add, a, b)
         return (tensor.Tensor(unbroadcast(grad_output.data, ctx.a_shape).copy()),
                 tensor.Tensor(unbroadcast(grad_output.data, ctx.b_shape).copy()))
 """)),
-        remark="ReLU's backward writes into the gradient"),
+        note="ReLU's backward writes into the gradient"),
     Style("SGD: the stored gradient scaled in place", (
         (SGD, SGD_STEP, """\
         for p, v in zip(self.params, self.momentums):
@@ -678,7 +678,7 @@ output = compute("Add", np.add, a, b)
             p.grad.data *= self.lr
             v += p.grad.data
             p.data -= v
-"""),), remark="step() changes param.grad itself: from 1 to 0.25"),
+"""),), note="step() changes param.grad itself: from 1 to 0.25"),
     Style("zero_grad() writes zeros into the gradients", (
         (SGD, "            p.grad = None\n", "            if p.grad is not None:\n"
          "                p.grad.data[...] = 0\n"),)),

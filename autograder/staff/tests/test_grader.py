@@ -91,11 +91,11 @@ def test_a_style_scores_100(change):
 
 
 @each(STYLES)
-def test_a_style_gets_the_remarks_it_should(change):
-    remarks = findings(change.name in QUICK)[change.name]["remarks"]
-    known = (EACH_PATH, change.remark or EACH_PATH)
-    assert all(any(part in remark for part in known) for remark in remarks)
-    assert any(change.remark in remark for remark in remarks) or not change.remark
+def test_a_style_gets_the_notes_it_should(change):
+    notes = findings(change.name in QUICK)[change.name]["notes"]
+    known = (EACH_PATH, change.note or EACH_PATH)
+    assert all(any(part in note for part in known) for note in notes)
+    assert any(change.note in note for note in notes) or not change.note
 
 
 @each(BUGS)

@@ -65,7 +65,7 @@ def grade(folder, problems=GRADED):
 def test_the_untouched_handout_scores_0_and_says_of_each_problem_that_it_is_unfinished(folder):
     verdicts = [verdict for verdict in grade(folder) if verdict.problem.points]
     assert sum(verdict.points for verdict in verdicts) == 0
-    assert [v.problem.key for v in verdicts if not v.unfinished] == []
+    assert [v.problem.key for v in verdicts if not (v.not_started or v.waits_for)] == []
     assert [v.problem.key for v in verdicts if v.outcome.output] == []
     check_what_is_shown(folder, [])
 

@@ -1,0 +1,336 @@
+"""Looks closer at a problem once all its tests are done, for a report that names the line at fault.
+It costs no points: what is found here is shown only where the problem failed."""
+
+import contextlib
+import importlib
+import io
+import linecache
+import re
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from grader.graded import CASES, graded, leaf, my
+from grader.judge import LIBRARY, numbers
+from grader.places import in_words, student_place
+
+SECONDS = 1.0  # of processor time for one problem
+ENTRIES = 400  # that are moved for central differences, in all operations of a problem together
+
+
+@contextlib.contextmanager
+def tools(name):
+    """Context with a module of mytorch.show, the grader's own where the student's tree has none."""
+    package = importlib.import_module("mytorch")
+    package.__path__.append(str(LIBRARY))
+    try:
+        yield importlib.import_module(f"mytorch.show.{name}")
+    finally:
+        package.__path__.remove(str(LIBRARY))
+
+
+class TimeIsUp(BaseException):
+    """The closer look took too long."""
+
+
+def look(search):
+    """What a search returns, label → text; what fails or takes too long finds nothing."""
+    def stop(*_):
+        raise TimeIsUp
+
+    nowhere = io.StringIO()  # what the code prints was shown by the tests
+    before = signal.signal(signal.SIGPROF, stop), signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            return search()
+    except (Exception, TimeIsUp):
+        return {}
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, *before[1])
+        signal.signal(signal.SIGPROF, before[0])
+
+
+# 1.2: what the engine does, in the words of trace.
+
+
+@graded("autogradtest", closer=True)
+def closer_look_at_the_engine(given):
+    return look(what_trace_says)
+
+
+def what_trace_says():
+    """What trace says is wrong, of the simplest graph of which there is something to say."""
+    with tools("trace") as trace:
+        code, sentences = trace.explain_engine()
+    where = f"with {code}: " if code else ""
+    return {"found": where + "\n".join(sentences)} if sentences else {}
+
+
+# 2.1 to 2.5: the operations of a student's own, and the graph that layers build of them.
+
+
+def operations_and_graph(key):
+    """The operation that does not fit its forward, or else the line that cuts the graph."""
+    watches = rerun(key)
+    lines = wrong_operations(watches) or cut_off(watches)
+    return {"found": "\n".join(lines)} if lines else {}
+
+
+@graded("Linear Backward", closer=True)
+def closer_look_at_linear(given):
+    return look(lambda: operations_and_graph("Linear Backward"))
+
+
+@graded("Linear ReLU Backward", closer=True)
+def closer_look_at_relu(given):
+    return look(lambda: operations_and_graph("Linear ReLU Backward"))
+
+
+@graded("Linear Batchnorm ReLU Backward (Train)", closer=True)
+def closer_look_at_batchnorm(given):
+    return look(lambda: operations_and_graph("Linear Batchnorm ReLU Backward (Train)"))
+
+
+@graded("Linear XELoss Backward", closer=True)
+def closer_look_at_cross_entropy(given):
+    return look(lambda: operations_and_graph("Linear XELoss Backward"))
+
+
+def rerun(key):
+    """Run the tests of a problem once more, each under observation."""
+    watches = []
+    for case in CASES.values():
+        if case.key == key and case.scored:
+            given = case.draw(1)
+            with Watch() as watch, contextlib.suppress(Exception):
+                case.function(given)
+            watches.append(watch)
+    return watches
+
+
+class Watch:
+    """Context in which a student's operations and Tensors are noted as they are made; of the
+    engine's work nothing is.
+
+    Attributes:
+        applications (list): (Function, list of its arguments), in their order.
+        starts (list): the Tensors that backward() was called on.
+        leaves (list): the Tensors that collect a gradient.
+        made (list): (Tensor, line, name → Tensor at hand in that line), of Tensors that were made
+            outside of any operation.
+    """
+
+    def __init__(self):
+        self.root = Path(sys.path[0])
+        self.applications, self.starts, self.leaves, self.made = [], [], [], []
+        self._undo = []
+
+    def __enter__(self):
+        self._wrap(my.Function, "apply", lambda cls, *args: self.applications.append((cls, args)))
+        self._wrap(my.Tensor, "backward", lambda start, *_: self.starts.append(start))
+        self._wrap(my.Tensor, "__init__", None, after=self._note_creation)
+        return self
+
+    def __exit__(self, *_):
+        for cls, name, original in self._undo:
+            setattr(cls, name, original)
+
+    def _wrap(self, cls, name, before, after=None):
+        original = vars(cls)[name]
+        call = getattr(original, "__func__", original)
+
+        def noted(*args, **options):
+            if before:
+                before(*args)
+            result = call(*args, **options)
+            if after:
+                with contextlib.suppress(Exception):
+                    after(args[0])
+            return result
+
+        self._undo.append((cls, name, original))
+        setattr(cls, name, classmethod(noted) if isinstance(original, classmethod) else noted)
+
+    def _note_creation(self, tensor):
+        """Note a Tensor that no operation has made, with the student's line that did and the
+        Tensors at hand there. Of tensor.py only an operator is such a line."""
+        if getattr(tensor, "requires_grad", False) and tensor.is_leaf:
+            self.leaves.append(tensor)
+        at_hand, line, frame = {}, "", sys._getframe(2)
+        while frame:
+            code = frame.f_code
+            if code.co_name in ("forward", "backward") and "ctx" in code.co_varnames[:1]:
+                return  # within an operation
+            place = student_place(code.co_filename, frame.f_lineno, self.root)
+            passed_on = code.co_name == "__init__" or (
+                place.startswith("mytorch/tensor.py") and not code.co_name.startswith("__"))
+            if place and not line and not passed_on:
+                line = f"{place}:  {linecache.getline(code.co_filename, frame.f_lineno).strip()}"
+                for name, value in frame.f_locals.items():
+                    held = {name: value, **(vars(value) if name == "self" else {})}
+                    at_hand.update((n, v) for n, v in held.items() if hasattr(v, "requires_grad"))
+            frame = frame.f_back
+        if line:
+            self.made.append((tensor, line, at_hand))
+
+    def cuts(self):
+        """The lines that make a Tensor of another's data, so that leaves get no gradient."""
+        reached = self._reached()
+        consumed = {id(arg) for _, args in self.applications for arg in args}
+        starts = {id(start) for start in self.starts}
+        if not starts or not any(tensor.grad is None and id(tensor) not in reached | starts
+                                 for tensor in self.leaves):
+            return []
+        used = consumed | starts
+        dead = {id(tensor) for _, _, at_hand in self.made for tensor in at_hand.values()
+                if tensor.requires_grad and id(tensor) not in used}
+        return list(dict.fromkeys(
+            line for tensor, line, at_hand in self.made if id(tensor) in starts or any(
+                id(tensor) in used and id(held) in dead
+                and re.search(rf"\b{re.escape(name)}\b", line)
+                for name, held in at_hand.items())))
+
+    def _reached(self):
+        """The ids of the leaves below all tensors that backward() was called on."""
+        with tools("graph") as graph:
+            return {id(graph.leaf_of(node)) for start in self.starts if start.grad_fn is not None
+                    for node in graph.nodes_below(start.grad_fn)}
+
+
+def cut_off(watches):
+    """The one line that cuts leaves off from the graph, if the engine itself links results."""
+    a, b = leaf(np.ones(2)), leaf(np.ones(2))
+    (a + b).backward()
+    if a.grad is None or b.grad is None:
+        return []
+    lines = next(filter(None, (watch.cuts() for watch in watches)), [])
+    if len(lines) != 1:
+        return []
+    return [f"cut off from the graph at {lines[0]}",
+            "a Tensor made of another's .data does not know where it came from: use the Tensor "
+            "itself"]
+
+
+def wrong_operations(watches):
+    """The first operation whose backward disagrees with central differences of its forward, near
+    the arguments that it had in the tests."""
+    seen, entries = set(), 0
+    for watch in watches:
+        for operation, args in watch.applications:
+            kind = (operation, tuple(getattr(arg, "shape", arg) for arg in args))
+            if operation.__module__.startswith("grader.") or (
+                    kind in seen or not may_be_checked(args)):
+                continue
+            seen.add(kind)
+            entries += sum(arg.data.size for arg in args if needs_grad(arg))
+            if entries > ENTRIES:
+                return []
+            complaint = disagreement(operation, args)
+            if complaint:
+                wrong = operation.backward
+                shapes = {arg.data.shape for arg in args if needs_grad(arg)}
+                if len(shapes) > 1 and unbroadcast_is_wrong():
+                    wrong, complaint = my.F.unbroadcast, (
+                        "is wrong: it must sum over the axes that were repeated")
+                return [f"{in_words(wrong.__qualname__, wrong, watch.root)} {complaint}"]
+    return []
+
+
+def unbroadcast_is_wrong():
+    """Whether unbroadcast, asked for a row's shape, gives one that is not the sum of the rows."""
+    rows = np.arange(12.0).reshape(4, 3)**2
+    with contextlib.suppress(Exception):
+        row = my.F.unbroadcast(rows.copy(), (3,))
+        return np.shape(row) == (3,) and not np.allclose(row, rows.sum(axis=0))
+
+
+def needs_grad(arg):
+    return bool(getattr(arg, "requires_grad", False))
+
+
+def may_be_checked(args):
+    """Whether the arguments of an operation are such that its own derivatives are sure: up to two
+    Tensors that need gradients, or one and parameters; beside them labels, single numbers such as
+    ε, and plain constants."""
+    tensors = [arg for arg in args if hasattr(arg, "requires_grad")]
+    floating = [arg for arg in tensors if arg.data.dtype.kind == "f"]
+    plain = (int, float, bool, str, tuple, list, type(None))
+    derived = [arg for arg in floating if needs_grad(arg)]
+    return (0 < len(derived) < 4 and all(needs_grad(arg) or arg.data.size == 1 for arg in floating)
+            and (len(derived) < 3 or all(arg.is_leaf for arg in derived[1:]))
+            and all(arg.data.dtype == np.float64 for arg in floating)
+            and all(hasattr(arg, "requires_grad") or type(arg) in plain for arg in args))
+
+
+def disagreement(operation, args):
+    """How the gradients of an operation differ from central differences; "" if they do not, or if
+    there is any doubt: it draws at random, gives no float64, raises, ..."""
+    arrays = [nudged(arg.data) if hasattr(arg, "requires_grad") else None for arg in args]
+
+    def forward(*derived):
+        derived, ctx = list(derived), my.ContextManager()
+        tensors = [arg if array is None else my.Tensor(
+            derived.pop(0).copy() if needs_grad(arg) else array.copy(),
+            requires_grad=arg.requires_grad) for arg, array in zip(args, arrays)]
+        return ctx, operation.forward(ctx, *tensors)
+
+    derived = [array for arg, array in zip(args, arrays) if needs_grad(arg)]
+    with contextlib.suppress(Exception):
+        ctx, output = forward(*derived)
+        value = output.data.copy()
+        if value.dtype != np.float64 or not np.isfinite(value).all() or not np.array_equal(
+                value, forward(*derived)[1].data):
+            return ""
+        upstream = np.random.RandomState(1).uniform(0.5, 2, value.shape)
+        numeric = numbers.numerical_gradients(
+            lambda *moved: forward(*moved)[1].data, derived, upstream)
+        returned, changed = run_backward(operation, ctx, upstream)
+        again, _ = run_backward(operation, ctx, upstream)
+        returned += [None] * (len(args) - len(returned))
+        for position, arg in enumerate(args):
+            if needs_grad(arg):
+                complaint = about(returned[position], numeric.pop(0), arg)
+                if complaint:
+                    return complaint.format(position)
+        if changed:
+            return "changes the gradient it is given, in place: make a new array instead"
+        if any(one is not None and not np.allclose(one, other, equal_nan=True)
+               for one, other in zip(returned, again)):
+            return "changes what forward has kept: called a second time, it gives other gradients"
+    return ""
+
+
+def nudged(array):
+    """A copy of an array whose numbers are moved a little, off kinks such as ReLU's at 0."""
+    if array.dtype.kind != "f":
+        return array.copy()
+    return array + 1e-3 * np.random.RandomState(2).uniform(0.5, 1, array.shape)
+
+
+def run_backward(operation, ctx, upstream):
+    """Copies of the arrays in what backward returns, None for no gradient, and whether it has
+    changed the gradient it was given."""
+    given = my.Tensor(upstream.copy())
+    returned = operation.backward(ctx, given)
+    returned = list(returned) if isinstance(returned, (tuple, list)) else [returned]
+    return [None if grad is None else np.array(grad.data if hasattr(grad, "requires_grad") else grad)
+            for grad in returned], not np.array_equal(given.data, upstream)
+
+
+def about(grad, numeric, arg):
+    """What is wrong with one gradient, with {} for the number of its argument; "" if nothing is
+    sure. The shape may be left to an engine that sums."""
+    if grad is None:
+        missing = numeric.any() and (arg.is_parameter or not arg.is_leaf)
+        return "returns no gradient for argument {}" if missing else ""
+    if grad.shape != numeric.shape or not numeric.any() or not np.isfinite(numeric).all():
+        return ""
+    off = ~(np.abs(grad - numeric) <= 0.01 * np.abs(numeric).max() + 1e-4)
+    if not off.any():
+        return ""
+    index = tuple(int(i) for i in np.argwhere(off)[0])
+    place = str(list(index)) if index else ""
+    return (f"does not fit its forward: the gradient of argument {{}}{place} is "
+            f"{grad[index]:.6g}, but {numeric[index]:.6g} by central differences")

@@ -1,0 +1,191 @@
+"""Verdict: the judgement on one problem, from what came back of its process.
+Works on plain data alone; report.py shows it to people."""
+
+from grader import errors
+from grader import judge
+from grader.graded import CASES
+from problems import HINTS, LEFT_TO_WRITE
+
+TO_WRITE = "left to write"  # the name of the child's message on what the files still lack
+
+
+class Verdict:
+    """The judgement on one problem.
+
+    Args:
+        problem (Problem): which one.
+        outcome (isolation.Outcome): what came back from its process.
+        answers (RecordedAnswers): what is right, loaded.
+        cases (sequence of Case): the tests that count; all of the problem by default.
+        above (sequence of Verdict): on the problems before it.
+
+    Attributes:
+        complaints (dict): name of a failing test → list of str, what is wrong.
+        errors (dict): name of a test that ended in an exception → what the child said of it.
+        shown (str): the name of the failing test that tells most.
+        mistakes (list of str): what the mistake behind its results is called; several where they
+            all give just these.
+        missing (list of str): functions of this problem that are still to be written, as "Sub.backward
+            in mytorch/nn/functional.py:88".
+        uses (list of str): the numbers of problems that failed above and that this one uses.
+        waits_for (str): the number of another problem, without which all failing tests end.
+        notes (list of str): what is worth knowing and costs no points.
+        closer (list of str): what a closer look at the failure found (closer_look.py).
+        at (str): where the code in question is, in the form of ``missing``.
+        hint (str): what to think of, where that is known of the result that is wrong.
+        passed (bool), points (int): the score.
+    """
+
+    def __init__(self, problem, outcome, answers, cases=None, above=()):
+        self.problem, self.outcome = problem, outcome
+        self.complaints, self.errors = {}, {}
+        self.mistakes, self.missing, self.notes, self.closer = [], [], [], []
+        self.waits_for = self.hint = ""
+        self.at = outcome.defined_at
+        self.uses = list(dict.fromkeys(
+            other.problem.number for other in above
+            if not other.passed and other.problem.number in problem.needs))
+        self.refuted = [mistake for other in above if other.problem.number == problem.number
+                        for mistake in other.refuted]
+        self._wrong = {}  # name of a failing test → label of a wrong result → complaint
+        self._judge(cases_of(problem) if cases is None else cases, answers)
+        self.passed = not self.complaints
+        self.points = problem.points if self.passed else 0
+
+    @property
+    def not_started(self):
+        """Whether nothing of what the handout leaves to write for the problem is written."""
+        return 0 < LEFT_TO_WRITE.get(self.problem.number, 0) <= len(self.missing)
+
+    def _judge(self, cases, answers):
+        scored = [case for case in cases if case.scored]
+        fitting = self._fitting_mistakes(scored, answers)
+        for case in scored:
+            try:
+                self._judge_case(case, answers, describe=not fitting)
+            except Exception:  # forged messages can have any form
+                self.complaints[case.name] = ["what came back cannot be judged"]
+        try:
+            self._read_missing()
+            self._choose(fitting)
+            self._read_notes([case for case in cases if not case.scored])
+        except Exception:  # so can these
+            self.shown = next(iter(self.complaints), "")
+
+    def _fitting_mistakes(self, cases, answers):
+        """The recorded mistakes that fit all results of this problem and of those before it."""
+        mistakes = [mistake for mistake in answers.mistakes if mistake not in self.refuted
+                    and mistake["number"] == self.problem.number]
+        came = [(case.name, answers.by_case[case.name], self.outcome.cases[case.name])
+                for case in cases if self.outcome.cases.get(case.name)]
+        try:
+            fit, refuted = judge.mistakes_that_fit(mistakes, came)
+        except Exception:  # forged messages can have any form
+            return []
+        self.refuted += refuted
+        return [] if self.uses else fit  # with other gradients than they should be, names are false
+
+    def _judge_case(self, case, answers, describe):
+        message = self.outcome.cases.get(case.name)
+        if message is None:
+            if not self.complaints:  # the tests after the one that ended the process are lost too
+                reason = errors.explain_ending(self.outcome, self.problem.time_limit)
+                self.complaints[case.name] = [reason]
+        elif isinstance(message.get("error"), dict):
+            error = {str(key): str(value)[:1000] for key, value in message["error"].items()}
+            self.errors[case.name] = error
+            self.complaints[case.name] = errors.explain_error(error)
+        else:
+            expected = answers.by_case[case.name]
+            wrong = judge.judge_case(expected, message)
+            if wrong:
+                self._wrong[case.name] = wrong
+                shapes = ", ".join(f"{name} {array.shape}"
+                                   for name, array in vars(case.draw(answers.seed)).items())
+                self.complaints[case.name] = [
+                    *self._lines(wrong, expected, message, describe),
+                    f"input: {shapes}; seed {answers.seed}"]
+
+    def _lines(self, wrong, expected, message, describe):
+        """The complaints about one test, each with what else is known of the numbers."""
+        lines, results = [], message.get("results") or {}
+        not_finite = errors.first_not_finite(message.get("warning") or {})
+        for label, complaint in wrong.items():
+            lines.append(complaint)
+            got = results.get(label) or {}
+            if describe and ": expected" in complaint:
+                known = judge.description(expected[label], got, **judge.tolerance_for(results))
+                lines += [f"that is {known}"] if known else []
+            values = got.get("values") or []
+            if not_finite and any(value != value or abs(value) == float("inf") for value in values):
+                lines.append(not_finite)
+                not_finite = ""
+        return lines
+
+    def _read_missing(self):
+        """Take over what the child said is still to be written, and what the failure waits for."""
+        said = (self.outcome.cases.get(TO_WRITE) or {}).get("results") or {}
+        for got in said.values():
+            number, _, function = str(got.get("value")).partition(" ")
+            if number == self.problem.number and function not in self.missing:
+                self.missing.append(function[:200])
+        todos = [errors.todo_of(self.errors.get(name, {})) for name in self.complaints]
+        if todos and all(todos) and not self.missing:
+            earlier = [todo for todo in todos
+                       if errors.order(todo) < errors.order(self.problem.number)]
+            self.waits_for = earlier[0] if len(earlier) == len(todos) else ""
+
+    def _choose(self, fitting):
+        """Choose the failing test that is shown, and name the mistake."""
+        failing = [name for name in self.complaints
+                   if errors.todo_of(self.errors.get(name, {})) in ("", "?")]
+        self.shown = next(iter(failing), next(iter(self.complaints), ""))
+        for name in failing:
+            self.mistakes = judge.names_of(
+                fitting, name, self._wrong.get(name, {}), self.errors.get(name, {}),
+                self.outcome.cases.get(name) or {})
+            if self.mistakes:
+                if self.shown not in self.errors:
+                    self.shown = name
+                break
+        wrong = self._wrong.get(self.shown, {})
+        if wrong:
+            label = next(iter(wrong))
+            got = (self.outcome.cases[self.shown].get("results") or {}).get(label) or {}
+            self.at = str(got.get("at") or "")[:200] or self.at
+            self.hint = hint_for(self.problem, label, wrong[label])
+
+    def _read_notes(self, cases):
+        for case in cases:
+            results = (self.outcome.cases.get(case.name) or {}).get("results") or {}
+            if case.note and self.passed_so_far():
+                note = case.note(results)
+                self.notes += [note] if note else []
+            elif case.closer:
+                said = {label: str(got.get("value"))[:400] for label, got in results.items()
+                        if isinstance(got, dict) and got.get("kind") == "str"}
+                lines = said.get(self.shown, next(iter(said.values()), ""))
+                self.closer += lines.splitlines()[:4]
+
+    def passed_so_far(self):
+        """Whether nothing is wrong."""
+        return not self.complaints
+
+    def text(self):
+        """All complaints, as indented lines."""
+        return "\n".join(f"  {name}\n" + "\n".join("    " + line for line in lines)
+                         for name, lines in self.complaints.items())
+
+
+def hint_for(problem, label, complaint):
+    """The hint of the problem on a result of which only the numbers are wrong; "" if it has none."""
+    if ": expected " not in complaint or complaint.partition(": expected ")[2].startswith(
+            ("a Tensor", "shape", "None", "numbers")):
+        return ""
+    hints = HINTS.get(problem.number, {})
+    return next((hint for part, hint in hints.items() if part in label), "")
+
+
+def cases_of(problem):
+    """The graded tests of a problem, in their order."""
+    return [case for case in CASES.values() if case.key == problem.key]
