@@ -111,7 +111,7 @@ FULL_SCORE = sum(problem.points for problem in GRADED)
 
 # How many functions and operators the handout leaves to write for a problem.
 LEFT_TO_WRITE = {"1.1.1": 3, "1.1.2": 3, "1.1.3": 3, "1.2": 4, "2.1": 3, "2.2": 1, "2.3": 1,
-                 "2.4": 1, "2.5": 1}
+                 "2.4": 1, "2.5": 1, "2.6": 1}
 
 # What to think of when a result has wrong numbers: part of its label → hint, the first that fits.
 HINTS = {

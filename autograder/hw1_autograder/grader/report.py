@@ -79,7 +79,7 @@ class Report:
             self._unfold()
             self._head([verdict])
             if not verdict.passed:
-                self._explain(verdict)
+                self.explain(verdict)
             for note in verdict.notes if verdict.passed else ():
                 self._indented(f"note: {note}")
             self._show_output(verdict)
@@ -125,7 +125,8 @@ class Report:
         colour = 32 if passed else 33 if state or verdicts[0].missing else 31
         self.line(f"{head:.<{WIDTH - 6}} {points}/{most}" + f"  {state}" * bool(state), colour)
 
-    def _explain(self, verdict):
+    def explain(self, verdict):
+        """Print what is wrong with a problem."""
         if verdict.missing:
             state = "not started" if verdict.not_started else "in work"
             are = "is" if len(verdict.missing) == 1 else "are"

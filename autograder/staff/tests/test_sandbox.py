@@ -9,12 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sandbox
 import solutions
 from mytorch.autograd_engine import Function
 from mytorch.nn import functional as F
+from mytorch.nn.batchnorm import BatchNorm1d
+from mytorch.nn.linear import Linear
+from mytorch.nn.loss import CrossEntropyLoss
 from mytorch.optim.sgd import SGD
 from mytorch.tensor import Tensor
 
@@ -75,6 +79,47 @@ def test_broadcasting_where_no_problem_asks_for_it_costs_nothing(operation, monk
         "  full marks need it in Add alone"]
 
 
+def product_of_operands(backward):
+    def wrong(ctx, grad):
+        a, b = ctx.saved_tensors
+        return Tensor(a.data * b.data), Tensor(a.data * b.data)
+    return staticmethod(wrong)
+
+
+def first_parameter_alone(step):
+    def wrong(self):
+        held = [param.data.copy() for param in self.params]
+        step(self)
+        for param, data in zip(self.params[1:], held[1:]):
+            param.data = data
+    return wrong
+
+
+def running_mean_that_adds_up(forward):
+    def wrong(self, x):
+        before = np.array(self.running_mean.data)
+        output = forward(self, x)
+        if self.is_train:
+            self.running_mean.data = before + self.momentum * x.data.mean(axis=0)
+        return output
+    return wrong
+
+
+def weight_cut_off(forward):
+    def wrong(self, x):
+        weight, self.weight = self.weight, Tensor(self.weight.data)
+        output = forward(self, x)
+        self.weight = weight
+        return output
+    return wrong
+
+
+def no_division_by_n(forward):
+    def wrong(self, logits, labels):
+        return forward(self, logits, labels) * Tensor(float(len(labels.data)))
+    return wrong
+
+
 def without_momentum(step):
     def wrong(self):
         self.momentum = 0.0
@@ -82,21 +127,30 @@ def without_momentum(step):
     return wrong
 
 
-def test_momentum_that_is_not_written_yet_is_said_to_be_unfinished(monkeypatch, capsys):
-    monkeypatch.setattr(SGD, "step", without_momentum(SGD.step))
-    assert sandbox.main(["test_momentum", "test_sgd"]) == 1
-    momentum, sgd = capsys.readouterr().out.splitlines()
-    assert "not started  2.6, or v is not stored: step 2 keeps nothing of step 1" in momentum
-    assert sgd.split() == ["test_sgd", "ok"]
+@pytest.mark.parametrize("owner, name, mistake, check, says", [
+    (F.Mul, "backward", product_of_operands, "test_mul", "gradient of a"),
+    (SGD, "step", first_parameter_alone, "test_sgd", "step() changes the first parameter alone"),
+    (SGD, "step", without_momentum, "test_momentum", "The steps are those without momentum"),
+    (BatchNorm1d, "forward", running_mean_that_adds_up, "test_batchnorm_eval", "running_mean"),
+    (Linear, "forward", weight_cut_off, "test_linear", "No gradient reaches the weight"),
+    (CrossEntropyLoss, "forward", no_division_by_n, "test_cross_entropy", "The loss is summed"),
+])
+def test_wrong_code_fails_its_check_and_is_called_by_its_name(
+        owner, name, mistake, check, says, monkeypatch, capsys):
+    original = vars(owner)[name]
+    monkeypatch.setattr(owner, name, mistake(getattr(original, "__func__", original)))
+    assert sandbox.main([check]) == 1
+    output = " ".join(capsys.readouterr().out.split())
+    assert output.startswith(f"{check} FAILED") and says in output
 
 
 def test_an_apply_that_records_no_graph_is_said_to_be_unfinished(monkeypatch, capsys):
     monkeypatch.setattr(Function, "apply", classmethod(lambda cls, *args: cls.forward(
         sandbox.ContextManager(), *args)))
-    sandbox.main([])
+    sandbox.main([f"test{number}" for number in range(1, 9)])
     output = capsys.readouterr().out
     assert "FAILED" not in output
-    assert output.count("not started  no grad_fn on the result: Function.apply (1.2)") > 8
+    assert output.count("not started  no grad_fn on the result: Function.apply (1.2)") == 8
     assert sandbox.main(["--trace"]) == 1
     assert "--trace: not started  no grad_fn on the result" in capsys.readouterr().out
 

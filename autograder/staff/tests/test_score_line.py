@@ -53,7 +53,7 @@ def test_a_report_that_breaks_costs_nothing(monkeypatch, capsys):
         raise UnicodeError("something nobody foresaw")
 
     monkeypatch.setattr(runner.Report, "_show", breaking)
-    assert runner.main(["1.1"]) == 1
+    assert runner.main(["1.1"]) == 0
     report = capsys.readouterr().out
     assert last_line(report) == THREE and "this cannot be shown (UnicodeError)" in report
 
@@ -78,7 +78,7 @@ def test_on_a_full_disk_the_score_is_printed_once_more_after_cleaning_up(monkeyp
 
     monkeypatch.setattr(isolation.Crew, "__exit__", make_room)
     monkeypatch.setattr("sys.stdout", log)
-    assert runner.main(["1.1"]) == 1
+    assert runner.main(["1.1"]) == 0
     assert last_line(log.getvalue()) == THREE
 
 
