@@ -241,6 +241,9 @@ def main(arguments=None):
     if not dates:
         print("Without --start and --due the assessment opens and closes at the moment of the "
               "upload; set its dates in Autolab before students see it.")
+    if not record.seeds_fit():
+        print("WARNING: tests, planted bugs or styles have changed since the seeds of the jobs were "
+              "chosen; run python3 autograder/staff/record.py --check (about twenty minutes).")
     if options.without_landlock:
         print("WARNING: on a host without Landlock a submission can write any score it likes.")
     return 0

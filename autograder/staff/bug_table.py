@@ -18,7 +18,6 @@ sys.path.insert(0, str(STAFF / "tests"))
 
 from grader import grading  # noqa: E402
 from processes import isolation  # noqa: E402
-from grader import judge  # noqa: E402
 from grader import messages  # noqa: E402
 import record  # noqa: E402
 from planted_bugs import BUGS  # noqa: E402
@@ -71,7 +70,7 @@ def grade_change(change, until=NUMBERS[-1], with_closer_look=True):
             found["complaints"][problem.key] = [
                 line for line in verdict.complaints[verdict.shown]
                 if not line.startswith("input: ")]
-            with float32_tolerance():
+            with record.float32_tolerance():
                 if not grading.Verdict(problem, outcome, answers).passed:
                     found["failed in float32"].append(problem.key)
     return {**found, "report": report.stream.getvalue()}
@@ -86,16 +85,6 @@ def outcome_of(problem, root, seed, with_closer_look):
     outcome.cases = messages.read([json.dumps(message).encode() for message in sent],
                                   {case.name for case in cases})
     return outcome
-
-
-@contextlib.contextmanager
-def float32_tolerance():
-    """Context in which results are judged as if all had come back in float32."""
-    by_dtype, judge.tolerance_for = judge.tolerance_for, lambda results: judge.IN_FLOAT32
-    try:
-        yield
-    finally:
-        judge.tolerance_for = by_dtype
 
 
 def is_caught(bug, failed):

@@ -11,6 +11,7 @@ import argparse
 import compileall
 import contextlib
 import functools
+import hashlib
 import importlib
 import io
 import json
@@ -33,10 +34,11 @@ from grader.grading import ANSWERS  # noqa: E402
 import solutions  # noqa: E402
 from planted_bugs import BUGS  # noqa: E402
 from problems import BY_KEY, GRADED  # noqa: E402
-from styles import FLOAT64_THROUGHOUT  # noqa: E402
+from styles import FLOAT64_THROUGHOUT, STYLES  # noqa: E402
 
 SEED = 11785  # of the inputs that students have at home
 SEEDS = STAFF / "seeds.json"  # those of Autolab's jobs
+COUNT, MORE = 64, 4  # so many, and so many more to try at once
 SECONDS = 5  # of processor time, for the tests of a problem
 DIGITS, DIGITS_OF_MISTAKES = 10, 8  # that are kept; the judge compares six
 
@@ -170,6 +172,95 @@ def seeds():
     return json.loads(SEEDS.read_text(encoding="ascii"))["seeds"]
 
 
+# Which seeds are fit for Autolab
+
+
+def fingerprint():
+    """What tells the tests, bugs and styles of today from others: a hash of the recorded numbers,
+    five digits of each, and of the styles' edits."""
+    recorded = json.loads(ANSWERS.read_text(encoding="utf-8"),
+                          parse_float=lambda digits: f"{float(digits):.5g}")
+    mistakes = {json.dumps([found["number"], found["results"]]) for found in recorded["mistakes"]}
+    styles = [[style.solution.name, style.edits] for style in STYLES]
+    parts = [recorded["answers"], sorted(mistakes), styles]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def seeds_fit():
+    """Whether the seeds of Autolab were chosen with the tests, bugs and styles of today."""
+    return json.loads(SEEDS.read_text(encoding="ascii"))["checked with"] == fingerprint()
+
+
+def failing(change, answers):
+    """The problems that a changed solution fails at some seeds.
+
+    Args:
+        change (planted_bugs.Bug or styles.Style): how it is changed. A bug is run from its own
+            problem on, in float64.
+        answers (dict): seed → what is right.
+
+    Returns:
+        dict: seed → keys of problems failed, and keys failed if float32's tolerance held.
+    """
+    edits, number, found = change.edits, getattr(change, "number", ""), {}
+    if number and change.solution == solutions.THIRD:
+        edits = [*edits, *FLOAT64_THROUGHOUT]
+    with changed(change.solution, edits) as root:
+        for seed, right in answers.items():
+            failed, failed_in_float32 = found[seed] = [], []
+            for problem in [problem for problem in GRADED if problem.number >= number]:
+                tests = [(right[message["case"]], message)
+                         for message in run_tests(problem, root, seed) if "case" in message]
+                for keys, tolerance in ((failed, contextlib.nullcontext), (failed_in_float32, float32_tolerance)):
+                    with tolerance():
+                        if any("error" in message or judge.judge_case(expected, message)
+                               for expected, message in tests):
+                            keys.append(problem.key)
+    return found
+
+
+@contextlib.contextmanager
+def float32_tolerance():
+    """Context in which results are judged as if all had come back in float32."""
+    by_dtype, judge.tolerance_for = judge.tolerance_for, lambda results: judge.IN_FLOAT32
+    try:
+        yield
+    finally:
+        judge.tolerance_for = by_dtype
+
+
+def unfit(candidates, changes=(*STYLES, *BUGS)):
+    """What speaks against some seeds: seed → names of the styles that lose points at it, and of the
+    bugs that do not lose the same there as at home, or lose other problems in float32."""
+    against = {seed: [] for seed in candidates}
+    with multiprocessing.Pool() as pool:
+        wanted = (SEED, *candidates)
+        answers = dict(zip(wanted, pool.map(right_answers, wanted, chunksize=1)))
+        found = pool.starmap(failing, [(change, answers) for change in changes], chunksize=1)
+    for change, by_seed in zip(changes, found):
+        at_home = by_seed[SEED][0] if hasattr(change, "number") else []
+        for seed in candidates:
+            if any(failed != at_home for failed in by_seed[seed]):
+                against[seed].append(change.name)
+    return against
+
+
+def check(count=COUNT):
+    """Choose ``count`` seeds, and write them down; says what speaks against the others."""
+    kept, first = [], 1
+    while len(kept) < count:
+        candidates = range(first, first + count - len(kept) + MORE)
+        for seed, names in unfit(candidates).items():
+            if names:
+                print(f"seed {seed} is dropped: {len(names)} change their lines, such as {names[0]}")
+            else:
+                kept.append(seed)
+        first = candidates.stop
+    SEEDS.write_text(json.dumps({"checked with": fingerprint(), "seeds": kept[:count]}) + "\n",
+                     encoding="ascii")
+    print(f"{SEEDS}: {count} seeds of {first - 1} tried")
+
+
 @functools.lru_cache(maxsize=None)
 def for_autolab(chosen=None):
     """Name of a file → its text: the answers to each of the seeds that a job may take, or of those
@@ -196,8 +287,13 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description="Write the answers to the graded tests.")
     parser.add_argument("file", nargs="?", default=str(ANSWERS), metavar="FILE")
     parser.add_argument("--seed", type=int, default=SEED, help=f"of the inputs; default {SEED}")
+    parser.add_argument("--check", action="store_true",
+                        help="choose the seeds of Autolab's jobs anew (about twenty minutes)")
     parser.add_argument("--right", action="store_true", help="leave the mistakes out, as for a job")
     options = parser.parse_args(arguments)
+    if options.check:
+        check()
+        return
     recorded = record(options.seed) if not options.right else {
         "seed": options.seed, "answers": right_answers(options.seed), "mistakes": []}
     Path(options.file).write_text(as_json(recorded), encoding="utf-8")

@@ -77,6 +77,15 @@ def labels(count, classes):
         (np.arange(count) + random.randint(classes)) % classes)
 
 
+def batches_of_labels(batches, size, classes):
+    """Draws labels for some batches, one after another: all classes are in each, but for the last
+    class in the first batch."""
+    def draw(random):
+        drawn = [labels(size, classes - (batch == 0))(random) for batch in range(batches)]
+        return np.concatenate(drawn)
+    return draw
+
+
 def away_from_zero(*shape):
     """Draws numbers of both signs whose size is between 0.5 and 2, fit to divide by."""
     return lambda random: random.uniform(0.5, 2, shape) * random.choice([-1.0, 1.0], shape)
@@ -94,6 +103,11 @@ def with_zeros(*shape):
 def positive(*shape):
     """Draws numbers between 0.5 and 2."""
     return lambda random: random.uniform(0.5, 2, shape)
+
+
+def times(factor, draw):
+    """Draws what ``draw`` does, multiplied."""
+    return lambda random: factor * draw(random)
 
 
 def small(*shape):

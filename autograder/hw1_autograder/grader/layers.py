@@ -3,7 +3,8 @@ Weights are drawn, so that nothing depends on how a layer starts."""
 
 import numpy as np
 
-from grader.graded import Numbers, constant, leaf, my, noted, truth
+from grader.graded import (
+    Numbers, away_from_zero, constant, leaf, my, noted, positive, times, truth)
 from grader.operations import plus, weigh
 
 ONE_LAYER = dict(weight=(3, 4), bias=(3,))
@@ -11,7 +12,10 @@ TWO_LAYERS = dict(weight=(4, 5), bias=(4,), weight2=(3, 4), bias2=(3,))
 THREE_LAYERS = dict(weight=(3, 3), bias=(3,), weight2=(3, 3), bias2=(3,), weight3=(3, 3),
                     bias3=(3,))
 BATCHNORM = dict(gamma=(3,), beta=(3,))
-TWO_BATCHNORMS = dict(gamma=(4,), beta=(4,), gamma2=(3,), beta2=(3,))
+# The second one multiplies, so that gradients are above 1, and adds little, but not nothing, so that
+# ReLU has entries of both signs.
+TWO_BATCHNORMS = dict(gamma=(4,), beta=(4,), gamma2=times(4, away_from_zero(3)),
+                      beta2=times(0.2, positive(3)))
 
 
 def with_values(layer, **parameters):
@@ -65,7 +69,8 @@ def two_layers(given):
 def two_layers_with_batchnorm(given):
     """The network Linear, BatchNorm1d, ReLU, Linear, BatchNorm1d, ReLU."""
     linear1, linear2 = linear(given.weight, given.bias), linear(given.weight2, given.bias2)
-    batchnorm1, batchnorm2 = batchnorm(given.gamma, given.beta), batchnorm(given.gamma2, given.beta2)
+    batchnorm1 = batchnorm(given.gamma, given.beta, eps=0.1)  # so large that each ε counts
+    batchnorm2 = batchnorm(given.gamma2, given.beta2, eps=0.1)
     relu1, relu2 = my.ReLU(), my.ReLU()
     return Network(
         dict(linear1=linear1, batchnorm1=batchnorm1, relu1=relu1,
