@@ -324,7 +324,9 @@ def explain(error):
         return f"FAILED  {error}"
     described = describe_error(error, ROOT)
     number = errors.todo_of(described)
-    if number or isinstance(error, NoGraph):
+    if isinstance(error, TypeError) and number:
+        return f"not started  Tensor lacks an operator, which {number} asks for"
+    if isinstance(error, NoGraph) or number:
         return f"not started  {error}"
     return "FAILED  " + "\n".join(errors.explain_error(described))
 

@@ -109,9 +109,8 @@ BY_KEY = {problem.key: problem for problem in PROBLEMS}
 GRADED = tuple(problem for problem in PROBLEMS if not problem.by_hand)
 FULL_SCORE = sum(problem.points for problem in GRADED)
 
-# How many functions and operators the handout leaves to write for a problem.
-LEFT_TO_WRITE = {"1.1.1": 3, "1.1.2": 3, "1.1.3": 3, "1.2": 4, "2.1": 3, "2.2": 1, "2.3": 1,
-                 "2.4": 1, "2.5": 1, "2.6": 1}
+# How many functions and operators the handout leaves to write for a problem; 1 for all others.
+LEFT_TO_WRITE = {"1.1.1": 3, "1.1.2": 3, "1.1.3": 3, "1.2": 4, "2.1": 3}
 
 # What to think of when a result has wrong numbers: part of its label → hint, the first that fits.
 HINTS = {

@@ -20,10 +20,16 @@ for library in THREADS:
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from handin import unpacking  # noqa: E402
-from grader.grading import CannotGrade, RecordedAnswers, grade, grade_here  # noqa: E402
-from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
-from grader.report import Report  # noqa: E402
+try:
+    from handin import unpacking
+    from grader.grading import CannotGrade, RecordedAnswers, grade, grade_here
+    from problems import FULL_SCORE, GRADED, PROBLEMS
+    from grader.report import Report
+except ImportError as problem:  # NumPy, or a file that came with the homework
+    if __name__ != "__main__":
+        raise
+    print(f"./grade.sh 1: the grader cannot start: {problem}", file=sys.stderr)
+    sys.exit(2)
 
 ROOT = HERE.parents[1]
 

@@ -10,9 +10,11 @@ from processes import isolation
 from grader import messages
 from grader.graded import CASES
 from grader.verdict import TO_WRITE, Verdict, cases_of
+from problems import BY_KEY
 
 HERE = Path(__file__).resolve().parent
 ANSWERS = HERE / "answers.json"
+ROOT = HERE.parents[2]  # of the tree
 
 
 class CannotGrade(Exception):
@@ -89,6 +91,15 @@ def grade(problems, root, answers):
                 yield above[-1]
     except isolation.HostFault as error:
         raise CannotGrade(f"this machine does not let the grader work: {error}") from None
+
+
+def verdict_on(case):
+    """The Verdict that one graded test alone gives on the tree, for plain pytest."""
+    answers, problem = RecordedAnswers(), BY_KEY[case.key]
+    answers.load()
+    with isolation.Crew(child.__name__, ROOT) as crew:
+        ((_, outcome),) = run(crew, [problem], answers.seed)
+        return Verdict(problem, outcome, answers, cases=[case])
 
 
 def run(crew, problems, seed, deadline=None):

@@ -17,7 +17,9 @@ LIBRARY = Path(__file__).resolve().parents[3] / "mytorch"  # the grader's own, n
 
 
 def load_alone(name):
-    """A file of the grader's own mytorch, without the rest of it."""
+    """A file of the grader's own mytorch, without the rest of it; ImportError if it is gone."""
+    if not (LIBRARY / f"{name}.py").is_file():
+        raise ImportError(f"mytorch/{name}.py is missing; put back the one that you were given")
     spec = importlib.util.spec_from_file_location(f"grader_{name}", str(LIBRARY / f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

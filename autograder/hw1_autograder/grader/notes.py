@@ -1,10 +1,14 @@
 """Notes: looks for what gives right numbers and will hurt all the same.
 They cost no points; what they say stands below a problem that has them all."""
 
+import importlib
+import sys
+
 import numpy as np
 
 from grader.graded import Numbers, constant, graded, leaf, my, truth
 from grader.layers import BATCHNORM, batchnorm, linear
+from grader.operations import combine
 
 
 def result_like(a):
@@ -22,7 +26,7 @@ def note_on_visits(results):
         return ""
     return (f"no points lost, but a node with 2 uses ran its backward again for each path:\n"
             f"{visits} times in a chain of 8 such nodes, and twice as often for each more.\n"
-            "Why, and what to do: hw1/README.md, section 4")
+            'Why, and what to do: hw1/README.md, "Why gradients add"')
 
 
 @graded("autogradtest", note=note_on_visits)
@@ -89,6 +93,79 @@ def operation_with_a_number(given):
     except Exception:
         return {"failed": True}
     return {"failed": False}
+
+
+def note_on_constants(results):
+    """What to say of results of constants alone that require grad."""
+    if not is_true(results, "requires grad"):
+        return ""
+    return ("no points lost, but a result of constants alone requires grad. Its node keeps what it was\n"
+            "computed from in memory, and backward() goes down to where nothing needs a gradient.\n"
+            "A result requires grad if at least one of its inputs does")
+
+
+@graded("autogradtest", note=note_on_constants)
+def result_of_constants(given):
+    c = constant(np.ones((2, 3)))
+    return {"requires grad": truth((c + c).requires_grad) is True}
+
+
+def note_on_nodes(results):
+    """What to say of nodes that the graph of the text does not have."""
+    said = []
+    if is_true(results, "of a constant"):
+        said.append("no points lost, but a constant has a node among next_functions, where the text has\n"
+                    "None, so that backward() computes gradients of constants, which nobody needs")
+    if is_true(results, "at each use"):
+        said.append("no points lost, but a leaf gets a new AccumulateGrad at each use. Kept in its grad_fn\n"
+                    "from its first use on, one node would get the sum of all its gradients at once")
+    return "\n".join(said)
+
+
+@graded("autogradtest", note=note_on_nodes)
+def nodes_of_leaves_and_constants(given):
+    a, c = leaf(np.ones((2, 3))), constant(np.ones((2, 3)))
+    first, second = (node_list(combine((a, 1), (c, 1))) for _ in range(2))
+    return {"of a constant": any(getattr(node, "variable", None) is c for node in first),
+            "at each use": getattr(first[0], "variable", None) is a and first[0] is not second[0]}
+
+
+def node_list(tensor):
+    """The next_functions of a result, which some engines keep in a dict."""
+    nodes = tensor.grad_fn.next_functions
+    return list(nodes.values() if isinstance(nodes, dict) else nodes)
+
+
+def is_true(results, label):
+    """Whether a result is True."""
+    return (results.get(label) or {}).get("value") is True
+
+
+def note_on_imports(results):
+    """What to say of files that can be imported in one order only."""
+    if not is_true(results, "failed"):
+        return ""
+    return ("no points lost, but `import mytorch.tensor` fails in a program that has imported nothing else\n"
+            "of mytorch: your files import each other in a circle. Import what a function needs within\n"
+            "the function, or at the end of the file, as tensor.py imports functional.py")
+
+
+@graded("autogradtest", note=note_on_imports)
+def import_of_a_tensor_alone(given):
+    """As in a fresh process: without what has been imported of mytorch, which is then put back."""
+    def take_out():
+        return {name: sys.modules.pop(name) for name in list(sys.modules)
+                if name.split(".")[0] == "mytorch"}
+
+    imported = take_out()
+    try:
+        importlib.import_module("mytorch.tensor")
+        return {"failed": False}
+    except Exception:
+        return {"failed": True}
+    finally:
+        take_out()
+        sys.modules.update(imported)
 
 
 # 2.2 ReLU
@@ -165,8 +242,9 @@ def note_on_running_averages(results):
     if not (isinstance(one, int) and isinstance(three, int)) or three <= one:
         return ""
     return ("no points lost, but the running averages are results in a graph that grows with each\n"
-            f"batch: {one} nodes after one batch, {three} after three. It fills the memory and slows\n"
-            "down every batch. Compute the averages from .data, outside the graph")
+            f"batch: {one} nodes after one batch, {three} after three. It fills the memory, and in evaluation\n"
+            "mode gradients flow into the batches of the training. Compute the averages from .data, outside\n"
+            "the graph")
 
 
 def nodes_below(node):

@@ -55,7 +55,7 @@ class Verdict:
     @property
     def not_started(self):
         """Whether nothing of what the handout leaves to write for the problem is written."""
-        return 0 < LEFT_TO_WRITE.get(self.problem.number, 0) <= len(self.missing)
+        return len(self.missing) >= LEFT_TO_WRITE.get(self.problem.number, 1)
 
     def _judge(self, cases, answers):
         scored = [case for case in cases if case.scored]

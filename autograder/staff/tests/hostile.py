@@ -272,9 +272,10 @@ import json
 from pathlib import Path
 try:
     json.loads(Path("ANSWERS").read_text())
-    print("FOUND")
 except OSError:
     pass
+else:
+    raise RuntimeError("FOUND")
 """.replace("ANSWERS", str(ANSWERS))
 
 DELETE_THE_GRADER = """

@@ -51,10 +51,10 @@ import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 for pid in (helper, grader):
     if libc.ptrace(16, pid, 0, 0) == 0:
-        print("FOUND: traced")
+        raise RuntimeError("FOUND: traced")
     for number in range(3, 30):
         if libc.syscall(438, libc.syscall(434, pid, 0), number, 0) >= 0:
-            print("FOUND: a file")
+            raise RuntimeError("FOUND: a file")
 """
 
 ODD_JSON = r"""

@@ -64,32 +64,31 @@ import os, sys
 answers = b'"mistakes": [' + bytes([10]) + b"]}"  # in two parts, or it would find itself
 folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import gc
-print([f"FOUND {name}" for name in ("job", "record") if name in sys.modules])
+found = [name for name in ("job", "record") if name in sys.modules]
 for thing in gc.get_objects():
     if isinstance(thing, dict) and isinstance(thing.get("test_division"), dict) and not (
             {"results", "error"} & set(thing["test_division"])):  # those are its own results
-        print("FOUND answers in memory")
+        found.append("answers in memory")
 for where, _, names in os.walk(folder):
-    for name in names:
-        if answers in open(os.path.join(where, name), "rb").read():
-            print("FOUND", where, name)
+    found += [name for name in names if answers in open(os.path.join(where, name), "rb").read()]
 grader = os.getppid()
-print("The job is", open(f"/proc/{grader}/cmdline").read().replace(chr(0), " "))
+print("The job is", open(f"/proc/{grader}/cmdline").read().replace(chr(0), " "), flush=True)
 for name in ("mem", "environ", "fd/3", "fd/4", "fd/5"):
     try:
         open(f"/proc/{grader}/{name}", "rb").close()
-        print("OPEN:", name)
+        found.append(name)
     except OSError:
-        print("It is closed.")
+        pass
 if b"of whoever runs this" in open("/proc/self/environ", "rb").read():
-    print("FOUND the environment")
+    found.append("the environment")
+if found:
+    raise RuntimeError(f"FOUND {found}")
 """
 
 
 def check_the_spy_found_nothing(job):
     assert "FOUND" not in job.log, job.log
-    assert "job.py --" in job.log and "It is closed." in job.log
-    assert "OPEN:" not in job.log, job.log
+    assert "The job is" in job.log and "job.py --" in job.log  # so it ran, and saw the right process
 
 
 def cheating(**changes):
@@ -114,7 +113,8 @@ def untouched_handout():
 def played():
     """Jobs by name, played together."""
     handins = {"reference": submission(**{"mytorch/tensor.py": SPYING}), "cheat": cheating(),
-               "the cheat again": cheating(**{"mytorch/tensor.py": SPYING}), "handout": untouched_handout(), "text": b"homework"}
+               "the cheat again": cheating(**{"mytorch/tensor.py": SPYING}),
+               "handout": untouched_handout(), "text": b"homework"}
     return dict(zip(handins, autolab_job.play_together(handins.values())))
 
 
@@ -168,7 +168,7 @@ def test_a_job_takes_one_of_many_inputs_by_chance_so_that_memorised_answers_scor
 
 def test_what_failed_is_told_by_the_inputs_that_students_have_and_by_name(played):
     says = next(bug.says or bug.name for bug in BUGS if bug.name.startswith("Sub: forward adds"))
-    assert f"looks like: {says}" in played["cheat"].log
+    assert f"mistake: {says}" in played["cheat"].log
     assert set(re.findall(r"; seed (\d+)", played["cheat"].log)) == {str(record.SEED)}
 
 
@@ -307,6 +307,7 @@ def test_the_configuration_lists_every_problem_with_its_full_score():
 
 def test_one_tarball_holds_all_that_autolabs_upload_takes(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(record, "seeds", lambda: autolab_job.SEEDS)
+    monkeypatch.setattr(record, "seeds_fit", lambda: True)
     assert autolab.main([str(tmp_path), "--start", "2026-09-14 00:00-04:00", "--due",
                          "2026-10-01 23:59-04:00", "--disable-network", "--image", "ours"]) == 0
     with tarfile.open(str(tmp_path / "hw1p1.tar")) as tar:
@@ -331,10 +332,11 @@ def test_missing_dates_and_scores_without_landlock_come_with_a_warning(
         tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(autolab, "handout_tar", lambda: b"")
     monkeypatch.setattr(autolab, "package", lambda: b"")
+    monkeypatch.setattr(record, "seeds_fit", lambda: False)
     assert autolab.main([str(tmp_path), "--without-landlock"]) == 0
     printed = capsys.readouterr().out
     assert "opens and closes at the moment of the upload" in printed
-    assert "WARNING: on a host without Landlock" in printed
+    assert "WARNING: on a host without Landlock" in printed and "record.py --check" in printed
     assert "job.py --without-landlock" in (tmp_path / "autograde-Makefile").read_text()
 
 

@@ -13,7 +13,7 @@ import solutions
 from hostile import copy_grader, run_runner
 from planted_bugs import BUGS, Bug
 from problems import FULL_SCORE, GRADED, PROBLEMS
-from styles import EACH_PATH, STYLES
+from styles import AT_EACH_USE, EACH_PATH, STYLES
 
 HERE = Path(__file__).resolve().parent
 BUG_TABLE = HERE.parent / "bug_table.py"
@@ -74,9 +74,9 @@ def test_the_reference_scores_100(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_correct_solution_scores_100_with_a_remark_on_shared_nodes(tmp_path):
+def test_a_second_correct_solution_scores_100_with_notes_on_its_engine(tmp_path):
     report = graded_as_a_student_does(tmp_path, solutions.SECOND)
-    assert report.count("no points lost") == 1 and EACH_PATH in report
+    assert report.count("no points lost") == 2 and EACH_PATH in report and AT_EACH_USE in report
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_a_style_scores_100(change):
 @each(STYLES)
 def test_a_style_gets_the_notes_it_should(change):
     notes = findings(change.name in QUICK)[change.name]["notes"]
-    known = (EACH_PATH, change.note or EACH_PATH)
+    known = (EACH_PATH, AT_EACH_USE, change.note or EACH_PATH)
     assert all(any(part in note for part in known) for note in notes)
     assert any(change.note in note for note in notes) or not change.note
 

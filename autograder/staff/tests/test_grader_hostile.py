@@ -3,12 +3,14 @@ grader ends in good order, with the true score on its last line."""
 
 import json
 import os
+import shutil
 import signal
 import time
 
 import pytest
 
 import jail
+import solutions
 from hostile import HOSTILE, Hostile, copy_grader, run_grader, run_runner
 from hostile_system import SYSTEM
 from problems import GRADED, PROBLEMS
@@ -67,7 +69,7 @@ def test_hostile_code_costs_its_own_points_and_nothing_else(hostile, how, tmp_pa
     jail.prctl(jail.PR_SET_CHILD_SUBREAPER, 1)
     status, report = run_grader(tmp_path, hostile, **how)
     left_running = end_what_is_left()
-    assert status == 0, report
+    assert status == (0 if staffs or not hostile.fails else 1), report
 
     result = json.loads((tmp_path / "result.json").read_text())
     failed = {p["key"] for p in result["problems"] if not p["passed"]}
@@ -111,10 +113,15 @@ def end_what_is_left():
     return found
 
 
-def test_a_tree_without_mytorch_scores_0_at_home(tmp_path):
+def test_a_tree_without_the_files_of_mytorch_scores_0_at_home(tmp_path):
     copy_grader(tmp_path)
     ended = run_runner(tmp_path)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.returncode == 2 and "mytorch/gradient_check.py is missing" in ended.stderr
+    assert ended.stderr.count("\n") == 1 and ended.stdout == ""
+    (tmp_path / "mytorch").mkdir()
+    shutil.copy(str(solutions.REFERENCE / "gradient_check.py"), str(tmp_path / "mytorch"))
+    ended = run_runner(tmp_path)
+    assert (ended.returncode, ended.stderr) == (1, "")
     assert set(json.loads(ended.stdout.splitlines()[-1])["scores"].values()) == {0}
     assert "mytorch" in ended.stdout
 

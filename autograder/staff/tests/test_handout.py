@@ -75,7 +75,7 @@ def test_pytest_shows_the_verdict_on_a_graded_test_and_no_line_of_the_grader(fol
     command = [sys.executable, "-m", "pytest", "-k", "test_subtraction or plus"]
     ran = subprocess.run(command, cwd=str(folder), stdout=subprocess.PIPE, universal_newlines=True)
     assert "TODO (1.1.1): subtract, like Add above" in ran.stdout
-    assert "verdict" not in ran.stdout and "conftest.py" not in ran.stdout
+    assert "verdict" not in ran.stdout and "graded.py" not in ran.stdout
     assert "3 failed, 1 passed" in ran.stdout
 
 

@@ -54,6 +54,29 @@ def test_every_bug_is_recorded_once_under_the_number_of_its_problem():
         (bug.number, bug.says) for bug in BUGS}
 
 
+def test_autolab_has_64_seeds_and_the_one_of_students_is_not_among_them():
+    assert len(set(record.seeds())) == record.COUNT == 64 and record.SEED not in record.seeds()
+
+
+@pytest.mark.slow
+def test_a_bug_costs_the_same_and_a_style_nothing_at_two_seeds_of_autolab():
+    code = ("import json, record; changes = (*record.STYLES, *record.BUGS)[::8]; "
+            "print(json.dumps(record.unfit(record.seeds()[:2], changes)))")
+    ended = subprocess.run([sys.executable, "-c", code], cwd=str(STAFF), check=True,
+                           stdout=subprocess.PIPE, encoding="utf-8")
+    assert list(json.loads(ended.stdout).values()) == [[], []]
+
+
+def test_a_seed_is_fit_if_a_bug_loses_there_what_it_loses_at_home_in_both_precisions():
+    bug, style = BUGS[0], record.STYLES[0]
+    at_home = {record.SEED: (["one"], ["one"])}
+    for in_float64, in_float32, fit in (
+            (["one"], ["one"], True), (["one"], [], False), (["one", "two"], ["one"], False)):
+        assert record.is_fit(7, bug, {**at_home, 7: (in_float64, in_float32)}) == fit
+    assert record.is_fit(7, style, {record.SEED: ([], []), 7: ([], [])})
+    assert not record.is_fit(7, style, {**at_home, 7: (["one"], ["one"])})
+
+
 def test_the_file_stays_small():
     assert grading.ANSWERS.stat().st_size < 500_000
 
