@@ -159,7 +159,7 @@ class Boxes:
         """Add to the box of each result the gradient in ``arrived``, by graph.key_of, if any."""
         for node in self.drawn:
             if node.inputs and node.key in arrived:
-                add_line(node, gradient(arrived[node.key]))
+                add_line(node, gradient(arrived[node.key], "gradient"))
 
     def layers(self, names):
         """The layers of all Modules in ``names`` that have parameters here, each used once: what
@@ -217,10 +217,11 @@ def describe(name, tensor, shape=None):
     return " ".join(word for word in (shortened(name), str(shape) if shape else "") if word)
 
 
-def gradient(array):
-    """``grad = 3``, or its norm where it has many numbers."""
+def gradient(array, label="grad ="):
+    """``grad = 3`` for a leaf, ``gradient 3`` for a result, which has no ``.grad``; the norm where
+    it has many numbers."""
     value = values(array, LONGEST_VALUES)
-    return f"grad = {value}" if value else f"grad of norm {norm(array, 3)}"
+    return f"{label} {value}" if value else f"{label.split()[0]} of norm {norm(array, 3)}"
 
 
 def shortened(name):

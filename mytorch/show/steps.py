@@ -133,7 +133,7 @@ class Pass:
             parts[-1] = kind, text.split("\n")[0] + "\n" + line
         elif node.inputs:
             same = [call.copy for call in mine if call.copy.shape == mine[-1].copy.shape]
-            line = sum_line(total(same), mine) if mine else " "
+            line = sum_line(total(same), mine, "gradient") if mine else " "
             parts = parts + [("result", line)] if kind == "operation" else (
                 parts[:-1] + [(kind, f"{text}\n{line}")])
         return parts
@@ -171,10 +171,10 @@ class Pass:
         return f"all {len(self.watch.calls)} steps: each gradient that was passed on has arrived"
 
 
-def sum_line(array, calls):
+def sum_line(array, calls, label="grad ="):
     """``grad = 1 + 2 = 3`` where one call, whose gradient had come in parts, brought all."""
     if array.size == len(calls) == 1 < len(calls[0].sources or ()) and fits(
             array, [calls[0].copy]):
-        return f"grad = {addition(calls[0].sources)}"
-    return gradient(array)
+        return f"{label} {addition(calls[0].sources)}"
+    return gradient(array, label)
 

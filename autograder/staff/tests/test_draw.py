@@ -197,7 +197,8 @@ def test_after_backward_leaves_show_what_they_hold_and_results_what_arrives_ther
     assert picture.texts(LEAF) == [
         "w (3, 3)\ngrad of norm 90", "x = [[1, 2], [3, 4]]\ngrad = [[19, 37], [55, 73]]"]
     assert picture.texts(RESULT) == [
-        "(3, 3)\ngrad of norm 3", "30\ngrad = 9", "[[1, 4], [9, 16]]\ngrad = [[9, 9], [9, 9]]"]
+        "(3, 3)\ngradient of norm 3", "30\ngradient 9",
+        "[[1, 4], [9, 16]]\ngradient [[9, 9], [9, 9]]"]
     assert x.grad.data[0, 0] == 19
 
 
