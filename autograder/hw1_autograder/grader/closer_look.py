@@ -3,6 +3,7 @@ It costs no points: what is found here is shown only where the problem failed.""
 
 import contextlib
 import importlib
+import inspect
 import io
 import linecache
 import re
@@ -18,17 +19,7 @@ from grader.places import in_words, student_place
 
 SECONDS = 1.0  # of processor time for one problem
 ENTRIES = 400  # that are moved for central differences, in all operations of a problem together
-
-
-@contextlib.contextmanager
-def tools(name):
-    """Context with a module of mytorch.show, the grader's own where the student's tree has none."""
-    package = importlib.import_module("mytorch")
-    package.__path__.append(str(LIBRARY))
-    try:
-        yield importlib.import_module(f"mytorch.show.{name}")
-    finally:
-        package.__path__.remove(str(LIBRARY))
+TOLERANCE = dict(relative=0.0, absolute=1e-4, of_largest=0.01)  # of central differences near a kink
 
 
 class TimeIsUp(BaseException):
@@ -61,9 +52,14 @@ def closer_look_at_the_engine(given):
 
 
 def what_trace_says():
-    """What trace says is wrong, of the simplest graph of which there is something to say."""
-    with tools("trace") as trace:
-        code, sentences = trace.explain_engine()
+    """What trace says is wrong, of the simplest graph of which there is something to say. It is the
+    grader's own where the student's tree has none."""
+    package = importlib.import_module("mytorch")
+    package.__path__.append(str(LIBRARY))
+    try:
+        code, sentences = importlib.import_module("mytorch.show.trace").explain_engine()
+    finally:
+        package.__path__.remove(str(LIBRARY))
     where = f"with {code}: " if code else ""
     return {"found": where + "\n".join(sentences)} if sentences else {}
 
@@ -71,52 +67,45 @@ def what_trace_says():
 # 2.1 to 2.5: the operations of a student's own, and the graph that layers build of them.
 
 
+def register(key):
+    """Have a closer look at the operations and the graph of a problem where it failed."""
+    def closer_look(given):
+        return look(lambda: operations_and_graph(key))
+
+    closer_look.__name__ = f"closer_look_at_{key}"
+    graded(key, closer=True)(closer_look)
+
+
+for failed in ("Linear Backward", "Linear ReLU Backward", "Linear Batchnorm ReLU Backward (Train)",
+               "Linear XELoss Backward"):
+    register(failed)
+
+
 def operations_and_graph(key):
     """The operation that does not fit its forward, or else the line that cuts the graph."""
-    watches = rerun(key)
-    lines = wrong_operations(watches) or cut_off(watches)
+    built = rerun(key)
+    lines = wrong_operations(built) or cut_off(built)
     return {"found": "\n".join(lines)} if lines else {}
 
 
-@graded("Linear Backward", closer=True)
-def closer_look_at_linear(given):
-    return look(lambda: operations_and_graph("Linear Backward"))
-
-
-@graded("Linear ReLU Backward", closer=True)
-def closer_look_at_relu(given):
-    return look(lambda: operations_and_graph("Linear ReLU Backward"))
-
-
-@graded("Linear Batchnorm ReLU Backward (Train)", closer=True)
-def closer_look_at_batchnorm(given):
-    return look(lambda: operations_and_graph("Linear Batchnorm ReLU Backward (Train)"))
-
-
-@graded("Linear XELoss Backward", closer=True)
-def closer_look_at_cross_entropy(given):
-    return look(lambda: operations_and_graph("Linear XELoss Backward"))
-
-
 def rerun(key):
-    """Run the tests of a problem once more, each under observation."""
-    watches = []
+    """Run the tests of a problem once more; what each of them built."""
+    built = []
     for case in CASES.values():
         if case.key == key and case.scored:
             given = case.draw(1)
-            with Watch() as watch, contextlib.suppress(Exception):
+            with Construction() as construction, contextlib.suppress(Exception):
                 case.function(given)
-            watches.append(watch)
-    return watches
+            built.append(construction)
+    return built
 
 
-class Watch:
-    """Context in which a student's operations and Tensors are noted as they are made; of the
-    engine's work nothing is.
+class Construction:
+    """Context in which the operations and Tensors are noted that a student's code makes, as Python
+    tells of calls. What the engine does with them is for mytorch/show/watch.py to see.
 
     Attributes:
         applications (list): (Function, list of its arguments), in their order.
-        starts (list): the Tensors that backward() was called on.
         leaves (list): the Tensors that collect a gradient.
         made (list): (Tensor, line, name → Tensor at hand in that line), of Tensors that were made
             outside of any operation.
@@ -124,41 +113,34 @@ class Watch:
 
     def __init__(self):
         self.root = Path(sys.path[0])
-        self.applications, self.starts, self.leaves, self.made = [], [], [], []
-        self._undo = []
+        self.applications, self.leaves, self.made = [], [], []
+        self._notes = {  # what to do at the call of a function, or when it returns
+            ("call", my.Function.apply.__func__.__code__): self._note_application,
+            ("return", my.Tensor.__init__.__code__): self._note_creation}
 
     def __enter__(self):
-        self._wrap(my.Function, "apply", lambda cls, *args: self.applications.append((cls, args)))
-        self._wrap(my.Tensor, "backward", lambda start, *_: self.starts.append(start))
-        self._wrap(my.Tensor, "__init__", None, after=self._note_creation)
+        sys.setprofile(self._note)
         return self
 
     def __exit__(self, *_):
-        for cls, name, original in self._undo:
-            setattr(cls, name, original)
+        sys.setprofile(None)
 
-    def _wrap(self, cls, name, before, after=None):
-        original = vars(cls)[name]
-        call = getattr(original, "__func__", original)
+    def _note(self, frame, event, _):
+        note = self._notes.get((event, frame.f_code))
+        if note:
+            with contextlib.suppress(Exception):
+                names, rest, _, values = inspect.getargvalues(frame)
+                note(frame, *(values[name] for name in names), *values.get(rest, ()))
 
-        def noted(*args, **options):
-            if before:
-                before(*args)
-            result = call(*args, **options)
-            if after:
-                with contextlib.suppress(Exception):
-                    after(args[0])
-            return result
+    def _note_application(self, frame, operation, *args):
+        self.applications.append((operation, args))
 
-        self._undo.append((cls, name, original))
-        setattr(cls, name, classmethod(noted) if isinstance(original, classmethod) else noted)
-
-    def _note_creation(self, tensor):
+    def _note_creation(self, frame, tensor, *_):
         """Note a Tensor that no operation has made, with the student's line that did and the
         Tensors at hand there. Of tensor.py only an operator is such a line."""
         if getattr(tensor, "requires_grad", False) and tensor.is_leaf:
             self.leaves.append(tensor)
-        at_hand, line, frame = {}, "", sys._getframe(2)
+        at_hand, line, frame = {}, "", frame.f_back
         while frame:
             code = frame.f_code
             if code.co_name in ("forward", "backward") and "ctx" in code.co_varnames[:1]:
@@ -177,35 +159,30 @@ class Watch:
 
     def cuts(self):
         """The lines that make a Tensor of another's data, so that leaves get no gradient."""
-        reached = self._reached()
-        consumed = {id(arg) for _, args in self.applications for arg in args}
-        starts = {id(start) for start in self.starts}
-        if not starts or not any(tensor.grad is None and id(tensor) not in reached | starts
-                                 for tensor in self.leaves):
+        results = {id(arg): arg for operation, args in self.applications for arg in args
+                   if is_graders(operation)}  # what the test goes on with
+        reached = set(results).union(*(map(id, numbers.leaves_below(result.grad_fn))
+                                       for result in results.values()))
+        if not results or not any(tensor.grad is None and id(tensor) not in reached
+                                  for tensor in self.leaves):
             return []
-        used = consumed | starts
+        used = {id(arg) for _, args in self.applications for arg in args}
         dead = {id(tensor) for _, _, at_hand in self.made for tensor in at_hand.values()
                 if tensor.requires_grad and id(tensor) not in used}
         return list(dict.fromkeys(
-            line for tensor, line, at_hand in self.made if id(tensor) in starts or any(
+            line for tensor, line, at_hand in self.made if id(tensor) in results or any(
                 id(tensor) in used and id(held) in dead
                 and re.search(rf"\b{re.escape(name)}\b", line)
                 for name, held in at_hand.items())))
 
-    def _reached(self):
-        """The ids of the leaves below all tensors that backward() was called on."""
-        with tools("graph") as graph:
-            return {id(graph.leaf_of(node)) for start in self.starts if start.grad_fn is not None
-                    for node in graph.nodes_below(start.grad_fn)}
 
-
-def cut_off(watches):
+def cut_off(built):
     """The one line that cuts leaves off from the graph, if the engine itself links results."""
     a, b = leaf(np.ones(2)), leaf(np.ones(2))
     (a + b).backward()
     if a.grad is None or b.grad is None:
         return []
-    lines = next(filter(None, (watch.cuts() for watch in watches)), [])
+    lines = next(filter(None, (construction.cuts() for construction in built)), [])
     if len(lines) != 1:
         return []
     return [f"cut off from the graph at {lines[0]}",
@@ -213,28 +190,26 @@ def cut_off(watches):
             "itself"]
 
 
-def wrong_operations(watches):
+def wrong_operations(built):
     """The first operation whose backward disagrees with central differences of its forward, near
     the arguments that it had in the tests."""
     seen, entries = set(), 0
-    for watch in watches:
-        for operation, args in watch.applications:
-            kind = (operation, tuple(getattr(arg, "shape", arg) for arg in args))
-            if operation.__module__.startswith("grader.") or (
-                    kind in seen or not may_be_checked(args)):
-                continue
-            seen.add(kind)
-            entries += sum(arg.data.size for arg in args if needs_grad(arg))
-            if entries > ENTRIES:
-                return []
-            complaint = disagreement(operation, args)
-            if complaint:
-                wrong = operation.backward
-                shapes = {arg.data.shape for arg in args if needs_grad(arg)}
-                if len(shapes) > 1 and unbroadcast_is_wrong():
-                    wrong, complaint = my.F.unbroadcast, (
-                        "is wrong: it must sum over the axes that were repeated")
-                return [f"{in_words(wrong.__qualname__, wrong, watch.root)} {complaint}"]
+    for operation, args in [application for one in built for application in one.applications]:
+        kind = (operation, tuple(getattr(arg, "shape", arg) for arg in args))
+        if is_graders(operation) or kind in seen or not may_be_checked(args):
+            continue
+        seen.add(kind)
+        entries += sum(arg.data.size for arg in args if needs_grad(arg))
+        if entries > ENTRIES:
+            return []
+        complaint = disagreement(operation, args)
+        if complaint:
+            wrong = operation.backward
+            shapes = {arg.data.shape for arg in args if needs_grad(arg)}
+            if len(shapes) > 1 and unbroadcast_is_wrong():
+                wrong, complaint = my.F.unbroadcast, (
+                    "is wrong: it must sum over the axes that were repeated")
+            return [f"{in_words(wrong.__qualname__, wrong, Path(sys.path[0]))} {complaint}"]
     return []
 
 
@@ -244,6 +219,11 @@ def unbroadcast_is_wrong():
     with contextlib.suppress(Exception):
         row = my.F.unbroadcast(rows.copy(), (3,))
         return np.shape(row) == (3,) and not np.allclose(row, rows.sum(axis=0))
+
+
+def is_graders(operation):
+    """Whether an operation is one of the grader's own."""
+    return operation.__module__.startswith("grader.")
 
 
 def needs_grad(arg):
@@ -291,9 +271,9 @@ def disagreement(operation, args):
         returned += [None] * (len(args) - len(returned))
         for position, arg in enumerate(args):
             if needs_grad(arg):
-                complaint = about(returned[position], numeric.pop(0), arg)
+                complaint = about(position, returned[position], numeric.pop(0), arg)
                 if complaint:
-                    return complaint.format(position)
+                    return complaint
         if changed:
             return "changes the gradient it is given, in place: make a new array instead"
         if any(one is not None and not np.allclose(one, other, equal_nan=True)
@@ -319,18 +299,13 @@ def run_backward(operation, ctx, upstream):
             for grad in returned], not np.array_equal(given.data, upstream)
 
 
-def about(grad, numeric, arg):
-    """What is wrong with one gradient, with {} for the number of its argument; "" if nothing is
-    sure. The shape may be left to an engine that sums."""
+def about(position, grad, numeric, arg):
+    """What is wrong with one gradient, that of an argument; "" if nothing is sure. The shape may be
+    left to an engine that sums."""
     if grad is None:
         missing = numeric.any() and (arg.is_parameter or not arg.is_leaf)
-        return "returns no gradient for argument {}" if missing else ""
+        return f"returns no gradient for argument {position}" if missing else ""
     if grad.shape != numeric.shape or not numeric.any() or not np.isfinite(numeric).all():
         return ""
-    off = ~(np.abs(grad - numeric) <= 0.01 * np.abs(numeric).max() + 1e-4)
-    if not off.any():
-        return ""
-    index = tuple(int(i) for i in np.argwhere(off)[0])
-    place = str(list(index)) if index else ""
-    return (f"does not fit its forward: the gradient of argument {{}}{place} is "
-            f"{grad[index]:.6g}, but {numeric[index]:.6g} by central differences")
+    complaint = numbers.compare(f"gradient of argument {position}", numeric, grad, **TOLERANCE)
+    return complaint and f"does not fit its forward, by central differences: {complaint}"
