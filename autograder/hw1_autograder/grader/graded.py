@@ -5,7 +5,7 @@ import contextlib
 import importlib
 import types
 import zlib
-from typing import Callable, Dict, NamedTuple, Optional
+from typing import Callable, Dict, NamedTuple
 
 import numpy as np
 
@@ -21,9 +21,8 @@ class Case(NamedTuple):
         name: the name of the test function.
         function: takes the drawn inputs, returns a dict of label → what the student's code gave.
         inputs: dict of name → shape, or a function of a RandomState.
-        note: for a test without points or answers: takes its results as plain data (label →
-            dict, of any form, as they come from a student's process) and returns what is worth
-            knowing, "" for nothing.
+        note: what is worth knowing, for a test without points or answers: it is told if that
+            returns anything, with {label} for the numbers that it returns (notes.py).
         optional: whether its results may be left out.
         closer: True for what looks into a failure and has no points or answers either: the
             strings it returns are shown where the problem failed (closer_look.py).
@@ -33,7 +32,7 @@ class Case(NamedTuple):
     name: str
     function: Callable
     inputs: Dict[str, object]
-    note: Optional[Callable] = None
+    note: str = ""
     closer: bool = False
     optional: bool = False
 
@@ -56,7 +55,7 @@ class Case(NamedTuple):
 CASES = {}  # by name, in the order of the files
 
 
-def graded(key, note=None, closer=False, optional=False, **inputs):
+def graded(key, note="", closer=False, optional=False, **inputs):
     """Mark a test as graded under ``key``. What stands in its place for plain pytest grades it as the
     grader does, in a process of its own, and fails as the verdict on it says.
 

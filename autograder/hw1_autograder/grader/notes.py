@@ -1,5 +1,7 @@
 """Notes: looks for what gives right numbers and will hurt all the same.
-They cost no points; what they say stands below a problem that has them all."""
+They cost no points; what they say stands below a problem that has them all.
+
+Each returns nothing if all is well, else the numbers that are to be put into its note."""
 
 import importlib
 import sys
@@ -16,20 +18,18 @@ def result_like(a):
     return my.Tensor(a.data + 0, requires_grad=a.requires_grad, is_leaf=not a.requires_grad)
 
 
+def if_true(found):
+    """What a note without numbers returns."""
+    return {"found": True} if found else {}
+
+
 # 1.2 Autograd
 
 
-def note_on_visits(results):
-    """What to say of a node that ran more than once."""
-    visits = (results.get("visits") or {}).get("value")
-    if not isinstance(visits, int) or visits < 2:
-        return ""
-    return (f"no points lost, but a node with 2 uses ran its backward again for each path:\n"
-            f"{visits} times in a chain of 8 such nodes, and twice as often for each more.\n"
-            'Why, and what to do: hw1/README.md, "Why gradients add"')
-
-
-@graded("autogradtest", note=note_on_visits)
+@graded("autogradtest", note="""\
+a node with 2 uses ran its backward again for each path:
+{visits} times in a chain of 8 such nodes, and twice as often for each more.
+Why, and what to do: hw1/README.md, "Why gradients add\"""")
 def visits_of_a_shared_node(given):
     """How often one node runs in a chain of 8 results that are each used twice."""
     visits = []
@@ -48,36 +48,24 @@ def visits_of_a_shared_node(given):
     for _ in range(8):
         result = result + result
     result.backward()
-    return {"visits": len(visits)}
+    return {"visits": len(visits)} if len(visits) > 1 else {}
 
 
-def note_on_gradients_in_a_graph(results):
-    """What to say of a stored gradient that is itself a result of recorded operations."""
-    if (results.get("in a graph") or {}).get("value") is not True:
-        return ""
-    return ("no points lost, but a.grad is itself the result of a graph, which each backward() makes\n"
-            "longer: start from ones that do not require grad, or add up the .data of gradients")
-
-
-@graded("autogradtest", note=note_on_gradients_in_a_graph)
+@graded("autogradtest", note="""\
+a.grad is itself the result of a graph, which each backward() makes
+longer: start from ones that do not require grad, or add up the .data of gradients""")
 def graph_of_a_gradient(given):
     a = leaf(np.ones((2, 3)))
     shared = a * a
     (shared + shared).backward()
     (a + a).backward()
-    return {"in a graph": truth(a.grad.requires_grad) is True and not a.grad.is_leaf}
+    return if_true(truth(a.grad.requires_grad) is True and not a.grad.is_leaf)
 
 
-def note_on_plain_arguments(results):
-    """What to say of an ``apply`` that takes Tensors only."""
-    if (results.get("failed") or {}).get("value") is not True:
-        return ""
-    return ("no points lost, but Function.apply fails where one of several arguments is no Tensor, such\n"
-            "as the shape in a.reshape(3, 2). Such an argument is a constant, which gets no gradient:\n"
-            "None in next_functions")
-
-
-@graded("autogradtest", note=note_on_plain_arguments)
+@graded("autogradtest", note="""\
+Function.apply fails where one of several arguments is no Tensor, such
+as the shape in a.reshape(3, 2). Such an argument is a constant, which gets no gradient:
+None in next_functions""")
 def operation_with_a_number(given):
     class TimesNumber(my.Function):
         @staticmethod
@@ -88,69 +76,54 @@ def operation_with_a_number(given):
         def backward(ctx, grad_output):
             return grad_output, None
 
+    return if_true(fails(lambda: TimesNumber.apply(leaf(np.ones((2, 3))), 2.0)))
+
+
+def fails(call):
+    """Whether a call raises an exception."""
     try:
-        TimesNumber.apply(leaf(np.ones((2, 3))), 2.0)
+        call()
     except Exception:
-        return {"failed": True}
-    return {"failed": False}
+        return True
+    return False
 
 
-def note_on_constants(results):
-    """What to say of results of constants alone that require grad."""
-    if not is_true(results, "requires grad"):
-        return ""
-    return ("no points lost, but a result of constants alone requires grad. Its node keeps what it was\n"
-            "computed from in memory, and backward() goes down to where nothing needs a gradient.\n"
-            "A result requires grad if at least one of its inputs does")
-
-
-@graded("autogradtest", note=note_on_constants)
+@graded("autogradtest", note="""\
+a result of constants alone requires grad. Its node keeps what it was
+computed from in memory, and backward() goes down to where nothing needs a gradient.
+A result requires grad if at least one of its inputs does""")
 def result_of_constants(given):
     c = constant(np.ones((2, 3)))
-    return {"requires grad": truth((c + c).requires_grad) is True}
+    return if_true(truth((c + c).requires_grad) is True)
 
 
-def note_on_nodes(results):
-    """What to say of nodes that the graph of the text does not have."""
-    said = []
-    if is_true(results, "of a constant"):
-        said.append("no points lost, but a constant has a node among next_functions, where the text has\n"
-                    "None, so that backward() computes gradients of constants, which nobody needs")
-    if is_true(results, "at each use"):
-        said.append("no points lost, but a leaf gets a new AccumulateGrad at each use. Kept in its grad_fn\n"
-                    "from its first use on, one node would get the sum of all its gradients at once")
-    return "\n".join(said)
-
-
-@graded("autogradtest", note=note_on_nodes)
-def nodes_of_leaves_and_constants(given):
-    a, c = leaf(np.ones((2, 3))), constant(np.ones((2, 3)))
-    first, second = (node_list(combine((a, 1), (c, 1))) for _ in range(2))
-    return {"of a constant": any(getattr(node, "variable", None) is c for node in first),
-            "at each use": getattr(first[0], "variable", None) is a and first[0] is not second[0]}
-
-
-def node_list(tensor):
-    """The next_functions of a result, which some engines keep in a dict."""
-    nodes = tensor.grad_fn.next_functions
+def next_functions(*tensors):
+    """The next_functions of the sum of some Tensors, which some engines keep in a dict."""
+    nodes = combine(*((tensor, 1) for tensor in tensors)).grad_fn.next_functions
     return list(nodes.values() if isinstance(nodes, dict) else nodes)
 
 
-def is_true(results, label):
-    """Whether a result is True."""
-    return (results.get(label) or {}).get("value") is True
+@graded("autogradtest", note="""\
+a constant has a node among next_functions, where the text has
+None, so that backward() computes gradients of constants, which nobody needs""")
+def node_of_a_constant(given):
+    a, c = leaf(np.ones((2, 3))), constant(np.ones((2, 3)))
+    return if_true(any(getattr(node, "variable", None) is c for node in next_functions(a, c)))
 
 
-def note_on_imports(results):
-    """What to say of files that can be imported in one order only."""
-    if not is_true(results, "failed"):
-        return ""
-    return ("no points lost, but `import mytorch.tensor` fails in a program that has imported nothing else\n"
-            "of mytorch: your files import each other in a circle. Import what a function needs within\n"
-            "the function, or at the end of the file, as tensor.py imports functional.py")
+@graded("autogradtest", note="""\
+a leaf gets a new AccumulateGrad at each use. Kept in its grad_fn
+from its first use on, one node would get the sum of all its gradients at once""")
+def nodes_of_a_leaf(given):
+    a, c = leaf(np.ones((2, 3))), constant(np.ones((2, 3)))
+    first, second = (next_functions(a, c)[0] for _ in range(2))
+    return if_true(getattr(first, "variable", None) is a and first is not second)
 
 
-@graded("autogradtest", note=note_on_imports)
+@graded("autogradtest", note="""\
+`import mytorch.tensor` fails in a program that has imported nothing else
+of mytorch: your files import each other in a circle. Import what a function needs within
+the function, or at the end of the file, as tensor.py imports functional.py""")
 def import_of_a_tensor_alone(given):
     """As in a fresh process: without what has been imported of mytorch, which is then put back."""
     def take_out():
@@ -159,10 +132,7 @@ def import_of_a_tensor_alone(given):
 
     imported = take_out()
     try:
-        importlib.import_module("mytorch.tensor")
-        return {"failed": False}
-    except Exception:
-        return {"failed": True}
+        return if_true(fails(lambda: importlib.import_module("mytorch.tensor")))
     finally:
         take_out()
         sys.modules.update(imported)
@@ -171,16 +141,10 @@ def import_of_a_tensor_alone(given):
 # 2.2 ReLU
 
 
-def note_on_a_gradient_written_into(results):
-    """What to say of a backward that writes into the gradient it is given."""
-    if (results.get("changed") or {}).get("value") is not True:
-        return ""
-    return ("no points lost, but ReLU's backward writes into the gradient that it is given. Others may\n"
-            "hold that array: an Add that hands one to both of its operands would give the other a\n"
-            "wrong gradient. Make a new array")
-
-
-@graded("Linear ReLU Backward", note=note_on_a_gradient_written_into, z=(4, 3))
+@graded("Linear ReLU Backward", z=(4, 3), note="""\
+ReLU's backward writes into the gradient that it is given. Others may
+hold that array: an Add that hands one to both of its operands would give the other a
+wrong gradient. Make a new array""")
 def gradient_given_to_relu(given):
     """Whether an array that reaches ReLU from an operation above it is another one afterwards."""
     handed = []
@@ -196,55 +160,40 @@ def gradient_given_to_relu(given):
             return handed[-1]
 
     Above.apply(my.ReLU()(leaf(given.z))).backward()
-    return {"changed": any(bool(np.any(grad.data != 1)) for grad in handed)}
+    return if_true(any(np.any(grad.data != 1) for grad in handed))
 
 
 # 2.3 and 2.6 SGD
 
-
-def note_on_stored_gradients(results):
-    """What to say of a step that writes into the gradient it is given, which is 1."""
-    (after,) = (results.get("stored gradient") or {}).get("values") or [1]
-    if abs(after - 1) < 1e-6:
-        return ""
-    return (f"no points lost, but step() changes param.grad itself: from 1 to {after:g}.\n"
-            "Whoever steps twice on one gradient, or looks at it after the step, gets wrong numbers.\n"
-            "Compute with new arrays: lr * param.grad.data, not param.grad.data *= lr")
+CHANGED_BY_STEP = """\
+step() changes param.grad itself: from 1 to {after:g}.
+Whoever steps twice on one gradient, or looks at it after the step, gets wrong numbers.
+Compute with new arrays: lr * param.grad.data, not param.grad.data *= lr"""
 
 
 def gradient_after_steps(count, **options):
-    """What a gradient of 1 is after the last of some steps."""
+    """What a gradient of 1 is after the last of some steps, if it is no longer 1."""
     layer = linear(np.ones((1, 1)), np.ones(1))
     optimizer = my.SGD(layer.parameters(), **options)
     for _ in range(count):
         optimizer.zero_grad()
         layer(constant(np.ones((1, 1)))).backward()
         optimizer.step()
-    return {"stored gradient": Numbers(layer.weight.grad)}
+    after = Numbers(layer.weight.grad)
+    return {"after": after} if np.any(abs(after.data - 1) >= 1e-6) else {}
 
 
-@graded("Linear ReLU SGD Step", note=note_on_stored_gradients)
+@graded("Linear ReLU SGD Step", note=CHANGED_BY_STEP)
 def gradient_after_a_step(given):
     return gradient_after_steps(1, lr=0.25)
 
 
-@graded("Linear Momentum Step", note=note_on_stored_gradients)
+@graded("Linear Momentum Step", note=CHANGED_BY_STEP)
 def gradient_after_steps_with_momentum(given):
     return gradient_after_steps(2, lr=0.25, momentum=0.5)
 
 
 # 2.4 BatchNorm
-
-
-def note_on_running_averages(results):
-    """What to say of running averages that keep the graphs of all batches."""
-    one, three = ((results.get(f"nodes after {count}") or {}).get("value") for count in (1, 3))
-    if not (isinstance(one, int) and isinstance(three, int)) or three <= one:
-        return ""
-    return ("no points lost, but the running averages are results in a graph that grows with each\n"
-            f"batch: {one} nodes after one batch, {three} after three. It fills the memory, and in evaluation\n"
-            "mode gradients flow into the batches of the training. Compute the averages from .data, outside\n"
-            "the graph")
 
 
 def nodes_below(node):
@@ -258,13 +207,15 @@ def nodes_below(node):
     return len(found)
 
 
-@graded("Linear Batchnorm ReLU Train/Eval", note=note_on_running_averages, x=(3, 6, 3),
-        **BATCHNORM)
+@graded("Linear Batchnorm ReLU Train/Eval", x=(3, 6, 3), **BATCHNORM, note="""\
+the running averages are results in a graph that grows with each
+batch: {one} nodes after one batch, {three} after three. It fills the memory, and in evaluation
+mode gradients flow into the batches of the training. Compute the averages from .data, outside
+the graph""")
 def graph_of_running_averages(given):
-    layer, nodes = batchnorm(given.gamma, given.beta), {}
-    for count, x in enumerate(given.x, start=1):
+    layer, nodes = batchnorm(given.gamma, given.beta), []
+    for x in given.x:
         layer(leaf(x))
-        nodes[f"nodes after {count}"] = sum(
-            nodes_below(getattr(average, "grad_fn", None))
-            for average in (layer.running_mean, layer.running_var))
-    return nodes
+        nodes.append(sum(nodes_below(getattr(average, "grad_fn", None))
+                         for average in (layer.running_mean, layer.running_var)))
+    return {"one": nodes[0], "three": nodes[2]} if nodes[2] > nodes[0] else {}

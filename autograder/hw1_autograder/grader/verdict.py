@@ -158,18 +158,13 @@ class Verdict:
     def _read_notes(self, cases):
         for case in cases:
             results = (self.outcome.cases.get(case.name) or {}).get("results") or {}
-            if case.note and self.passed_so_far():
-                note = case.note(results)
-                self.notes += [note] if note else []
-            elif case.closer:
-                said = {label: str(got.get("value"))[:400] for label, got in results.items()
-                        if isinstance(got, dict) and got.get("kind") == "str"}
-                lines = said.get(self.shown, next(iter(said.values()), ""))
-                self.closer += lines.splitlines()[:4]
-
-    def passed_so_far(self):
-        """Whether nothing is wrong."""
-        return not self.complaints
+            found = {label: (got.get("values") or [got.get("value")])[0]
+                     for label, got in results.items()}
+            if case.closer:
+                self.closer += str(found.get("found", ""))[:400].splitlines()[:4]
+            elif found and not self.complaints and all(
+                    isinstance(number, (int, float)) for number in found.values()):
+                self.notes.append("no points lost, but " + case.note.format(**found))
 
     def text(self):
         """All complaints, as indented lines."""
