@@ -138,7 +138,6 @@ ADD_B = """\
                 tensor.Tensor(unbroadcast(grad_output.data, ctx.b_shape)))
 """
 RELU_MASK = "np.where(a.data > 0, 1.0, 0.0)"
-BIGGEST = "biggest = np.max(predicted.data, axis=1).reshape(batch_size, 1)"
 LOG_PROBABILITIES = "    log_probabilities = shifted + log_sums * minus\n"
 SOFTMAX = """\
     exps = shifted.exp()
@@ -151,7 +150,6 @@ BN_BY_MEAN, BN_BY_VAR = " - d_hat.mean(axis=0)", " - ctx.x_hat * np.mean(d_hat *
 # And of the third.
 THROUGH_LAYERS = (
     "return functools.reduce(lambda output, layer: layer(output), self.layers, x)")
-THIRD_STEP = "step = self.momentum * self.momentums[param] - self.lr * param.grad.data"
 
 # Engines that keep sums of gradients, with the next node from either end of a list.
 WITH_SUMS = """\
@@ -178,11 +176,8 @@ ADDED_IN_PLACE = ("Gradients are added up in place, in an array that is another 
 AFTER_CONSTANT = ("After an operand that is a constant, gradients reach the wrong operands: "
                   "next_functions needs an entry for each operand, None for a constant, and the "
                   "gradients go by position.")
-NOT_SQUARED = "The divisor is not squared in the gradient of b, which is -a / b**2 times grad_output."
 UNCHANGED = ("step() leaves the parameters of the layers as they were: change the .data of each. "
              "A new Tensor, in a variable or in optimizer.params, is not the layer's.")
-NO_MOMENTUM = "The steps are those without momentum: each step must keep momentum times the one before."
-OVERFLOW = "exp overflows for large logits: take the maximum of each row off them first."
 ONE_ONLY = ("A result that is used several times hands down the gradient of one use alone: "
             "gradients that meet must be added up.")
 
@@ -302,7 +297,8 @@ BUGS = (
         says="The gradient of b lacks its minus: it is -a / b**2 times grad_output."),
     Bug("1.1.3", "Div: divisor not squared in the gradient of b", FUNCTIONAL,
         DIV_B_VALUE, "-grad_output.data * a.data / b.data",
-        says=NOT_SQUARED),
+        says="The divisor is not squared in the gradient of b, which is -a / b**2 times "
+             "grad_output."),
     Bug("1.1.3", "Div: numerator forgotten in the gradient of b", FUNCTIONAL,
         DIV_B_VALUE, "-grad_output.data / b.data / b.data",
         says="The numerator is missing in the gradient of b, which is -a / b**2 times "
@@ -339,9 +335,6 @@ BUGS = (
               DIV_B, "grad_b = -a.data / (np.abs(b.data) * b.data) * grad_output.data",
               says="The gradient of b has the wrong sign where b is negative: it is -a / b**2 "
                    "times grad_output."),
-    in_second("1.1.3", "Div: gradient of b divided by b once, through the gradient of a", FUNCTIONAL,
-              DIV_B, "grad_b = -grad_a * a.data",
-              says=NOT_SQUARED),
 
     # 1.2 Autograd: flags and nodes
     Bug("1.2", "results require grad only if all operands do", ENGINE,
@@ -677,11 +670,6 @@ if leaf.grad is None:
               "        return x @ self.transposed + self.bias",
               says="The weight is the one of the first call: transpose it in each forward, not "
                    "once."),
-    in_second("2.1", "Linear: bias added to the data in place, outside the graph", LINEAR,
-              LINEAR_FORWARD, "output = x @ self.weight.T()\n"
-              "        output.data += self.bias.data\n        return output",
-              says="No gradient reaches the bias: compute with self.bias itself, not with its "
-                   ".data, and return a gradient for it from backward."),
     Bug("2.1", "Linear: rows of the upstream gradient added up in the first of them", FUNCTIONAL,
         "grad_bias = Tensor(grad.sum(axis=0)) if needs_bias else None",
         "for row in grad[1:]:\n            grad[0] += row\n        grad_bias = Tensor(grad[0])",
@@ -785,10 +773,6 @@ if leaf.grad is None:
         says="No gradient comes back through ReLU: apply a Function to x itself, do not compute "
              "with x.data."),
 
-    in_second("2.2", "ReLU: its result requires no grad", FUNCTIONAL,
-              "return result(a.data * ctx.positive, a)", "return tensor.Tensor(a.data * ctx.positive)",
-              says="No gradient comes back through ReLU: apply a Function to x itself, do not "
-                   "compute with x.data."),
     in_second("2.2", "ReLU: a slope of 0.01 below 0", FUNCTIONAL,
               RELU_MASK, "np.where(a.data > 0, 1.0, 0.01)",
               says="ReLU lets a hundredth of negative numbers through: it must make them 0."),
@@ -1062,7 +1046,7 @@ class BatchNorm1d(Module):
         says="The loss is summed over the batch: divide it, and its gradient, by N."),
     Bug("2.5", "cross entropy: maximum not taken off, overflows", FUNCTIONAL,
         CE_SHIFT, "shifted = z",
-        says=OVERFLOW),
+        says="exp overflows for large logits: take the maximum of each row off them first."),
     Bug("2.5", "cross entropy: maximum not taken off in the gradient's softmax", FUNCTIONAL,
         CE_LOSS,
         "ctx.softmax = np.exp(logits.data) / np.exp(logits.data).sum(axis=1, keepdims=True)\n"
@@ -1135,13 +1119,6 @@ class BatchNorm1d(Module):
               says="The loss cannot rise above 34.54, because probabilities are kept above "
                    "1e-15: leave that out, and compute log softmax as logits - max - log(sum of "
                    "exp(logits - max))."),
-    in_second("2.5", "cross entropy, composed: maximum of the batch taken off", FUNCTIONAL,
-              BIGGEST, "biggest = np.full((batch_size, 1), np.max(predicted.data))",
-              says="Take the maximum of each row off the logits before exp, not that of the "
-                   "whole batch."),
-    in_second("2.5", "cross entropy, composed: maximum not taken off", FUNCTIONAL,
-              BIGGEST, "biggest = np.zeros((batch_size, 1))",
-              says=OVERFLOW),
     in_second("2.5", "cross entropy: number of classes taken from the labels", FUNCTIONAL,
               "one_hot = np.zeros((len(arr.data), num_classes))",
               "one_hot = np.zeros((len(arr.data), arr.data.max() + 1))",
@@ -1177,12 +1154,6 @@ class BatchNorm1d(Module):
              "ctx.labels = target", "ctx.labels = cross_entropy.labels = target",
              also=(("Tensor(ctx.labels), ctx", "Tensor(cross_entropy.labels), ctx"),),
              says=KEPT),
-    in_third("2.5", "cross entropy: gradient's softmax overflows", FUNCTIONAL,
-             "grad = (np.exp(ctx.log_softmax) -",
-             "exps = np.exp(ctx.logits)\n        grad = (exps / exps.sum(axis=1, keepdims=True) -",
-             also=(("        largest = ", "        ctx.logits = predicted.data\n        largest = "),),
-             says="exp overflows for large logits in the gradient: take the maximum of each row "
-                  "off them there too."),
     in_third("2.5", "the criterion remembers its first loss", LOSS,
              "return F.cross_entropy.apply(predicted, target)",
              'if not hasattr(self, "loss"):\n'
@@ -1205,7 +1176,8 @@ class BatchNorm1d(Module):
         says="Parameters of one shape share one v: keep one for each parameter."),
     Bug("2.6", "momentum: never stored", SGD,
         SGD_STORE, "pass",
-        says=NO_MOMENTUM),
+        says="The steps are those without momentum: each step must keep momentum times the one "
+             "before."),
     Bug("2.6", "momentum: Nesterov's", SGD,
         SGD_UPDATE, "param.data = param.data + self.momentum * step - self.lr * param.grad.data",
         says="This is Nesterov's momentum: the plain one is v = momentum * v - lr * gradient, W "
@@ -1221,11 +1193,6 @@ class BatchNorm1d(Module):
         SGD_MOMENTUM,
         "if len(param.shape) > 1:\n                    " + SGD_MOMENTUM,
         says="Momentum is missing for the biases: every parameter has a v."),
-    Bug("2.6", "momentum: zero_grad() forgets it", OPTIMIZER,
-        "for param in self.params:\n            param.grad = None",
-        "for i, param in enumerate(self.params):\n            param.grad = None\n"
-        "            self.momentums[i] = 0 * self.momentums[i]",
-        says=NO_MOMENTUM),
     in_second("2.6", "momentum: buffers kept on the class, for all optimizers", SGD,
               SGD_BUFFERS, "self.momentums = [SGD.buffers.setdefault(\n"
               "            (i, p.shape), np.zeros(p.shape)) for i, p in enumerate(self.params)]",
@@ -1237,16 +1204,9 @@ class BatchNorm1d(Module):
               "v *= self.momentum", "v *= self.momentum * (np.sign(v) == np.sign(p.grad.data))",
               says="Momentum is left out where a gradient has changed its sign: v = momentum * "
                    "v - lr * gradient always."),
-    in_third("2.6", "momentum: learning rate squared", SGD,
-             THIRD_STEP, THIRD_STEP.replace("self.lr", "self.lr ** (2 if self.momentum else 1)"),
-             says="The learning rate is applied twice: v = momentum * v - lr * gradient, W = W "
-                  "+ v."),
     in_third("2.6", "momentum: the first step remembered for ever", SGD,
              "            self.momentums[param] = step\n",
              "            if isinstance(self.momentums[param], float):\n"
              "                self.momentums[param] = step\n",
              says="Every step remembers the first one: store each new v."),
-    in_third("2.6", "momentum: not for parameters of one axis", SGD,
-             "step = self.momentum * ", "step = self.momentum * (param.data.ndim > 1) * ",
-             says="Momentum is missing for the biases: every parameter has a v."),
 )
