@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-import tracemalloc
 import weakref
 from contextlib import contextmanager
 
@@ -81,23 +80,9 @@ def run_and_free_chain(length):
         return a, alive() is None
 
 
-def test_a_chain_of_20000_operations_goes_backward():
-    a, _ = run_and_free_chain(20_000)
-    assert a.grad.data.tolist() == [1]
-
-
-def test_a_chain_of_20000_operations_is_freed_with_its_last_result():
-    assert run_and_free_chain(20_000)[1]
-
-
-def test_a_deep_chain_leaves_recursion_limit_and_stack_size_as_they_were(limits_before):
-    chain(leaf([1.0]), 20_000).backward()
-    assert limits() == limits_before
-
-
-@pytest.mark.slow
-def test_a_chain_of_a_million_operations_goes_backward_and_is_freed(limits_before):
-    a, freed = run_and_free_chain(1_000_000)
+@pytest.mark.parametrize("length", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_a_long_chain_goes_backward_and_is_freed_with_its_last_result(length, limits_before):
+    a, freed = run_and_free_chain(length)
     assert (a.grad.data.tolist(), freed, limits()) == ([1], True, limits_before)
 
 
@@ -141,13 +126,7 @@ def test_an_exception_in_a_deep_graph_comes_through_and_the_limits_are_restored(
     with pytest.raises(ZeroDivisionError, match="planted"):
         chain(Fail.apply(a), 20_000).backward()
     assert limits() == limits_before and a.grad is None
-
-
-def test_after_an_exception_inside_a_deep_graph_the_next_one_works():
-    a = leaf([1.0])
-    with pytest.raises(ZeroDivisionError):
-        chain(Fail.apply(a), 5_000).backward()
-    chain(a, 5_000).backward()
+    chain(a, 5_000).backward()  # the next one works
     assert a.grad.data.tolist() == [1]
 
 
@@ -193,29 +172,6 @@ def test_backward_may_be_called_inside_a_backward(length):
     assert (inner.grad.data, outer.grad.data) == (1, 1)
 
 
-def test_threads_each_differentiate_their_own_graph():
-    leaves = [leaf([float(number)]) for number in range(8)]
-
-    def train(a):
-        for _ in range(50):
-            (a * a + chain(a, 20)).backward()
-
-    threads = [threading.Thread(target=train, args=(a,)) for a in leaves]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [a.grad.data.tolist() for a in leaves] == [[50 * (2 * n + 1)] for n in range(8)]
-
-
-def test_a_thread_of_the_users_may_walk_a_deep_graph():
-    a = leaf([1.0])
-    thread = threading.Thread(target=lambda: chain(a, 5_000).backward())
-    thread.start()
-    thread.join()
-    assert a.grad.data.tolist() == [1]
-
-
 def training_step(input_requires_grad):
     """A function that makes one step of a small network, on a fresh input each time."""
     np.random.seed(0)
@@ -255,16 +211,6 @@ def test_2000_training_steps_leave_neither_objects_nor_memory_behind(input_requi
     assert (growth(objects_and_blocks, input_requires_grad) < 1000).all()
 
 
-@pytest.mark.slow
-def test_2000_training_steps_leave_no_traced_memory_behind():
-    tracemalloc.start()
-    try:
-        grown = growth(lambda: tracemalloc.get_traced_memory()[0])
-        assert grown < 8 * 2000  # less than one pointer per step
-    finally:
-        tracemalloc.stop()
-
-
 # What a deep walk changes for its time
 
 @pytest.fixture(params=[False, True], ids=["here", "in a thread"])
@@ -291,10 +237,11 @@ def test_the_cycle_collector_is_paused_in_a_deep_walk_alone_and_put_back(enabled
 
 
 def test_two_threads_may_each_walk_a_deep_graph_at_the_same_time(in_a_thread, limits_before):
-    leaves = [leaf([1.0]) for _ in range(4)]
+    leaves = [leaf([float(number)]) for number in range(4)]
 
     def walk(a):
         for _ in range(5):
+            (a * a + chain(a, 20)).backward()
             chain(a, 2_000).backward()
 
     threads = [threading.Thread(target=walk, args=(a,)) for a in leaves]
@@ -302,7 +249,8 @@ def test_two_threads_may_each_walk_a_deep_graph_at_the_same_time(in_a_thread, li
         thread.start()
     for thread in threads:
         thread.join()
-    assert [a.grad.data.tolist() for a in leaves] == [[5]] * 4 and limits() == limits_before
+    assert [a.grad.data.tolist() for a in leaves] == [[5 * (2 * n + 2)] for n in range(4)]
+    assert limits() == limits_before
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no pthread_kill here")

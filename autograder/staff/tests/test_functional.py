@@ -128,18 +128,18 @@ def test_binary_operations_broadcast_as_numpy_does(function, shapes):
 
 
 @pytest.mark.parametrize("shapes", PRODUCT_SHAPES, ids=str)
+def test_matmul_takes_vectors_matrices_and_batches_as_numpy_does(shapes):
+    a, b = leaf(uneven(*shapes[0])), leaf(positive(*shapes[1]))
+    np.testing.assert_array_equal((a @ b).data, np.matmul(a.data, b.data))
+    assert_gradients(operator.matmul, a, b)
+
+
+@pytest.mark.parametrize("shapes", PRODUCT_SHAPES, ids=str)
 def test_a_product_of_float32_has_float32_gradients(shapes):
     a, b = (leaf(uneven(*shape).astype(np.float32)) for shape in shapes)
     product = a @ b
     product.backward()
     assert product.data.dtype == a.grad.data.dtype == b.grad.data.dtype == np.float32
-
-
-@pytest.mark.parametrize("shapes", PRODUCT_SHAPES, ids=str)
-def test_matmul_takes_vectors_matrices_and_batches_as_numpy_does(shapes):
-    a, b = leaf(uneven(*shapes[0])), leaf(positive(*shapes[1]))
-    np.testing.assert_array_equal((a @ b).data, np.matmul(a.data, b.data))
-    assert_gradients(operator.matmul, a, b)
 
 
 OTHERS = [2, -2.5, True, np.float64(2.5), np.float32(0.5), np.int64(3), np.array(2.5),
@@ -257,14 +257,9 @@ def test_unbroadcast_refuses_a_shape_that_does_not_broadcast(shape):
         F.unbroadcast(np.ones((4, 3)), shape)
 
 
-MATRIX, TWO, THREE = Tensor(np.zeros((2, 3))), leaf([1.0, 2.0]), leaf([1.0, 2.0, 3.0])
+MATRIX = Tensor(np.zeros((2, 3)))
 BAD_CALLS = {
-    "Add": (lambda: F.Add.apply(TWO, THREE), ValueError, "Add (2,) (3,)"),
-    "Div": (lambda: F.Div.apply(TWO, THREE), ValueError, "Div (2,) (3,)"),
-    "MatMul": (lambda: F.MatMul.apply(MATRIX, MATRIX), ValueError, "MatMul (2, 3)"),
     "a list": (lambda: F.Add.apply(MATRIX, [1.0]), TypeError, "Add Tensor list"),
-    "Transpose": (lambda: F.Transpose.apply(TWO), ValueError, "Transpose 2-D (2,)"),
-    "Reshape": (lambda: F.Reshape.apply(MATRIX, (4, 2)), ValueError, "Reshape (2, 3) (4, 2)"),
     "Sum": (lambda: F.Sum.apply(MATRIX, 5), ValueError, "Sum over axis 5: (2, 3)"),
     **{f"{operation.__name__} of an array": (
         lambda operation=operation, count=count: operation.apply(*[np.ones((2, 2))] * count),

@@ -26,13 +26,6 @@ def weights_after_steps(gradients, momentum, dtype=np.float64):
     return weights
 
 
-def test_a_step_without_momentum_goes_against_the_gradient_by_lr():
-    weight = parameter([[1.0, -2.0]])
-    weight.grad = Tensor([[10.0, -1.0]])
-    SGD([weight], lr=0.25).step()
-    assert weight.data.tolist() == [[-1.5, -1.75]]
-
-
 def test_momentum_keeps_a_share_of_the_previous_step():
     # v: -2, then 0.5 * -2 - 0.5 * -2 = 0, then 0 - 1 = -1, then -0.5
     assert weights_after_steps([4.0, -2.0, 2.0, 0.0], momentum=0.5) == [-1, -1, -2, -2.5]
