@@ -20,6 +20,7 @@ ROOT = grading.HERE.parents[2]
 README, TEXT = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "hw1/README.md"))
 NUMBERS = list(dict.fromkeys(problem.number for problem in PROBLEMS))
 TO_WRITE = [number for number in NUMBERS if number not in handout.WITHOUT_REGION]
+RECORDED = json.loads(grading.ANSWERS.read_text(encoding="utf-8"))["answers"]
 RANGE = f"problems {GRADED[0].number} to {GRADED[-1].number}"
 
 
@@ -133,9 +134,12 @@ def test_every_graded_test_belongs_to_a_problem():
 @pytest.mark.parametrize("case", [case for case in CASES.values() if case.scored],
                          ids=lambda case: case.name)
 def test_the_graded_test_has_recorded_answers(case):
-    recorded = json.loads(grading.ANSWERS.read_text(encoding="utf-8"))["answers"]
-    assert case.name in recorded, (
+    assert case.name in RECORDED, (
         f"answers.json: no answers to {case.name}; run python3 autograder/staff/record.py")
+
+
+def test_nothing_else_has_recorded_answers():
+    assert set(RECORDED) <= set(CASES), "answers.json: run python3 autograder/staff/record.py"
 
 
 @pytest.mark.parametrize("number", [number for number in NUMBERS

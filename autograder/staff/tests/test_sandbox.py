@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,13 @@ def test_it_traces_and_draws_the_example(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert sandbox.main(["--draw"]) == 0
     assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(not find_spec("PIL"), reason="a GIF needs Pillow")
+def test_it_shows_the_example_in_steps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert sandbox.main(["--steps"]) == 0
+    assert (tmp_path / "backward.gif").read_bytes().startswith(b"GIF")
 
 
 def test_it_draws_the_graph_also_where_backward_is_not_written_yet(tmp_path, capsys, monkeypatch):
