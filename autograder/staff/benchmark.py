@@ -14,9 +14,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import packages  # noqa: E402, F401
 import numpy as np  # noqa: E402
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path[:0] = [ROOT, os.path.join(ROOT, "autograder", "hw1_autograder")]
-
 from problem3 import mnist_data  # noqa: E402
 from hw1.mnist import BATCH_SIZE, VALIDATE_EVERY, mnist  # noqa: E402
 from mytorch.nn.activations import ReLU  # noqa: E402

@@ -29,6 +29,7 @@ import handins  # noqa: E402
 import looks  # noqa: E402
 import jail  # noqa: E402
 from handin import packing, unpacking  # noqa: E402
+from processes import isolation  # noqa: E402
 from problems import FULL_SCORE, GRADED, PROBLEMS  # noqa: E402
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
@@ -200,7 +201,8 @@ def grade_what_is_left(tarballs, reports, options, scratch):
     if graded:
         print(f"{len(graded)} of {len(tarballs)} are graded already.")
     started = time.monotonic()
-    with contextlib.closing(grade_all(left, processors(), job, options, scratch)) as grading_now:
+    with contextlib.closing(grade_all(
+            left, isolation.processors(), job, options, scratch)) as grading_now:
         for count, ended in enumerate(grading_now, start=1):
             scores = graded[ended.submission] = ended.scores()
             shutil.move(str(ended.log), str(reports / ended.log.name))
@@ -218,13 +220,6 @@ def report_name(submission):
 def is_complete(scores):
     """Whether these are scores of all problems, neither of a few nor a sentence."""
     return isinstance(scores, dict) and all(problem.key in scores for problem in GRADED)
-
-
-def processors():
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def show_progress(done, total, started):

@@ -4,9 +4,8 @@
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "autograder" / "hw1_autograder")]
-
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from packages import ROOT  # noqa: E402
 import numpy as np  # noqa: E402
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402

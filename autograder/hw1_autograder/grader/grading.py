@@ -136,16 +136,31 @@ def grade_here(problems, root, answers):
     seed, root, above = answers.load(), Path(root).resolve(), []
     sys.path.insert(0, str(root))
     for problem in problems:
-        outcome = isolation.Outcome(root)
-
-        def take(message):
-            if (message.get("error") or {}).get("type") in ("BdbQuit", "KeyboardInterrupt"):
-                raise KeyboardInterrupt
-            outcome.cases[message.get("case")] = message
-            outcome.defined_at = message.get("done", "")
-
         key, drawn = child.prepare(problem.key, seed, root)
-        child.run_task((key, [(case, given) for case, given in drawn if case.scored]), root, take)
-        outcome.ending = "exit 0"
+        outcome = run_here(key, [(case, given) for case, given in drawn if case.scored], root)
         above.append(Verdict(problem, outcome, answers, above=above))
         yield above[-1]
+
+
+def run_here(key, drawn, root):
+    """The isolation.Outcome of some tests of a problem, run in this process.
+
+    Args:
+        key (str): the problem's.
+        drawn (list): pairs of a Case and its inputs.
+        root (Path): as for grade.
+
+    Raises:
+        KeyboardInterrupt: as grade_here.
+    """
+    outcome = isolation.Outcome(root)
+    outcome.ending = "done"
+
+    def take(message):
+        if (message.get("error") or {}).get("type") in ("BdbQuit", "KeyboardInterrupt"):
+            raise KeyboardInterrupt
+        outcome.cases[message.get("case")] = message
+        outcome.defined_at = message.get("done", "")
+
+    child.run_task((key, drawn), root, take)
+    return outcome
