@@ -178,16 +178,20 @@ def test8():
 def check_broadcast(function, operation):
     """Operands of different shapes: each gradient comes back in its operand's shape."""
     for shapes in (((3, 4), (4,)), ((3, 4), (1, 4)), ((3, 1), (1, 4)), ((), (3, 4))):
-        a, b = numbers(*shapes)
-        ctx, right = ContextManager(), function(a, b)
-        output = operation.forward(ctx, *(Tensor(x.copy(), requires_grad=True) for x in (a, b)))
-        check("output of forward", output, right)
-        upstream = uneven(*right.shape)
-        gradients = operation.backward(ctx, Tensor(upstream.copy()))
-        for name, grad, expected in zip(
-                "ab", gradients, numerical_gradients(function, [a, b], upstream)):
-            check(f"gradient of {name}", grad, expected)
-        check_autograd(function, a, b)
+        check_operation(function, operation, *numbers(*shapes))
+        check_autograd(function, *numbers(*shapes))
+
+
+def check_operation(function, operation, a, b):
+    """Check forward and backward of a Function of two Tensors, called without autograd."""
+    ctx, right = ContextManager(), function(a, b)
+    output = operation.forward(ctx, *(Tensor(x.copy(), requires_grad=True) for x in (a, b)))
+    check("output of forward", output, right)
+    upstream = uneven(*right.shape)
+    gradients = operation.backward(ctx, Tensor(upstream.copy()))
+    for name, grad, expected in zip(
+            "ab", gradients, numerical_gradients(function, [a, b], upstream)):
+        check(f"gradient of {name}", grad, expected)
 
 
 def testbroadcast():

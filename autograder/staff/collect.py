@@ -52,7 +52,7 @@ class Grading:
             self.process = subprocess.Popen(
                 [sys.executable, "-B", str(job), str(tarball.resolve()), *options],
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
-                env={**os.environ, "TMPDIR": scratch})
+                preexec_fn=let_stop, env={**os.environ, "TMPDIR": scratch})
 
     def done(self):
         """Whether it has ended; ends it if it takes too long."""
@@ -96,8 +96,11 @@ def grade_all(tarballs, at_a_time, job, options, scratch):
         while waiting or running:
             while waiting and len(running) < at_a_time:
                 submission = waiting.pop()
-                with requests_to_stop_wait():
+                signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # else its number could be lost
+                try:
                     running.append(Grading(submission, tarballs[submission], job, options, scratch))
+                finally:
+                    let_stop()
             for grading in [grading for grading in running if grading.done()]:
                 running.remove(grading)
                 yield grading
@@ -135,22 +138,12 @@ def ignore_stopping():
 def interrupt_once(*_):
     """Takes the first request to stop; a second one would come in the midst of the cleaning up."""
     ignore_stopping()
-    WAITING["asked"] = True
-    if not WAITING["held"]:
-        raise KeyboardInterrupt
+    raise KeyboardInterrupt
 
 
-WAITING = {"held": False, "asked": False}  # whether a request to stop has to wait; whether it came
-
-
-@contextlib.contextmanager
-def requests_to_stop_wait():
-    """Context in which a process is started, whose number would be lost if this were cut short."""
-    WAITING.update(held=True, asked=False)
-    yield
-    WAITING["held"] = False
-    if WAITING["asked"]:
-        raise KeyboardInterrupt
+def let_stop():
+    """Let requests to stop come in again, and those that have waited."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 class Progress:

@@ -207,35 +207,32 @@ def shortened(text, most):
     return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " ..."
 
 
-def explain_ending(outcome, time_limit):
+# Kind of an Outcome's ending -> why there are no more results, in words.
+ENDINGS = {
+    "processor": "used up its {limit:g} s of processor time and was stopped{place}: an endless loop?",
+    "time": "doing nothing after {limit:g} s and stopped{place}: does it sleep, or wait for "
+            "something?",
+    "share": "had not ended after {limit:g} s by the clock, its share of the time for the whole "
+             "grading, and was stopped{place}: does it sleep now and then?",
+    "import": "importing the code takes more than {limit:g} s{place}: an endless loop outside of "
+              "all functions?",
+    "done": "no result came back for this test",
+    "odd": "what came back cannot be judged",
+    "flood": "the results are far too large",
+    "never": "not run: the problems before it used up the time for the whole grading",
+    "signal 9": "the process was killed (signal 9)",
+    "signal 11": "the process crashed: signal 11 segmentation fault{place}",
+    "signal 6": "the process crashed: signal 6 abort{place}",
+    "signal 8": "the process crashed: signal 8 arithmetic error{place}",
+    "signal": "the process crashed: {ending}{place}",
+    "exit": "the process ended in the middle (exit status {number}): a call of os._exit()?"}
+
+
+def explain_ending(outcome):
     """Why a process ended before all its tests were done, in words."""
     kind, _, number = outcome.ending.partition(" ")
     places = (student_place(*place, outcome.root) for place in outcome.stuck_at)
     stuck_at = next(filter(None, places), "")
-    place = f", at {stuck_at}" if stuck_at else ""
-    if kind == "processor":
-        return (f"used up its {outcome.limit:g} s of processor time and was stopped{place}: "
-                "an endless loop?")
-    if kind == "time":
-        return (f"doing nothing after {outcome.limit:g} s and stopped{place}: "
-                "does it sleep, or wait for something?")
-    if kind == "share":
-        return (f"had not ended after {outcome.limit:g} s by the clock, its share of the time for the "
-                f"whole grading, and was stopped{place}: does it sleep now and then?")
-    if kind == "import":
-        return (f"importing the code takes more than {outcome.limit:g} s{place}: an endless loop "
-                "outside of all functions?")
-    if kind == "done":
-        return "no result came back for this test"
-    if kind == "odd":
-        return "what came back cannot be judged"
-    if kind == "flood":
-        return "the results are far too large"
-    if kind == "never":
-        return "not run: the problems before it used up the time for the whole grading"
-    if kind == "signal" and number == "9":
-        return "the process was killed (signal 9)"
-    if kind == "signal":
-        name = {"11": "segmentation fault", "6": "abort", "8": "arithmetic error"}.get(number, "")
-        return f"the process crashed: signal {number} {name}".rstrip() + place
-    return f"the process ended in the middle (exit status {number}): a call of os._exit()?"
+    words = ENDINGS.get(outcome.ending) or ENDINGS[kind]
+    return words.format(limit=outcome.limit, ending=outcome.ending, number=number,
+                        place=f", at {stuck_at}" if stuck_at else "")

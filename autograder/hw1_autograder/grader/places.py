@@ -199,17 +199,21 @@ def classes_held(frames):
 def misread_signature(frames, name, root):
     """The place of a method of a student's class that is called with other arguments."""
     for cls in classes_held(frames):
-        method = vars(cls).get(name)
-        method = getattr(method, "__func__", method)
-        if hasattr(method, "__code__"):
-            place = student_place(method.__code__.co_filename, method.__code__.co_firstlineno, root)
-            if place:
-                lines = [linecache.getline(method.__code__.co_filename,
-                                           method.__code__.co_firstlineno + i).strip()
-                         for i in range(3)]
-                source = next((line for line in lines if line.startswith("def ")), "")
-                return {"place": place, "source": f"{cls.__name__}: {source}"}
+        place, lines = own_method(cls, name, root)
+        if place:
+            source = next((line for line in lines if line.startswith("def ")), "")
+            return {"place": place, "source": f"{cls.__name__}: {source}"}
     return {}
+
+
+def own_method(cls, name, root):
+    """Where a class of the student's defines a method, and its first lines; "" and [] if it does
+    not."""
+    method = vars(cls).get(name)
+    code = getattr(getattr(method, "__func__", method), "__code__", None)
+    place = student_place(code.co_filename, code.co_firstlineno, root) if code else ""
+    return place, [linecache.getline(code.co_filename, code.co_firstlineno + i).strip()
+                   for i in range(3 if place else 0)]
 
 
 def returned_by(frames, root):
@@ -221,10 +225,8 @@ def returned_by(frames, root):
         return {}
     for cls in classes_held([(frame, 0)]):
         name = "forward" if frame.f_locals.get("cls") is cls else "backward"
-        method = vars(cls).get(name)
-        method = getattr(method, "__func__", method)
-        if hasattr(cls, "apply") and hasattr(method, "__code__"):
-            place = student_place(method.__code__.co_filename, method.__code__.co_firstlineno, root)
+        if hasattr(cls, "apply") and name in vars(cls):
+            place, _ = own_method(cls, name, root)
             return {"place": place, "source": f"{cls.__name__}.{name}"} if place else {}
     return {}
 

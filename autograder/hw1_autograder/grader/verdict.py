@@ -89,7 +89,7 @@ class Verdict:
         message = self.outcome.cases.get(case.name)
         if message is None:
             if not self.complaints:  # the tests after the one that ended the process are lost too
-                reason = errors.explain_ending(self.outcome, self.problem.time_limit)
+                reason = errors.explain_ending(self.outcome)
                 self.complaints[case.name] = [reason]
         elif isinstance(message.get("error"), dict):
             error = {str(key): str(value)[:1000] for key, value in message["error"].items()}
