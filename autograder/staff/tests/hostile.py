@@ -397,7 +397,7 @@ HOSTILE = (
     Hostile("an exception with an enormous message", "raise ValueError('long' * 10_000_000)",
             fails=DIVISION, says="longlong"),
     Hostile("a million printed lines", "import sys\nsys.stdout.write('FORGED\\n' * 1_000_000)",
-            says="lines in all"),
+            says="printed 1,000,000 lines"),
     Hostile("a file without end",
             "with open('file', 'wb') as file:\n    while True:\n        file.write(bytes(1 << 20))",
             fails=DIVISION),
