@@ -4,11 +4,9 @@
 import argparse
 import datetime
 import hashlib
-import io
 import json
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
 
@@ -155,16 +153,8 @@ def handout_tar():
 def assessment(contents):
     """The tarball that Autolab's upload takes: the folder hw1p1 as its first entry, then its files
     (name → bytes)."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        folder = tarfile.TarInfo(NAME)
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(folder)
-        for name, content in contents.items():
-            member = tarfile.TarInfo(f"{NAME}/{name}")
-            member.size, member.mode = len(content), 0o644
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+    return tar_bytes({NAME: None, **{f"{NAME}/{name}": content
+                                     for name, content in contents.items()}})
 
 
 def report_version(grader):

@@ -45,8 +45,8 @@ def grade_change(change, until=NUMBERS[-1], with_closer_look=True):
     Returns:
         dict: "failed", the keys of problems that failed; "failed in float32", those that would
         if float32's tolerance held for all; "complaints", key → lines about the test that tells
-        most, and "mistakes", key → what the mistake is called; "notes" and "closer" of problems that passed, lists of str; "report", the whole
-        report.
+        most, and "mistakes", key → what the mistake is called; "notes" and "closer" of problems
+        that passed, lists of str; "report", the whole report.
     """
     report = Report(io.StringIO())
     report.unicode = True

@@ -187,7 +187,8 @@ def grade_what_is_left(tarballs, reports, options, scratch):
     none."""
     job, version = unpacked_grader(Path(scratch, "grader"))
     progress = Progress(reports / "progress.jsonl", version)
-    digests = {submission: hashlib.sha256(tarball.read_bytes()).hexdigest() for submission, tarball in tarballs.items()}
+    digests = {submission: hashlib.sha256(tarball.read_bytes()).hexdigest()
+               for submission, tarball in tarballs.items()}
     graded = {submission: progress.found[digest] for submission, digest in digests.items()
               if digest in progress.found}
     left = {one: tarball for one, tarball in tarballs.items() if one not in graded}
@@ -531,5 +532,6 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit("\nStopped; the same command goes on from here.")
-    except (OSError, autolab.handout.HandoutError) as error:  # no room, no leave to write, no process, a handin that is gone
+    # No room, no leave to write, no process, a handin that is gone.
+    except (OSError, autolab.handout.HandoutError) as error:
         sys.exit(f"collect.py: {error}. The same command goes on from here.")

@@ -6,14 +6,13 @@ import ast
 import re
 import shutil
 import sys
-import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import packages  # noqa: E402
 import leaks  # noqa: E402
-from handin.packing import is_litter  # noqa: E402
+from handin.packing import is_litter, tar_bytes  # noqa: E402
 from problems import PROBLEMS  # noqa: E402
 
 ROOT = packages.ROOT
@@ -225,16 +224,11 @@ def write(handout, root, folder):
 
 def pack(folder):
     """Pack a folder beside itself as FOLDER.tar, without owners and times."""
-    def anonymous(member):
-        member.uid = member.gid = member.mtime = 0
-        member.uname = member.gname = ""
-        return member
-
     tarball = folder.with_name(folder.name + ".tar")
-    with tarfile.open(str(tarball), "w", format=tarfile.USTAR_FORMAT) as tar:
-        for path in sorted(folder.rglob("*")):
-            tar.add(str(path), str(path.relative_to(folder.parent)), recursive=False,
-                    filter=anonymous)
+    paths = {path.relative_to(folder.parent).as_posix(): path for path in sorted(folder.rglob("*"))}
+    tarball.write_bytes(tar_bytes(
+        {name: None if path.is_dir() else path.read_bytes() for name, path in paths.items()},
+        [name for name, path in paths.items() if path.stat().st_mode & 0o100]))
     return tarball
 
 

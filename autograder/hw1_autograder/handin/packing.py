@@ -93,14 +93,21 @@ def check_python(name, content):
         raise HandinError(f"{name}: {error}") from None
 
 
-def tar_bytes(contents):
-    """A tar archive of files (name → bytes), without owners, times and other traces."""
+def tar_bytes(contents, executable=()):
+    """A tar archive (bytes) without owners, times and other traces.
+
+    Args:
+        contents (dict): name → bytes of a file, or None for a folder.
+        executable (container of str): names of the files that can be run.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in contents.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode, member.mtime = len(content), 0o644, 0
-            tar.addfile(member, io.BytesIO(content))
+            member.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+            member.mode = 0o755 if content is None or name in executable else 0o644
+            member.size = len(content or b"")
+            tar.addfile(member, io.BytesIO(content or b""))
     return buffer.getvalue()
 
 
