@@ -109,6 +109,9 @@ BY_KEY = {problem.key: problem for problem in PROBLEMS}
 GRADED = tuple(problem for problem in PROBLEMS if not problem.by_hand)
 FULL_SCORE = sum(problem.points for problem in GRADED)
 
+# Operators of Tensor that the handout leaves to write: sign → number of the problem, and method.
+OPERATORS = {"-": ("1.1.1", "__sub__"), "*": ("1.1.2", "__mul__"), "/": ("1.1.3", "__truediv__")}
+
 # How many functions and operators the handout leaves to write for a problem; 1 for all others.
 LEFT_TO_WRITE = {"1.1.1": 3, "1.1.2": 3, "1.1.3": 3, "1.2": 4, "2.1": 3}
 

@@ -15,7 +15,7 @@ from grader import closer_look  # noqa: F401  (last, once all results are sent)
 from grader.graded import CASES, Numbers, my
 from grader.places import definition, describe_error, left_to_write, student_place
 from grader.verdict import TO_WRITE
-from problems import BY_KEY
+from problems import BY_KEY, OPERATORS
 
 ARRAY_LIMIT = 500  # entries; a larger array comes back as its shape alone
 
@@ -78,9 +78,9 @@ def plain_results(returned, key, root):
 
 def code_in_question(problem, label):
     """What is to blame if the result ``label`` is wrong, as Problem.defined; "" for that one."""
-    operators = {"a + b": "__add__", "a - b": "__sub__", "a * b": "__mul__", "a / b": "__truediv__"}
-    if label[:5] in operators:
-        return "mytorch.tensor:Tensor." + operators[label[:5]]
+    operators = {"+": "__add__", **{sign: name for sign, (_, name) in OPERATORS.items()}}
+    if label[:5] in [f"a {sign} b" for sign in operators]:
+        return "mytorch.tensor:Tensor." + operators[label[2]]
     if label.startswith("output of the Sequential"):
         return "mytorch.nn.sequential:Sequential.forward"
     if label == "output of forward":

@@ -4,8 +4,8 @@ Works on plain data alone, as judge.py does: no student code runs here."""
 import re
 
 from grader.places import student_place
+from problems import OPERATORS
 
-OPERATORS = {"-": "1.1.1", "*": "1.1.2", "/": "1.1.3"}  # that the handout leaves to write
 PACKAGES = ("mytorch", "mytorch/nn", "mytorch/optim", "hw1")  # folders, not files
 ARRAYS = "forward and backward of an operation compute with arrays, the .data of Tensors"
 
@@ -138,7 +138,9 @@ def todo_of(error):
     if todo and kind == "NotImplementedError":
         return todo.group(1)
     sign = re.match(r"unsupported operand type\(s\) for (\S+): 'Tensor' and 'Tensor'", message)
-    return OPERATORS.get(sign.group(1), "") if sign and kind == "TypeError" else ""
+    if not sign or kind != "TypeError" or sign.group(1) not in OPERATORS:
+        return ""
+    return OPERATORS[sign.group(1)][0]
 
 
 def order(number):
