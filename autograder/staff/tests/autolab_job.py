@@ -114,11 +114,12 @@ def play(handin, **options):
         return Playing(stack, handin, **options).end()
 
 
-def play_together(handins, **options):
-    """Run a job for each of some tarballs, all at once; returns their Jobs."""
+def play_together(jobs):
+    """Run jobs all at once, name → (content of a handin.tar, options of Playing as a dict); returns
+    name → Job."""
     with contextlib.ExitStack() as stack:
-        started = [Playing(stack, handin, **options) for handin in handins]
-        return [playing.end() for playing in started]
+        started = {name: Playing(stack, handin, **options) for name, (handin, options) in jobs.items()}
+        return {name: playing.end() for name, playing in started.items()}
 
 
 class Playing:

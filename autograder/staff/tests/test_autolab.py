@@ -20,6 +20,7 @@ import record
 from grader import grading
 from planted_bugs import BUGS
 from problems import BY_KEY, GRADED, PROBLEMS
+from test_handin import ELSEWHERE, LITTER, add_members
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -37,26 +38,14 @@ def submission(**changes):
 
 
 def tarball(*members):
-    """The reference's tarball with more members, (name, type, content or target of a link)."""
+    """The reference's tarball with more members, as add_members takes them."""
     buffer = io.BytesIO(submission())
     with tarfile.open(fileobj=buffer, mode="a") as tar:
-        for name, kind, content in members:
-            member = tarfile.TarInfo(name)
-            member.type = kind
-            if kind == tarfile.REGTYPE:
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-            else:
-                member.linkname = content
-                tar.addfile(member)
+        add_members(tar, members)
     return buffer.getvalue()
 
 
 FULL = {problem.key: problem.points for problem in GRADED}
-
-
-def test_the_mark_given_by_hand_is_not_in_the_score_line():
-    assert "MNIST" in BY_KEY and "MNIST" not in FULL  # FULL is all that the test above expects
 
 
 SPYING = (ROOT / "mytorch/tensor.py").read_text(encoding="utf-8") + """
@@ -115,7 +104,7 @@ def played():
     handins = {"reference": submission(**{"mytorch/tensor.py": SPYING}), "cheat": cheating(),
                "the cheat again": cheating(**{"mytorch/tensor.py": SPYING}),
                "handout": untouched_handout(), "text": b"homework"}
-    return dict(zip(handins, autolab_job.play_together(handins.values())))
+    return autolab_job.play_together({name: (handin, {}) for name, handin in handins.items()})
 
 
 def test_the_reference_scores_100_and_leaves_nothing_of_the_answers_nor_of_itself(played):
@@ -253,35 +242,42 @@ def test_a_host_that_is_busy_with_others_is_at_fault_if_a_share_of_the_clock_was
         job.check_that_the_host_is_not_busy()
 
 
-@pytest.mark.slow
-def test_ten_jobs_at_once_under_one_limit_of_100_processes_all_get_100():
-    for played in autolab_job.play_together([submission()] * 10):
-        assert played.scores == FULL, played.log
-        assert played.left_running == []
+PROCESSORS = sorted(os.sched_getaffinity(0))
+HOSTS = {
+    "one processor": dict(processors=PROCESSORS[:1]),
+    "two processors": dict(processors=PROCESSORS[:2]),
+    "a Python that warns to the very end": dict(python='PYTHONWARNINGS=default exec {python} "$@"'),
+    "no Landlock": dict(makefile=autolab.makefile(without_landlock=True), landlock=False),
+    **dict.fromkeys(("members that lead elsewhere", "litter", "7", "8", "9", "10"), {})}
+
+
+@pytest.fixture(scope="module")
+def together():
+    """Ten jobs of the reference, each on another host or with other things in its tarball."""
+    handins = {"members that lead elsewhere": tarball(*ELSEWHERE),
+               "litter": tarball(*[(name, b"x") for name in LITTER]),
+               "no Landlock": submission(**{"mytorch/tensor.py": SPYING})}
+    return autolab_job.play_together({
+        name: (handins.get(name, submission()), options) for name, options in HOSTS.items()})
 
 
 @pytest.mark.slow
-def test_the_score_line_is_the_last_one_also_where_python_warns_to_the_very_end():
-    job = autolab_job.play(submission(), python='PYTHONWARNINGS=default exec {python} "$@"')
+@pytest.mark.parametrize("name", HOSTS)
+def test_ten_jobs_at_once_under_one_limit_of_100_processes_all_get_100_and_leave_nothing(name, together):
+    job = together[name]
     assert job.scores == FULL, job.log
+    assert job.left_running == []
+    assert job.files <= {"Makefile", "handin.tar", "mytorch", "autograder", "autograder/hw1_autograder",
+                         "autograder/staff", "autograde.tar"}
+    assert len(job.log) < 100_000 and not Path("/tmp/escape.py").exists()
 
 
 @pytest.mark.slow
-def test_built_without_landlock_it_gives_scores_on_such_a_host_too():
-    makefile = autolab.makefile(without_landlock=True)
-    spying = submission(**{"mytorch/tensor.py": SPYING})
-    job = autolab_job.play(spying, makefile=makefile, landlock=False)
-    assert job.scores == FULL, job.log
+def test_built_without_landlock_it_tells_and_gives_answers_to_nobody(together):
+    job = together["no Landlock"]
     check_the_spy_found_nothing(job)
     limits = [line for line in job.log.splitlines() if line.startswith("Limits: ")]
     assert "memory" in limits[0] and "Landlock" not in limits[0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2])
-def test_the_reference_scores_100_on_a_host_of_one_or_two_processors(count):
-    processors = sorted(os.sched_getaffinity(0))[:count]
-    assert autolab_job.play(submission(), processors=processors).scores == FULL
 
 
 def test_the_package_holds_the_grader_and_answers_but_no_solution():
@@ -331,7 +327,7 @@ def test_one_tarball_holds_all_that_autolabs_upload_takes(tmp_path, capsys, monk
 def test_missing_dates_and_scores_without_landlock_come_with_a_warning(
         tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(autolab, "handout_tar", lambda: b"")
-    monkeypatch.setattr(autolab, "package", lambda: b"")
+    monkeypatch.setattr(autolab, "packed", lambda: {"autograder/staff/version": b"some version"})
     monkeypatch.setattr(record, "seeds_fit", lambda: False)
     assert autolab.main([str(tmp_path), "--without-landlock"]) == 0
     printed = capsys.readouterr().out
@@ -359,47 +355,6 @@ def test_a_date_alone_starts_with_its_day_and_is_due_at_the_end_of_it():
     options = autolab.parse_arguments(["out", "--start", "2026-09-14", "--due", "2026-10-01"])
     assert str(options.start) == "2026-09-14 00:00:00"
     assert str(options.due) == str(options.end) == "2026-10-01 23:59:00"
-
-
-FORGED = json.dumps({"scores": {p.key: p.points for p in PROBLEMS}}).encode()
-
-# What is in the tarball besides a correct solution; it must score 100 all the same.
-HARMLESS = {
-    "an absolute name": [("/tmp/escaped", tarfile.REGTYPE, b"x")],
-    "a name with ..": [("../escaped", tarfile.REGTYPE, b"x")],
-    "a grader of its own": [("autograder/hw1_autograder/runner.py", tarfile.REGTYPE, FORGED)],
-    "answers of its own": [("autograder/hw1_autograder/answers.json", tarfile.REGTYPE, b"{}")],
-    "a Makefile": [("Makefile", tarfile.REGTYPE, b"all:\n\t@echo forged\n")],
-    "conftest.py": [("conftest.py", tarfile.REGTYPE, b"raise SystemExit")],
-    "numpy.py": [("numpy.py", tarfile.REGTYPE, b"raise SystemExit")],
-    "sitecustomize.py": [("sitecustomize.py", tarfile.REGTYPE, b"raise SystemExit")],
-    "a symbolic link": [("mytorch/etc", tarfile.SYMTYPE, "/etc")],
-    "a link out and a file through it": [("hw1/up", tarfile.SYMTYPE, "../.."),
-                                         ("hw1/up/escaped", tarfile.REGTYPE, b"x")],
-    "a hard link": [("mytorch/passwd", tarfile.LNKTYPE, "/etc/passwd")],
-    "a device": [("mytorch/null", tarfile.CHRTYPE, "")],
-    "a named pipe": [("mytorch/pipe", tarfile.FIFOTYPE, "")],
-    "Finder's litter": [("._mytorch", tarfile.REGTYPE, b"x"),
-                        ("mytorch/.DS_Store", tarfile.REGTYPE, b"x")],
-    "stale bytecode": [("mytorch/__pycache__/tensor.cpython-38.pyc", tarfile.REGTYPE, b"x")],
-}
-
-
-def check_nothing_left(job):
-    assert job.left_running == []
-    assert job.files <= {"Makefile", "handin.tar", "mytorch", "autograder", "autograder/hw1_autograder",
-                         "autograder/staff", "autograde.tar"}
-    assert not Path("/tmp/escaped").exists()
-    assert len(job.log) < 100_000
-
-
-@pytest.mark.slow
-def test_a_correct_solution_scores_100_whatever_else_the_tarball_holds():
-    together = [member for members in HARMLESS.values() for member in members]
-    job = autolab_job.play(tarball(*together))
-    assert job.scores == FULL, job.log
-    check_nothing_left(job)
-
 
 def test_a_problem_without_graded_tests_is_refused_and_a_test_without_a_problem(monkeypatch, tmp_path, capsys):
     new = PROBLEMS[-1]._replace(number="2.7", title="Tanh", key="Tanh Layer", by_hand=False)

@@ -31,18 +31,23 @@ def names_in(tarball):
         return tar.getnames()
 
 
+def add_members(tar, members):
+    """Add members (name, content or a TarInfo's changes as a dict) to an open tarball."""
+    for name, content in members:
+        member = tarfile.TarInfo(name)
+        if isinstance(content, bytes):
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        else:
+            for attribute, value in content.items():
+                setattr(member, attribute, value)
+            tar.addfile(member)
+
+
 def tar_of(path, *members):
-    """A tarball with members (name, content or a TarInfo's changes as a dict)."""
+    """A tarball with members, as add_members takes them."""
     with tarfile.open(str(path), "w") as tar:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-            else:
-                for attribute, value in content.items():
-                    setattr(member, attribute, value)
-                tar.addfile(member)
+        add_members(tar, members)
     return path
 
 
@@ -120,7 +125,7 @@ def test_one_folder_around_it_is_understood(tmp_path):
                         "hw1/b.py", "mytorch/a.py"]
 
 
-@pytest.mark.parametrize("member", [
+ELSEWHERE = [
     ("/tmp/escape.py", b"1"),
     ("../escape.py", b"1"),
     ("mytorch/../../escape.py", b"1"),
@@ -133,8 +138,12 @@ def test_one_folder_around_it_is_understood(tmp_path):
     ("numpy.py", b"1"),
     ("sitecustomize.py", b"1"),
     ("answers.json", b"{}"),
+    ("Makefile", b"all:\n\t@echo forged\n"),
     ("mytorch/new\nline.py", b"1"),
-], ids=lambda member: repr(member[0]))
+]
+
+
+@pytest.mark.parametrize("member", ELSEWHERE, ids=lambda member: repr(member[0]))
 def test_a_member_that_leads_elsewhere_is_passed_over_with_a_remark(member, tmp_path):
     files, remarks = unpacked(tmp_path, ("mytorch/a.py", b"1"), member)
     assert files == ["mytorch/a.py"]

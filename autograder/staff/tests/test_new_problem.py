@@ -231,6 +231,7 @@ def test_the_correct_solutions_earn_the_new_points_and_planted_bugs_lose_them(tr
 
 @pytest.mark.slow
 def test_the_handout_autolab_and_the_other_tests_follow(tree, tmp_path):
+    (tree.root / "autograder/staff/seeds.json").write_text('{"checked with": "", "seeds": [1, 2]}')
     printed, status = tree.run("autograder/staff/autolab.py", str(tmp_path))
     assert status == 0, printed
     assert f'- name: "{KEY}"' in (tmp_path / "hw1p1.yml").read_text(encoding="utf-8")
