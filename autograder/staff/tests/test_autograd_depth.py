@@ -130,21 +130,6 @@ def test_an_exception_in_a_deep_graph_comes_through_and_the_limits_are_restored(
     assert a.grad.data.tolist() == [1]
 
 
-def test_where_calls_take_c_stack_deep_ones_get_a_thread_with_room(limits_before, monkeypatch):
-    monkeypatch.setattr(deep_recursion, "CALLS_TAKE_C_STACK", True)  # as on 3.10 and older
-    sizes = []
-    monkeypatch.setattr(threading, "stack_size", lambda size=0, ask=threading.stack_size: (
-        sizes.append(size), ask(size))[1])
-    here, call = threading.get_ident(), deep_recursion.call_with_room_for
-    assert call(400, threading.get_ident) == here and not sizes
-    assert call(100_000, threading.get_ident) != here and sizes[0] >= 100_000 * 500
-    assert call(1000, divmod, 7, 2) == (3, 1)
-    with pytest.raises(ZeroDivisionError):
-        call(1000, divmod, 7, 0)
-    monkeypatch.undo()
-    assert limits() == limits_before
-
-
 @pytest.mark.parametrize("room", [700, 40])
 def test_a_deep_graph_may_be_walked_when_the_caller_is_deep_itself(room, limits_before):
     a = leaf([1.0])

@@ -38,10 +38,17 @@ def case(hostile, where, quick, **how):
 
 # In the jail there is no shared memory, and so no lock.
 AT_HOME_ALONE = ("temporary files, locks and a pool of processes at import",)
+# What they send or make is read, counted and removed in the same way with Landlock and without.
+ALIKE_WITHOUT = (
+    "a number of 5,000 digits, deep nesting, floods of empty objects", "3.6 MB of calls under way",
+    "says that it is ready, done, refused", "a shape of 200 KB", "2,000 files",
+    "1,000 folders side by side", "output without lines or an end", "a thousand threads",
+    "a second's worth of zombies", "raises and lowers its own limits")
 
 CASES = [case(hostile, "on Autolab", QUICK) for hostile in HOSTILE + SYSTEM
          if hostile.name not in AT_HOME_ALONE]
-CASES += [case(hostile, "without Landlock", QUICK_WITHOUT, landlock=False) for hostile in SYSTEM]
+CASES += [case(hostile, "without Landlock", QUICK_WITHOUT, landlock=False)
+          for hostile in SYSTEM if hostile.name not in ALIKE_WITHOUT]
 CASES += [case(hostile, "at home", QUICK, staffs=False)
           for hostile in HOSTILE if hostile.name in CLUMSY]
 
@@ -130,4 +137,4 @@ def test_there_are_at_least_24_hostile_solutions_of_each_kind_with_different_nam
     names = {hostile.name for hostile in HOSTILE + SYSTEM}
     assert len(names) == len(HOSTILE + SYSTEM)
     assert len(HOSTILE) >= 24 and len(SYSTEM) >= 24
-    assert {*QUICK, *QUICK_WITHOUT, *CLUMSY} <= names
+    assert {*QUICK, *QUICK_WITHOUT, *CLUMSY, *ALIKE_WITHOUT} <= names

@@ -33,18 +33,6 @@ class Tensor:
     def ones(*shape):
         return Tensor(np.ones(shape))
 
-    @staticmethod
-    def arange(*interval):
-        return Tensor(np.arange(*interval))
-
-    @staticmethod
-    def randn(*shape):
-        return Tensor(np.random.normal(0, 1, shape))
-
-    @staticmethod
-    def empty(*shape):
-        return Tensor(np.empty(shape))
-
     def fill_(self, fill_value):
         self.data.fill(fill_value)
         return self

@@ -35,18 +35,6 @@ class Tensor:
     def ones(*shape):
         return Tensor(np.ones(shape))
 
-    @staticmethod
-    def arange(*interval):
-        return Tensor(np.arange(*interval))
-
-    @staticmethod
-    def randn(*shape):
-        return Tensor(np.random.randn(*shape))
-
-    @staticmethod
-    def empty(*shape):
-        return Tensor(np.empty(shape))
-
     def zeros_like(self):
         return Tensor(np.zeros(self.shape))
 
