@@ -210,14 +210,6 @@ def test_scores_that_a_submission_wrote_into_its_report_do_not_count(line):
     assert collect.scores_in(line) is None
 
 
-def test_a_report_that_does_not_end_in_scores_is_named(folder, job):
-    job.with_suffix("").write_text("print('{}')")
-    hand_in(folder, "a")
-    assert collect.main([str(folder)]) == 0
-    assert rows(folder)["a"]["total"] == ""
-    assert looks(folder)["a"].startswith("the report does not end in scores")
-
-
 def test_odd_names_and_what_cannot_be_read_stop_nobody(folder, job, capsys):
     hand_in(folder, "a", "odd\udcff", "red\x1b[31m")
     (folder / "b_1_handin.tar.gz").write_bytes(gzip.compress(solution())[:-5])
@@ -238,12 +230,16 @@ def test_where_it_cannot_write_it_says_so_in_a_sentence(folder):
                         ended.stderr.decode().strip())
 
 
-def test_a_grading_that_does_not_end_is_ended(folder, job, monkeypatch):
-    job.with_suffix("").write_text("while True: pass")
-    monkeypatch.setattr(collect, "JOB_SECONDS", 0)
+@pytest.mark.parametrize("code, seconds, says", [
+    ("print('{}')", collect.JOB_SECONDS, "the report does not end in scores"),
+    ("while True: pass", 0, "the grading ended with status -9")])
+def test_a_grading_that_ends_without_scores_or_not_at_all_is_named(
+        code, seconds, says, folder, job, monkeypatch):
+    job.with_suffix("").write_text(code)
+    monkeypatch.setattr(collect, "JOB_SECONDS", seconds)
     hand_in(folder, "a")
     assert collect.main([str(folder)]) == 0
-    assert looks(folder)["a"] == "the grading ended with status -9"
+    assert rows(folder)["a"]["total"] == "" and looks(folder)["a"].startswith(says)
 
 
 def test_scores_without_landlock_only_where_staff_asks_for_it(folder, job):

@@ -163,8 +163,8 @@ TODO = "    # TODO (1.2): double\n"
 RAISE = '    raise NotImplementedError("TODO (1.2): double")\n'
 
 
-def indented(text):
-    return "".join("    " + line for line in text.splitlines(True))
+BLOCK = REGION.replace("    ", "        ")
+BLANK = REGION.replace("x = 2 * x\n", "x = 2 * x\n\n")
 
 
 @pytest.mark.parametrize("before, after, raises", [
@@ -184,22 +184,14 @@ def test_code_is_needed_where_a_function_ends_with_the_region(before, after, rai
     assert handout.hand_out("f.py", before + REGION + after) == expected
 
 
-def test_code_is_needed_at_the_end_of_a_block_in_a_function():
-    before, after = "def f(x):\n    for y in x:\n", "    return x\n"
-    assert handout.hand_out("f.py", before + indented(REGION) + after) == (
-        before + indented(TODO + RAISE) + after)
-
-
-def test_code_is_needed_also_where_blank_lines_or_a_text_at_the_margin_come_before_the_end():
-    before = 'def f(x):\n    y = """\nat the margin\n"""\n'
-    region = REGION.replace("x = 2 * x\n", "x = 2 * x\n\n")
-    assert handout.hand_out("f.py", before + region) == before + TODO + RAISE
-
-
-def test_outside_functions_no_code_is_needed():
-    text = "def f(x):\n    return x\n\n\n" + REGION.replace("    ", "") + "\n\ny = 1\n"
-    assert handout.hand_out("f.py", text) == (
-        "def f(x):\n    return x\n\n\n# TODO (1.2): double\n\n\ny = 1\n")
+@pytest.mark.parametrize("before, region, after, expected", [
+    ("def f(x):\n    for y in x:\n", BLOCK, "    return x\n", "    " + TODO + "    " + RAISE),
+    ('def f(x):\n    y = """\nat the margin\n"""\n', BLANK, "", TODO + RAISE),
+    ("def f(x):\n    return x\n\n\n", REGION.replace("    ", ""), "\n\ny = 1\n", TODO.strip() + "\n"),
+])
+def test_code_is_needed_at_the_end_of_a_block_after_a_text_at_the_margin_and_not_outside_functions(
+        before, region, after, expected):
+    assert handout.hand_out("f.py", before + region + after) == before + expected + after
 
 
 def test_a_region_that_is_solved_stays_without_its_marks():
