@@ -4,7 +4,7 @@ Start with hw1/README.md; then read this from top to bottom: operations, nodes, 
 from mytorch.checks import (
     check_arguments, check_gradients, check_leaf, check_output, check_saved, check_start,
     check_stored, needed_gradients)
-from mytorch.deep_recursion import call_with_room_for
+from mytorch.deep_recursion import call_with_room_for  # calls one that recurses deeply
 
 
 class Function:
@@ -21,7 +21,7 @@ class Function:
     def backward(ctx, grad_output):
         """Turn the gradient of the output, a Tensor not to be modified, into those of the inputs:
         one Tensor, or a tuple with an entry for each argument of ``forward``, None where there is
-        no gradient. Entries for constants are ignored; at the end they may be left out."""
+        no gradient. Entries for constants are ignored and may be left out if they come last."""
         raise NotImplementedError("a Function must define backward(ctx, grad_output)")
 
     @classmethod
@@ -34,11 +34,11 @@ class Function:
         node = BackwardFunction(cls)
         output = cls.forward(node.ctx, *args)
         check_output(cls, output)
-        output = output.detach()  # forward may have returned a Tensor that is used elsewhere
+        output = output.detach()  # forward may return a Tensor whose flags must not change
         node.shape, node.arity = output.shape, len(args)
         # BEGIN SOLUTION 1.2: link the node to those of the inputs; set the output's flags and node
         node.next_functions = [gradient_node(arg) for arg in args]
-        output.requires_grad = any(node.next_functions)
+        output.requires_grad = any(node.next_functions)  # any node, not None
         output.is_leaf = not output.requires_grad
         if output.requires_grad:
             output.grad_fn = node
@@ -49,13 +49,14 @@ class Function:
 class ContextManager:
     """What ``forward`` keeps for ``backward``. Constants are set as attributes of any name."""
     saved_tensors = ()
-    needs_input_grad = ()  # for each argument whether it does, set for ``backward``; empty: all
+    needs_input_grad = ()  # in ``backward``: a bool for each argument of forward; empty: all do
 
     def save_for_backward(self, *tensors):
         """Keep the values that Tensors have now; ``backward`` finds them in ``saved_tensors``. No
-        array is copied: an optimizer's step gives a parameter a new one and leaves the old one as
-        it is, but writing into an array, as in ``t.data[0] = 1``, changes it here too."""
+        array is copied. That is safe with an optimizer's step, which gives the parameter a new
+        array; writing into an array, as in ``t.data[0] = 1``, changes the saved one too."""
         check_saved(tensors)
+        # Each is a new Tensor on the same array, outside the graph, with the flags it had.
         self.saved_tensors = tuple([tensor.detach() for tensor in tensors])
         for saved, tensor in zip(self.saved_tensors, tensors):
             saved.requires_grad, saved.is_leaf = tensor.requires_grad, tensor.is_leaf
@@ -77,7 +78,8 @@ class BackwardFunction:
 
     def apply(self, grad_output):
         """Run the operation's ``backward`` on a Tensor. Returns a tuple, a Tensor or None for each
-        argument of ``forward``, and raises TypeError or ValueError if that does not fit them."""
+        argument of ``forward`` (constants at the end may be missing), and raises TypeError or
+        ValueError if that does not fit the arguments."""
         self.ctx.needs_input_grad = needed_gradients(self)
         grads = self.function.backward(self.ctx, grad_output)
         grads = tuple(grads) if isinstance(grads, (tuple, list)) else (grads,)
@@ -87,8 +89,8 @@ class BackwardFunction:
 
 class AccumulateGrad:
     """Node of a leaf that requires grad: where the walk ends and a gradient is stored. Leaf and
-    node hold each other, so that a result that is kept or copied alone has its leaves; Python's
-    cycle collector frees the two some time later, ``leaf.grad_fn = None`` lets go of them now."""
+    node refer to each other, so a graph keeps its leaves alive. Python's garbage collector frees
+    such a pair some time after its last use; ``leaf.grad_fn = None`` frees it at once."""
 
     function_name = "AccumulateGrad"
     next_functions = ()
@@ -104,7 +106,7 @@ class AccumulateGrad:
     def apply(self, grad):
         """Add ``grad`` (Tensor of the leaf's shape) to the leaf's ``.grad``; returns ()."""
         leaf = self.variable
-        if leaf.requires_grad:  # still; it may have been switched off after forward
+        if leaf.requires_grad:  # may have been switched off since forward
             check_stored(grad, leaf)
             total = grad.detach()  # what is stored is in no graph, and in an array of its own
             total.data = grad.data.astype(leaf.data.dtype)
@@ -129,15 +131,13 @@ def gradient_node(arg):
 def backward(grad_fn, grad_of_output):
     """Propagate a gradient from one node of the graph down to every leaf below it.
 
-    A depth-first traversal over ``next_functions``: run a node on the gradient of its output,
-    give each parent its share, and go on into the parent. The difficult part is *when* to go on.
+    A node's *parents* are its ``next_functions``, and "below" means nearer the leaves. Go depth
+    first: run a node on the gradient of its output, give each parent its *share*, the gradient
+    that one use of it brings, and go on into the parent. The difficult part is *when* to go on.
     Recursing once per path gives right gradients, but the number of paths doubles at each reuse:
     forty lines ``b = a + a; c = b + b; ...`` make 2**40 paths. The gradient of a shared node is
     the *sum* over its uses, so it is enough to wait until all of them have arrived and to recurse
-    once, with the sum. The cost is then linear in the graph.
-
-    ``grad_of_output`` is a Tensor of the shape of the node's result. Graphs that share leaves
-    belong in one thread, because nothing is locked."""
+    once, with the sum: one visit a node. ``grad_of_output`` is a Tensor of the result's shape."""
     check_start(grad_fn)
     # BEGIN SOLUTION 1.2: go through the graph, each node once
     awaited = count_gradients(grad_fn)
@@ -161,9 +161,9 @@ def count_gradients(root):
 
 
 def visit(node, grad, awaited, sums):
-    """Run ``node`` on ``grad``, then recurse into each parent whose last gradient came.
-
-    ``awaited`` counts what each node still waits for, ``sums`` holds what it has so far."""
+    """Run ``node`` on ``grad``, then recurse into each parent whose last gradient has come.
+    ``awaited`` counts what each node still waits for, ``sums`` holds what it has so far. ``grad``
+    is None if every gradient was; None is passed on so that the counts still fall."""
     shares = node.apply(grad) if grad is not None else [None] * len(node.next_functions)
     for parent, share in zip(node.next_functions, shares):
         if parent is None:

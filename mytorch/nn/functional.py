@@ -11,7 +11,7 @@ from mytorch.tensor import Tensor
 def compute(operation, numpy_function, *tensors):
     """``numpy_function`` on the data of ``tensors``, as a Tensor.
 
-    The one place where operations check their operands.
+    It checks the operands of every operation that is a single NumPy expression.
 
     Raises:
         TypeError: if one of ``tensors`` is not a Tensor, or if NumPy rejects their dtypes.

@@ -17,7 +17,6 @@ import pytest
 import runner
 import sandbox
 from handin import packing
-from mytorch import autograd_engine
 from mytorch.tensor import Tensor
 from problem3 import drawn_digits
 from problem3.mnist_data import MnistData
@@ -32,7 +31,7 @@ POINTS = {number: sum(p.points for p in PROBLEMS if p.number == number)
 # Before a console block a comment may say in which tree it runs, and with which mistake.
 CONSOLE = re.compile(r"(?:<!-- run: (\w+)(?:, after: ([^>]+))? -->\n)?```console\n(.*?)^```",
                      re.DOTALL | re.MULTILINE)
-PYTHON = re.compile(r"(?:<!-- after: ([^>]+) -->\n)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 MISTAKES = {  # as the comment names it → file, what stands there, what stands there instead
     "the sign of Sub forgotten": (
         "mytorch/nn/functional.py", "unbroadcast(-grad_output.data, b", "unbroadcast(grad_output.data, b"),
@@ -99,24 +98,14 @@ def test_a_shown_command_prints_what_is_shown(tree, mistake, block, trees):
             assert re.fullmatch(pattern_of(shown), printed), f"$ {command}\n{printed}"
 
 
-def one_recursion_per_path(node, grad):
-    """An engine's backward that walks every path."""
-    for parent, share in zip(node.next_functions, node.apply(grad)):
-        if parent is not None and share is not None:
-            one_recursion_per_path(parent, share)
+BLOCKS = [(name, block) for name, text in TEXTS.items() for block in PYTHON.findall(text)]
 
 
-BLOCKS = [(name, *found) for name, text in TEXTS.items() for found in PYTHON.findall(text)]
-
-
-@pytest.mark.parametrize("after, block", [found[1:] for found in BLOCKS],
-                         ids=[f"{found[0]} {i}" for i, found in enumerate(BLOCKS)])
-def test_a_python_block_prints_what_its_comments_say(after, block, tmp_path, monkeypatch):
+@pytest.mark.parametrize("block", [block for _, block in BLOCKS],
+                         ids=[f"{name} {i}" for i, (name, _) in enumerate(BLOCKS)])
+def test_a_python_block_prints_what_its_comments_say(block, tmp_path, monkeypatch):
     # What a line prints stands behind it, after two blanks at least, or in lines of comment below.
     monkeypatch.chdir(tmp_path)
-    if after:
-        assert after == "one recursion per path"
-        monkeypatch.setattr(autograd_engine, "backward", one_recursion_per_path)
     shown = "".join(f"{found[0] or found[1]}\n" for found in re.findall(
         r"^(?:print\(.*\) {2,}# (.*)|# ?(.*))$", block, re.MULTILINE))
     printed = io.StringIO()
