@@ -4,7 +4,7 @@ Start with hw1/README.md; then read this from top to bottom: operations, nodes, 
 from mytorch.checks import (
     check_arguments, check_gradients, check_leaf, check_output, check_saved, check_start,
     check_stored, needed_gradients)
-from mytorch.deep_recursion import call_with_room_for  # calls one that recurses deeply
+from mytorch.deep_recursion import call_with_room_for  # calls a function that recurses deeply
 
 
 class Function:
