@@ -303,35 +303,9 @@ def good(handler, content, finished):
     send(handler, content, len(content))
 
 
-def good_without_length(handler, content, finished):
-    send(handler, content)
-
-
-def truncated(handler, content, finished):
-    send(handler, content[:-100], len(content))
-
-
-def corrupt(handler, content, finished):
-    middle = len(content) // 2
-    send(handler, content[:middle] + bytes(20) + content[middle + 20:], len(content))
-
-
 def of_another_digest(handler, content, finished):
     raw = gzip.decompress(content)
-    other = gzip.compress(raw[:-1] + bytes([raw[-1] ^ 1]))
-    send(handler, other, len(other))
-
-
-def a_bomb(handler, content, finished):
-    send(handler, gzip.compress(bytes(10**7)))
-
-
-def not_found(handler, content, finished):
-    handler.send_error(404)
-
-
-def silent(handler, content, finished):
-    finished.wait()
+    good(handler, gzip.compress(raw[:-1] + bytes([raw[-1] ^ 1])), finished)
 
 
 def dripping(handler, content, finished):
@@ -346,10 +320,17 @@ def never_ending(handler, content, finished):
         handler.wfile.write(bytes(10**5))
 
 
-BAD = {truncated: "expected a whole gzip file", corrupt: "expected a whole gzip file",
-       of_another_digest: "expected MD5", a_bomb: "expected MD5", not_found: "404",
-       silent: "no answer, or too slow", dripping: "no answer, or too slow",
-       never_ending: "more than 200000 bytes came"}
+BAD = {  # answers of a mirror, and what is said of them
+    "truncated": (lambda handler, content, _: send(handler, content[:-100], len(content)),
+                  "expected a whole gzip file"),
+    "corrupt": (lambda handler, content, _: send(
+        handler, content[:99] + bytes(20) + content[119:], len(content)), "expected a whole gzip file"),
+    "of another digest": (of_another_digest, "expected MD5"),
+    "a bomb": (lambda handler, *_: send(handler, gzip.compress(bytes(10**7))), "expected MD5"),
+    "not found": (lambda handler, *_: handler.send_error(404), "404"),
+    "silent": (lambda handler, content, finished: finished.wait(), "no answer, or too slow"),
+    "dripping": (dripping, "no answer, or too slow"),
+    "never ending": (never_ending, "more than 200000 bytes came")}
 
 
 @pytest.fixture
@@ -359,25 +340,25 @@ def impatient(monkeypatch):
     monkeypatch.setattr(mnist_data, "LARGEST", 2 * 10**5)
 
 
-@pytest.mark.parametrize("answer", [good, good_without_length])
+@pytest.mark.parametrize("answer", [good, lambda handler, content, _: send(handler, content)])
 def test_a_download_is_kept_in_data_and_not_repeated(serve, answer, monkeypatch):
-    asked = serve(answer, not_found)
+    asked = serve(answer, BAD["not found"][0])
     assert_is_the_split(load())
     assert sorted(path.name for path in mnist_data.DATA.iterdir()) == [IMAGES + ".gz", LABELS + ".gz"]
     assert_is_the_split(load())
     assert asked == [f"/first/{IMAGES}.gz", f"/first/{LABELS}.gz"]
 
 
-@pytest.mark.parametrize("answer", BAD, ids=lambda answer: answer.__name__)
+@pytest.mark.parametrize("answer, says", BAD.values(), ids=list(BAD))
 def test_the_second_mirror_helps_and_nothing_bad_is_kept_where_the_answer_of_the_first_is(
-        serve, impatient, answer, capsys, monkeypatch):
+        serve, impatient, answer, says, capsys, monkeypatch):
     serve(answer, good)
     first, second = mnist_data.MIRRORS
     monkeypatch.setattr(mnist_data, "MIRRORS", (first,))
     assert load().name.startswith("digits drawn")
     assert not mnist_data.DATA.exists()
     words = capsys.readouterr().out
-    assert f"No luck with {first}{IMAGES}.gz: " in words and BAD[answer] in words
+    assert f"No luck with {first}{IMAGES}.gz: " in words and says in words
     monkeypatch.setattr(mnist_data, "MIRRORS", (first, second))
     assert_is_the_split(load())
 
@@ -398,7 +379,7 @@ def test_only_the_missing_file_is_downloaded(serve, tmp_path):
 
 def test_the_second_mirror_is_not_asked_for_what_the_first_has_given(serve):
     def images_only(handler, content, finished):
-        (good if IMAGES in handler.path else not_found)(handler, content, finished)
+        (good if IMAGES in handler.path else BAD["not found"][0])(handler, content, finished)
 
     asked = serve(images_only, good)
     assert_is_the_split(load())

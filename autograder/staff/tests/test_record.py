@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import record
 from grader import grading
-from grader.graded import CASES
 from planted_bugs import BUGS
 
 STAFF = Path(record.__file__).parent

@@ -9,7 +9,6 @@ import weakref
 import numpy as np
 import pytest
 
-import mytorch.nn.functional as F
 from central_differences import assert_gradients, assert_raises, function, leaf, uneven
 from mytorch import autograd_engine
 from mytorch.autograd_engine import Function
