@@ -61,7 +61,9 @@ for thing in gc.get_objects():
 for where, _, names in os.walk(folder):
     found += [name for name in names if answers in open(os.path.join(where, name), "rb").read()]
 grader = os.getppid()
-print("The job is", open(f"/proc/{grader}/cmdline").read().replace(chr(0), " "), flush=True)
+print("The spy was here.")
+if "job.py" not in open(f"/proc/{grader}/cmdline").read():
+    found.append("another process than the job")
 for name in ("mem", "environ", "fd/3", "fd/4", "fd/5"):
     try:
         open(f"/proc/{grader}/{name}", "rb").close()
@@ -77,7 +79,7 @@ if found:
 
 def check_the_spy_found_nothing(job):
     assert "FOUND" not in job.log, job.log
-    assert "The job is" in job.log and "job.py --" in job.log  # so it ran, and saw the right process
+    assert re.search(r"The spy was here|printed [\d,]+ lines", job.log), job.log
 
 
 def cheating(**changes):
