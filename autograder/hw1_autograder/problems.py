@@ -137,12 +137,13 @@ HINTS = {
     "2.4": {"running_mean": "running_mean ← (1 - momentum) · running_mean + momentum · mean",
             "running_var": "running_var ← (1 - momentum) · running_var + momentum · variance, "
                            "here with the unbiased variance, divided by m - 1",
-            "in evaluation": "evaluation takes the running averages, not those of the batch",
+            "in evaluation": "evaluation gives γ (x - running_mean) / √(running_var + ε) + β, and "
+                             "changes neither average",
             "gradient of x": "mean and variance depend on x as well: gradients flow through them",
             "gradient": "for an upstream gradient G, that of β is the sum of the rows of G, and "
                         "that of γ the sum of the rows of G x̂",
-            "output": "normalise each feature, with the variance divided by m and ε added before "
-                      "the root"},
+            "output": "γ (x - mean) / √(variance + ε) + β, with mean and variance of each feature, "
+                      "over the m rows of the batch, both divided by m"},
     "2.5": {"gradient": "(softmax - onehot) / N, times the upstream gradient",
             "loss": "the mean over the batch of -log softmax(logits)[label]"},
     "2.6": {"": "v ← momentum · v - lr · gradient, W ← W + v, with one v for each parameter"},

@@ -332,6 +332,8 @@ def explain_error(watch, words):
 
 def went_into_none(error, frames):
     """Whether a function was called with None as its node, or asked for an attribute of None."""
+    if isinstance(error, KeyError) and error.args == (None,):
+        return True  # in a dict of nodes
     names = ("apply", "next_functions", "function_name", "variable", "ctx")
     if isinstance(error, AttributeError) and "'NoneType'" in str(error):
         return any(f"'{name}'" in str(error) for name in names)

@@ -60,7 +60,7 @@ def try_operator(symbol, *kinds):
         return (f"The grad_fn of a result is the class {node.__name__} ({{}}); it should be a "
                 "node, the BackwardFunction that holds the ctx of this one call.")
     if not graph.inputs_of(node):
-        return ("The node of a result has an empty next_functions ({}): Function.apply must put "
+        return ("The next_functions of a result hold no node ({}): Function.apply must put "
                 "there a node for each input that requires grad.")
     strange = [entry for entry in graph.inputs_of(node) if not hasattr(entry, "apply")]
     if strange:

@@ -84,7 +84,7 @@ for failed in ("Linear Backward", "Linear ReLU Backward", "Linear Batchnorm ReLU
 def operations_and_graph(key):
     """The operation that does not fit its forward, or else the line that cuts the graph."""
     built = rerun(key)
-    lines = wrong_operations(built) or cut_off(built)
+    lines = wrong_operations(built) or cut_off(built) or wrong_unbroadcast(built)
     return {"found": "\n".join(lines)} if lines else {}
 
 
@@ -205,20 +205,34 @@ def wrong_operations(built):
         complaint = disagreement(operation, args)
         if complaint:
             wrong = operation.backward
-            shapes = {arg.data.shape for arg in args if needs_grad(arg)}
-            if len(shapes) > 1 and unbroadcast_is_wrong():
-                wrong, complaint = my.F.unbroadcast, (
-                    "is wrong: it must sum over the axes that were repeated")
-            return [f"{in_words(wrong.__qualname__, wrong, Path(sys.path[0]))} {complaint}"]
+            return has_broadcast(args) and wrong_unbroadcast(built) or [
+                f"{in_words(wrong.__qualname__, wrong, Path(sys.path[0]))} {complaint}"]
     return []
 
 
-def unbroadcast_is_wrong():
-    """Whether unbroadcast, asked for a row's shape, gives one that is not the sum of the rows."""
-    rows = np.arange(12.0).reshape(4, 3)**2
-    with contextlib.suppress(Exception):
-        row = my.F.unbroadcast(rows.copy(), (3,))
-        return np.shape(row) == (3,) and not np.allclose(row, rows.sum(axis=0))
+def has_broadcast(args):
+    """Whether the shapes differ of the Tensors among ``args`` that need gradients."""
+    return len({arg.data.shape for arg in args if needs_grad(arg)}) > 1
+
+
+def wrong_unbroadcast(built):
+    """What unbroadcast gives that is not the sum over the axes that were repeated, if an operation
+    of the tests has broadcast."""
+    if not any(has_broadcast(args) for one in built for operation, args in one.applications
+               if not is_graders(operation)):
+        return []
+    grad = np.arange(12.0).reshape(4, 3)**2
+    for shape, right in (((3,), grad.sum(axis=0)), ((4, 1), grad.sum(axis=1, keepdims=True)),
+                         ((1, 3), grad.sum(axis=0, keepdims=True))):
+        with contextlib.suppress(Exception):
+            got = my.F.unbroadcast(grad.copy(), shape)
+            if np.shape(got) != shape or not np.allclose(got, right):
+                place = in_words("unbroadcast", my.F.unbroadcast, Path(sys.path[0]))
+                returned = f"; it returned shape {np.shape(got)}" * (np.shape(got) != shape)
+                return [f"{place} is wrong for a gradient of shape (4, 3) and an operand of shape "
+                        f"{shape}{returned}: it must sum over the axes that were repeated, and no "
+                        "others"]
+    return []
 
 
 def is_graders(operation):

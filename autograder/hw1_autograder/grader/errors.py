@@ -3,7 +3,7 @@ Works on plain data alone, as judge.py does: no student code runs here."""
 
 import re
 
-from grader.places import student_place
+from grader.places import CHECKING, student_place
 from problems import OPERATORS
 
 PACKAGES = ("mytorch", "mytorch/nn", "mytorch/optim", "hw1")  # folders, not files
@@ -35,10 +35,12 @@ MEANINGS = (
      r"attribute '(?P<name>\w+)'", "{file} has no {name}, which this line asks for"),
     ("TypeError", "'module' object is not callable|.*got module",
      "a module is used as if it were a class: from mytorch.tensor import Tensor gives the class"),
-    ("AttributeError", r"'(BackwardFunction|AccumulateGrad)' object has no attribute 'backward'",
+    ("AttributeError", r"'(BackwardFunction|AccumulateGrad)' object has no attribute '(backward|function|ctx)'",
      "a node is run by its apply: node.apply(grad)"),
     ("AttributeError", r"type object '(?P<name>\w+)' has no attribute 'apply'",
      "an operation is a Function: class {name}(Function)"),
+    ("AttributeError", "'Tensor' object has no attribute '(next_functions|apply)'",
+     "that is asked of a node: the node of a Tensor is its grad_fn"),
     ("AttributeError", r"'Tensor' object has no attribute '(forward|__name__)'",
      "Function.apply is called on the class: it needs @classmethod above it"),
     ("AttributeError", r"'Tensor' object has no attribute '(?P<name>\w+)'",
@@ -186,6 +188,8 @@ def what_a_test_got(kind, message):
         got = next(name for name in unfit.groups()[1:] if name != "Tensor")
         return f"the code returned {got.replace('NoneType', 'None')} where the test needs a Tensor"
     meaning = what_it_means(kind, message, {})
+    if kind in ("SyntaxError", "UnicodeDecodeError"):
+        return meaning
     telling = kind.endswith(("ImportError", "NotFoundError")) or "has no attribute" in message or (
         "is called with other arguments" in meaning)
     if meaning and telling:
@@ -207,6 +211,17 @@ def first_not_finite(warning):
 def shortened(text, most):
     """``text`` of at most that many characters; what is longer ends after a word, with dots."""
     return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " ..."
+
+
+def loop_of_the_student(outcome):
+    """The innermost line that was under way, passing over functions of the handout that a loop
+    calls; "" if none is the student's."""
+    places = [(student_place(file, line, outcome.root), function)
+              for file, line, function in outcome.stuck_at]
+    places = [(place, function) for place, function in places if place]
+    own = [place for place, function in places if function not in (*CHECKING, "apply", "__init__")
+           and not place.startswith("mytorch/tensor.py")]
+    return (own + [place for place, _ in places] + [""])[0]
 
 
 # Kind of an Outcome's ending -> why there are no more results, in words.
@@ -233,8 +248,7 @@ ENDINGS = {
 def explain_ending(outcome):
     """Why a process ended before all its tests were done, in words."""
     kind, _, number = outcome.ending.partition(" ")
-    places = (student_place(*place, outcome.root) for place in outcome.stuck_at)
-    stuck_at = next(filter(None, places), "")
+    stuck_at = loop_of_the_student(outcome)
     words = ENDINGS.get(outcome.ending) or ENDINGS[kind]
     return words.format(limit=outcome.limit, ending=outcome.ending, number=number,
                         place=f", at {stuck_at}" if stuck_at else "")

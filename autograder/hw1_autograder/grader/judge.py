@@ -2,6 +2,7 @@
 Works on plain data alone: no student code runs here."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -207,7 +208,8 @@ def names_of(mistakes, name, wrong, error, message):
 
 def signature(error):
     """What two exceptions have in common if they are the same one."""
-    return str(error.get("type")), without_addresses(error.get("message")).strip()
+    message = re.sub(r" \(defined at [^)]*\)", "", without_addresses(error.get("message")))
+    return str(error.get("type")), message.strip()
 
 
 def description(answer, got, **tolerance):

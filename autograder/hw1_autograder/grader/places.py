@@ -135,8 +135,23 @@ def describe_error(error, root):
             described.update(where(frames, root), **named_by(frames, message, root))
         except BaseException:  # objects of a student's can do anything when looked at
             pass
-    described["message"] = without_paths(message[:2000], root)[:600]
+    if "null bytes" in message and not described["place"]:
+        described["place"] = file_with_null_bytes(root)
+    message = re.sub(r" \(defined at \.\.\./[^)]*\)", "", without_paths(message[:2000], root))
+    described["message"] = message[:600]
     return described
+
+
+def file_with_null_bytes(root):
+    """The first line of the student's file that has them, which Python does not name."""
+    for folder, _, files in os.walk(os.path.join(str(root), "mytorch")):
+        for name in sorted(files):
+            path = os.path.join(folder, name)
+            if name.endswith(".py") and os.path.isfile(path):
+                with open(path, "rb") as file:
+                    if b"\0" in file.read(200_000):
+                        return student_place(path, 1, root)
+    return ""
 
 
 def where(frames, root):

@@ -71,7 +71,7 @@ class Report:
         if self.folded and self.folded[0].problem.number != number:
             self._unfold()
         if not verdict.passed and not self.next:
-            code = (verdict.missing or [verdict.at])[0]
+            code = (verdict.missing or [place_of(verdict)])[0]
             self.next = f"{number}, {code}" if code else number
         if self._may_fold(verdict):
             self.folded.append(verdict)
@@ -147,8 +147,8 @@ class Report:
         others = len(verdict.complaints) - 1
         if others and not self.verbose:
             self._indented(f"{others} more test{'s' * (others > 1)} of this problem failed")
-        if verdict.hint and not (verdict.mistakes or verdict.closer or verdict.uses):
-            self._indented(f"hint: {verdict.hint}")
+        for hint in () if verdict.mistakes or verdict.closer or verdict.uses else verdict.hints:
+            self._indented(f"hint: {hint}")
         self._indented(f"run again: ./grade.sh 1 {verdict.problem.number}")
 
     def _complain(self, verdict):
@@ -200,6 +200,14 @@ class Report:
             self.line("       | " + line[:160] + (f"   ({times} times)" if times > 1 else ""))
         if total > sum(times for _, times in shown):
             self.line(f"       | ... {total:,} lines in all")
+
+
+def place_of(verdict):
+    """Where to go on: the line of an exception, if it is in the file of the code in question."""
+    error = verdict.errors.get(verdict.shown) or {}
+    file = verdict.at.partition(" in ")[2].partition(":")[0]
+    places = (str(error.get(name) or "").partition(":  ")[0] for name in ("caller", "place"))
+    return next((place for place in places if file and place.startswith(file + ":")), verdict.at)
 
 
 def shortened(lines):

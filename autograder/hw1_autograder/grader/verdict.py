@@ -1,6 +1,8 @@
 """Verdict: the judgement on one problem, from what came back of its process.
 Works on plain data alone; report.py shows it to people."""
 
+import re
+
 from grader import errors
 from grader import judge
 from grader.graded import CASES
@@ -32,7 +34,7 @@ class Verdict:
         notes (list of str): what is worth knowing and costs no points.
         closer (list of str): what a closer look at the failure found (closer_look.py).
         at (str): where the code in question is, in the form of ``missing``.
-        hint (str): what to think of, where that is known of the result that is wrong.
+        hints (list of str): what to think of, where that is known of the results that are wrong.
         passed (bool), points (int): the score.
     """
 
@@ -40,7 +42,7 @@ class Verdict:
         self.problem, self.outcome = problem, outcome
         self.complaints, self.errors = {}, {}
         self.mistakes, self.missing, self.notes, self.closer = [], [], [], []
-        self.waits_for = self.hint = ""
+        self.waits_for, self.hints = "", []
         self.at = outcome.defined_at
         self.uses = list(dict.fromkeys(
             other.problem.number for other in above
@@ -62,7 +64,7 @@ class Verdict:
         fitting = self._fitting_mistakes(scored, answers)
         for case in scored:
             try:
-                self._judge_case(case, answers, describe=not fitting)
+                self._judge_case(case, answers, fitting)
             except Exception:  # forged messages can have any form
                 self.complaints[case.name] = ["what came back cannot be judged"]
         try:
@@ -85,7 +87,7 @@ class Verdict:
         self.refuted += refuted
         return [] if self.uses else fit  # with other gradients than they should be, names are false
 
-    def _judge_case(self, case, answers, describe):
+    def _judge_case(self, case, answers, fitting):
         message = self.outcome.cases.get(case.name)
         if message is None:
             if not self.complaints:  # the tests after the one that ended the process are lost too
@@ -100,6 +102,7 @@ class Verdict:
             wrong = judge.judge_case(expected, message)
             if wrong:
                 self._wrong[case.name] = wrong
+                describe = not judge.names_of(fitting, case.name, wrong, {}, message)
                 shapes = ", ".join(f"{name} {array.shape}"
                                    for name, array in vars(case.draw(answers.seed)).items())
                 self.complaints[case.name] = [
@@ -153,7 +156,8 @@ class Verdict:
             label = next(iter(wrong))
             got = (self.outcome.cases[self.shown].get("results") or {}).get(label) or {}
             self.at = str(got.get("at") or "")[:200] or self.at
-            self.hint = hint_for(self.problem, label, wrong[label])
+            hints = [hint_for(self.problem, label, wrong[label]) for label in wrong]
+            self.hints = list(dict.fromkeys(filter(None, hints)))[:2]
 
     def _read_notes(self, cases):
         for case in cases:
@@ -175,7 +179,7 @@ class Verdict:
 def hint_for(problem, label, complaint):
     """The hint of the problem on a result of which only the numbers are wrong; "" if it has none."""
     if ": expected " not in complaint or complaint.partition(": expected ")[2].startswith(
-            ("a Tensor", "shape", "None", "numbers")):
+            ("a Tensor", "shape", "None", "numbers")) or re.search(r"got (nan|-?inf)\b", complaint):
         return ""
     hints = HINTS.get(problem.number, {})
     return next((hint for part, hint in hints.items() if part in label), "")

@@ -60,7 +60,7 @@ class Outcome:
             work), "never" (no time was left for it).
         limit (float): the seconds that were over, for "import", "processor", "time" and "share".
         ready (bool): whether the student's code was imported, and tests could run.
-        stuck_at (list of (str, int)): files and lines of the calls that were under way when a
+        stuck_at (list of (str, int, str)): files, lines and functions of the calls that were under way when a
             limit or a crash ended it, innermost first, where they are known.
         defined_at (str): file and line of the code in question.
         protections (list of str): what limited the process.
@@ -142,9 +142,9 @@ class Child:
             outcome.lines.append(line)
         elif line.startswith(b'  File "') and len(outcome.stuck_at) < PLACES_LIMIT:
             name, _, rest = line[len(b'  File "'):LINE_LIMIT].partition(b'", line ')
-            number = rest.partition(b" ")[0]
+            number, _, function = rest.partition(b" in ")
             if number.isdigit() and len(number) < 10:
-                outcome.stuck_at.append((os.fsdecode(name), int(number)))
+                outcome.stuck_at.append((os.fsdecode(name), int(number), os.fsdecode(function)))
         elif len(line) <= LINE_LIMIT:
             with contextlib.suppress(ValueError, RecursionError):
                 message = json.loads(line.decode("utf-8", "replace"))

@@ -225,7 +225,7 @@ WORDS = {
     "runs in circles": "does not end",
     "stops at the first node": "Nothing that backward() calls reads next_functions",
     "apply does not fill next_functions":
-        "empty next_functions (leaf + leaf, constant + leaf, leaf +",
+        "next_functions of a result hold no node (leaf + leaf, constant + leaf, leaf +",
     "what is stored is a number": "a and b got a .grad, which is of type float",
     "nothing is stored": "a.grad stayed None",
     "halves what it hands on":
