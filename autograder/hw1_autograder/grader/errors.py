@@ -35,7 +35,8 @@ MEANINGS = (
      r"attribute '(?P<name>\w+)'", "{file} has no {name}, which this line asks for"),
     ("TypeError", "'module' object is not callable|.*got module",
      "a module is used as if it were a class: from mytorch.tensor import Tensor gives the class"),
-    ("AttributeError", r"'(BackwardFunction|AccumulateGrad)' object has no attribute '(backward|function|ctx)'",
+    ("AttributeError", r"'(BackwardFunction|AccumulateGrad)' object has no attribute "
+     r"'(backward|function|ctx)'",
      "a node is run by its apply: node.apply(grad)"),
     ("AttributeError", r"type object '(?P<name>\w+)' has no attribute 'apply'",
      "an operation is a Function: class {name}(Function)"),

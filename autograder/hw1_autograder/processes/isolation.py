@@ -60,8 +60,8 @@ class Outcome:
             work), "never" (no time was left for it).
         limit (float): the seconds that were over, for "import", "processor", "time" and "share".
         ready (bool): whether the student's code was imported, and tests could run.
-        stuck_at (list of (str, int, str)): files, lines and functions of the calls that were under way when a
-            limit or a crash ended it, innermost first, where they are known.
+        stuck_at (list of (str, int, str)): files, lines and functions of the calls that
+            were under way when a limit or a crash ended it, innermost first, where they are known.
         defined_at (str): file and line of the code in question.
         protections (list of str): what limited the process.
     """

@@ -190,6 +190,17 @@ def test_of_an_operation_it_is_said_what_else_is_wrong_with_its_backward(forward
     assert found.startswith(says) and bool(found) == bool(says)
 
 
+@pytest.mark.parametrize("new, returned", [
+    ("        grad = grad.mean(axis=0)\n", ""),
+    ("        grad = grad.sum(axis=1)\n", "; it returned shape (4,)"),
+    ("        break\n", "; it returned shape (4, 3)"),
+])
+def test_of_an_unbroadcast_that_is_wrong_that_is_said_and_not_of_what_calls_it(new, returned):
+    said = report_of("2.1", changes=[(FUNCTIONAL, "        grad = grad.sum(axis=0)\n", new)])
+    assert re.search(r"unbroadcast in mytorch/nn/functional.py:\d+ is wrong for a gradient of shape "
+                     r"\(4, 3\) and an operand of shape \(3,\)" + re.escape(returned) + ": ", said)
+
+
 @pytest.mark.parametrize("bug, number, place", [
     ("Linear: bias taken as a constant", "2.1", "mytorch/nn/linear.py"),
     pytest.param("ReLU layer works on the data, outside the graph", "2.2",

@@ -83,12 +83,27 @@ OVERFLOW = (FUNCTIONAL, "biggest = np.max(predicted.data, axis=1).reshape(batch_
                 "result(a.data - b.data, a, b)",
                 "    def forward(a, b):\n        return result(a.data - b.data, a, b)")],
      r"at mytorch/nn/functional.py:\d+: Sub: def forward\(a, b\)"),
+    ("1.1.1", [(FUNCTIONAL, "return result(a.data - b.data,", "return result(a.dat - b.data,")],
+     r"next: 1.1.1, mytorch/nn/functional.py:\d+$"),
+    ("2.1", [(LINEAR, "return x @", "return x @ \0")],
+     r"not plain text: save it as UTF-8 at mytorch/nn/linear.py:1"),
     ("2.4", [(BATCHNORM, "from mytorch.tensor import Tensor", "import mytorch.tensor as Tensor")],
      r"imported at mytorch/nn/batchnorm.py:\d+: import mytorch.tensor as Tensor"),
 ])
 def test_the_place_is_the_line_that_is_wrong(number, changes, place):
     said = report_of(number, changes=changes)
     assert re.search(place, said)
+
+
+def test_an_endless_loop_is_the_students_and_not_what_it_calls(tmp_path):
+    called = [("mytorch/tensor.py", 9, "copy"), ("mytorch/autograd_engine.py", 8, "apply"),
+              ("mytorch/nn/functional.py", 7, "compute"), ("mytorch/nn/sequential.py", 6, "forward"),
+              ("mytorch/nn/module.py", 5, "__call__")]
+    outcome = types.SimpleNamespace(root=tmp_path, stuck_at=[
+        (str(tmp_path / file), line, name) for file, line, name in called])
+    assert errors.loop_of_the_student(outcome) == "mytorch/nn/sequential.py:6"
+    del outcome.stuck_at[2:]
+    assert errors.loop_of_the_student(outcome) == "mytorch/tensor.py:9"
 
 
 def test_a_place_is_not_a_line_that_only_checks_another(tmp_path):
@@ -123,6 +138,8 @@ def test_an_error_of_a_test_says_what_the_code_returned():
     ("1.1.3", "gradient of b", "gradient of b: expected a Tensor, got None", ""),
     ("1.1.3", "output of forward", "output of forward[0]: expected 1, got 2", ""),
     ("2.5", "loss", "loss: expected shape (), got (4,)", ""),
+    ("2.5", "loss", "loss: expected 1.34, got nan", ""),
+    ("2.4", "output in evaluation", "output in evaluation[0]: expected 1, got 2", "running_var + ε"),
 ])
 def test_a_hint_is_about_the_result_that_is_wrong(number, label, complaint, part):
     problem = next(problem for problem in GRADED if problem.number == number)
@@ -132,6 +149,16 @@ def test_a_hint_is_about_the_result_that_is_wrong(number, label, complaint, part
 
 def test_there_are_hints_for_every_problem_and_none_that_solves_it_twice():
     assert set(HINTS) == {problem.number for problem in GRADED} - {"1.1"}
+
+
+def test_two_results_that_are_wrong_have_a_hint_each_and_simple_relations_are_told():
+    said = report_of("2.4", changes=[(BATCHNORM, f"old * self.{name}", f"old * old * self.{name}")
+                                     for name in ("running_mean", "running_var")])
+    assert "hint: running_mean ←" in said and "hint: running_var ←" in said
+    said = report_of("1.1.1", changes=[(
+        FUNCTIONAL, "return grad_output.copy(), tensor.Tensor(-grad_output.data)",
+        "return tensor.Tensor(-grad_output.data), grad_output.copy()")])
+    assert said.count("that is the right answer with the opposite sign") == 2
 
 
 # What Python says, in plain words.
@@ -167,6 +194,10 @@ def test_there_are_hints_for_every_problem_and_none_that_solves_it_twice():
      "a memoryview is the .data of an ndarray"),
     ("TypeError", "ReLU() takes no arguments", "", "called by its apply: F.ReLU.apply(...)"),
     ("AttributeError", "'BatchNorm1d' object has no attribute 'training'", "", "is_train"),
+    ("AttributeError", "'AccumulateGrad' object has no attribute 'function'", "",
+     "a node is run by its apply"),
+    ("AttributeError", "'Tensor' object has no attribute 'next_functions'", "",
+     "the node of a Tensor is its grad_fn"),
     ("TypeError", "unsupported operand type(s) for ^: 'Tensor' and 'int'", "b ^ 2", "a power is **"),
     ("TypeError", "ufunc 'bitwise_xor' not supported for the input types", "b ^ 2", "a power is **"),
     ("TypeError", "Sub.forward() takes 2 positional arguments but 3 were given", "",

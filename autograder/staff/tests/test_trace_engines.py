@@ -246,7 +246,7 @@ WORDS = {
     "grad_fn is the class": "grad_fn of a result is the class Add (leaf + leaf",
     "linked only if no input is a constant": "no grad_fn (constant + leaf, leaf + constant)",
     "inputs recorded only if none is a constant":
-        "next_functions (constant + leaf, leaf + constant)",
+        "hold no node (constant + leaf, leaf + constant)",
     "results require grad only if all operands do":
         "not require grad, though an input does (constant",
     "results require grad if the first operand does":
