@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 # One thread is enough for small arrays, starts faster, and leaves forks clean.
@@ -106,20 +105,12 @@ def write_json(path, verdicts):
     Path(path).write_text(json.dumps({"problems": described}, indent=1) + "\n", encoding="utf-8")
 
 
-@contextlib.contextmanager
-def unpacked(tarball, report, remove=shutil.rmtree):
-    """Context with the folder that holds what may be graded of a tarball; ``remove`` removes it."""
-    folder = tempfile.mkdtemp(prefix="mytorch-handin-")
-    try:
-        try:
-            remarks = unpacking.unpack(tarball, Path(folder))
-        except OSError as error:
-            raise CannotGrade(f"cannot unpack {tarball.name}: {error}") from None
-        for remark in remarks[:10]:
-            report.line(f"{tarball.name}: {remark}")
-        yield Path(folder)
-    finally:
-        remove(folder)
+def unpacked(tarball, report, clean_up, remove=shutil.rmtree):
+    """The folder that holds what may be graded of a tarball; ``remove`` removes it, at ``clean_up``."""
+    folder, remarks = clean_up.enter_context(unpacking.unpacked(tarball, remove))
+    for remark in remarks[:10]:
+        report.line(f"{tarball.name}: {remark}")
+    return folder
 
 
 def grade_and_report(options, problems, report, clean_up):
@@ -130,7 +121,7 @@ def grade_and_report(options, problems, report, clean_up):
     root = ROOT
     if options.handin:
         report.line(f"The code in {options.handin.name} runs with your rights, as your own does.")
-        root = clean_up.enter_context(unpacked(options.handin, report))
+        root = unpacked(options.handin, report, clean_up)
     if options.debug:
         report.line("Debugging: your code runs in this process. Nothing is limited: no time limit, "
                     "no memory limit.")

@@ -3,7 +3,6 @@ and the styles (tests/styles.py), which must cost none.
 python3 autograder/staff/bug_table.py [--report] [WORD ...]: all, or those of a number or word."""
 
 import argparse
-import contextlib
 import io
 import json
 import multiprocessing

@@ -246,7 +246,7 @@ def run(options, report, clean_up):
     if jail:
         jail.confine_signals()
     try:
-        root = clean_up.enter_context(runner.unpacked(options.handin, report, remove_tree))
+        root = runner.unpacked(options.handin, report, clean_up, remove_tree)
     except unpacking.HandinError as error:
         report.line(f"Nothing was graded: {error}.")
         return []

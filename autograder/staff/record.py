@@ -24,7 +24,7 @@ import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from packages import ROOT, STAFF  # noqa: E402
+from packages import STAFF  # noqa: E402
 import numpy as np  # noqa: E402
 
 sys.path.insert(0, str(STAFF / "tests"))
@@ -34,7 +34,7 @@ from grader.graded import CASES  # noqa: E402
 from grader.grading import ANSWERS  # noqa: E402
 import solutions  # noqa: E402
 from planted_bugs import BUGS  # noqa: E402
-from problems import BY_KEY, GRADED  # noqa: E402
+from problems import GRADED  # noqa: E402
 from styles import FLOAT64_THROUGHOUT, STYLES  # noqa: E402
 
 SEED = 11785  # of the inputs that students have at home

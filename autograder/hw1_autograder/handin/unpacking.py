@@ -2,6 +2,7 @@
 keep tarfile busy for minutes: it is read in a process with limits, whose tasks stand here too."""
 
 import compileall
+import contextlib
 import errno
 import json
 import os
@@ -48,7 +49,7 @@ def unpack(tarball, directory):
         with isolation.Crew(__name__, directory) as crew:
             ((_, outcome),) = crew.run([task], seed=0)
     except isolation.HostFault as error:
-        raise OSError(str(error)) from None
+        raise OSError(f"cannot unpack {tarball.name}: {error}") from None
     if not outcome.lines:
         raise HandinError(f"{tarball.name} takes too much time or memory to be unpacked; "
                           "make it with ./create_tarball.sh")
@@ -56,20 +57,27 @@ def unpack(tarball, directory):
     if "error" in said:
         raise HandinError(said["error"])
     if "fault" in said:
-        raise OSError(said["fault"])
+        raise OSError(f"cannot unpack {tarball.name}: {said['fault']}")
     return said["remarks"]
+
+
+@contextlib.contextmanager
+def unpacked(tarball, remove=shutil.rmtree):
+    """Context with a new folder that holds what may be graded of a tarball, and remarks, as of
+    ``unpack``; ``remove`` removes it."""
+    folder = Path(tempfile.mkdtemp(prefix="mytorch-handin-"))
+    try:
+        yield folder, unpack(tarball, folder)
+    finally:
+        remove(str(folder))
 
 
 def read(tarball):
     """The files of a tarball that count (name → bytes), and remarks; as ``unpack``."""
-    folder = Path(tempfile.mkdtemp(prefix="mytorch-handin-"))
-    try:
-        remarks = unpack(tarball, folder)
+    with unpacked(tarball) as (folder, remarks):
         return {path.relative_to(folder).as_posix(): path.read_bytes()
                 for path in sorted(folder.rglob("*"))
                 if path.is_file() and path.parent.name != "__pycache__"}, remarks
-    finally:
-        shutil.rmtree(str(folder))
 
 
 # In the process with limits.
