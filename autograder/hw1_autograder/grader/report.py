@@ -91,14 +91,7 @@ class Report:
     def _may_fold(self, verdict):
         """Whether one line says all: nothing is written, or nothing of what the problem uses."""
         return not self.verbose and not verdict.outcome.output and (
-            verdict.not_started or bool(verdict.waits_for) or (
-                not verdict.passed and not verdict.mistakes and not verdict.missing
-                and self._uses_what_is_missing(verdict)))
-
-    def _uses_what_is_missing(self, verdict):
-        """The number of a problem that this one uses and that is not started; "" if there is none."""
-        return next((other.problem.number for other in self.failed
-                     if other.not_started and other.problem.number in verdict.problem.needs), "")
+            verdict.not_started or bool(verdict.waits_for))
 
     def _unfold(self):
         """Print the line for the problems that are held back."""
@@ -107,7 +100,7 @@ class Report:
             return
         state = "not started"
         if not any(verdict.not_started for verdict in folded):
-            number = folded[0].waits_for or self._uses_what_is_missing(folded[0])
+            number = folded[0].waits_for
             done = not any(other.problem.number == number and other.not_started
                            for other in self.failed)
             state = f"uses {number}, {'not finished' if done else 'not started'}"

@@ -30,7 +30,8 @@ class Verdict:
         missing (list of str): functions of this problem that are still to be written, as "Sub.backward
             in mytorch/nn/functional.py:88".
         uses (list of str): the numbers of problems that failed above and that this one uses.
-        waits_for (str): the number of another problem, without which all failing tests end.
+        waits_for (str): the number of another problem that is to be written first: all failing tests
+            end without it, or this one uses it and it is not started.
         notes (list of str): what is worth knowing and costs no points.
         closer (list of str): what a closer look at the failure found (closer_look.py).
         at (str): where the code in question is, in the form of ``missing``.
@@ -44,14 +45,16 @@ class Verdict:
         self.mistakes, self.missing, self.notes, self.closer = [], [], [], []
         self.waits_for, self.hints = "", []
         self.at = outcome.defined_at
-        self.uses = list(dict.fromkeys(
-            other.problem.number for other in above
-            if not other.passed and other.problem.number in problem.needs))
+        used = [other for other in above
+                if not other.passed and other.problem.number in problem.needs]
+        self.uses = list(dict.fromkeys(other.problem.number for other in used))
         self.refuted = [mistake for other in above if other.problem.number == problem.number
                         for mistake in other.refuted]
         self._wrong = {}  # name of a failing test → label of a wrong result → complaint
         self._judge(cases_of(problem) if cases is None else cases, answers)
         self.passed = not self.complaints
+        if not (self.passed or self.mistakes or self.missing or self.waits_for):
+            self.waits_for = next((other.problem.number for other in used if other.not_started), "")
         self.points = problem.points if self.passed else 0
 
     @property
