@@ -103,8 +103,8 @@ def untouched_handout():
 @pytest.fixture(scope="module")
 def played():
     """Jobs by name, played together."""
-    handins = {"reference": submission(**{"mytorch/tensor.py": SPYING}), "cheat": cheating(),
-               "the cheat again": cheating(**{"mytorch/tensor.py": SPYING}),
+    spying = {"mytorch/tensor.py": SPYING}
+    handins = {"reference": submission(**spying), "cheat": cheating(**spying),
                "handout": untouched_handout(), "text": b"homework"}
     return autolab_job.play_together({name: (handin, {}) for name, handin in handins.items()})
 
@@ -121,8 +121,8 @@ def test_the_reference_scores_100_and_leaves_nothing_of_the_answers_nor_of_itsel
 
 
 def test_a_problem_that_runs_again_finds_no_answers_either(played):
-    assert "; seed" in played["the cheat again"].log
-    check_the_spy_found_nothing(played["the cheat again"])
+    assert "; seed" in played["cheat"].log
+    check_the_spy_found_nothing(played["cheat"])
 
 
 def test_the_spy_would_find_the_answers():
@@ -151,10 +151,10 @@ def test_the_line_before_the_score_shows_stages_and_hints_and_survives_autolabs_
 
 
 def test_a_job_takes_one_of_many_inputs_by_chance_so_that_memorised_answers_score_0(played):
-    for cheat in (played["cheat"], played["the cheat again"]):
-        assert cheat.scores["Linear Forward"] == 0 and cheat.scores["divtest"] > 0
-        (seed,) = re.findall(r"^Seed of the inputs: (\d+)   \(grader: \w{12}\)$", cheat.log, re.MULTILINE)
-        assert int(seed) in autolab_job.SEEDS and int(seed) != record.SEED
+    cheat = played["cheat"]
+    assert cheat.scores["Linear Forward"] == 0 and cheat.scores["divtest"] > 0
+    (seed,) = re.findall(r"^Seed of the inputs: (\d+)   \(grader: \w{12}\)$", cheat.log, re.MULTILINE)
+    assert int(seed) in autolab_job.SEEDS and int(seed) != record.SEED
 
 
 def test_what_failed_is_told_by_the_inputs_that_students_have_and_by_name(played):
@@ -391,6 +391,7 @@ def test_litter_is_never_packed_and_uncommitted_edits_are_named(monkeypatch, tmp
 
 
 def test_the_version_of_the_grader_changes_with_any_file_of_it(monkeypatch):
+    monkeypatch.setattr(record, "seeds", lambda: autolab_job.SEEDS)
     first = autolab.packed()["autograder/staff/version"]
     assert first == autolab.packed()["autograder/staff/version"] and len(first) == 12
     monkeypatch.setattr(autolab, "packed_files", lambda: [autolab.STAFF / "job.py"])

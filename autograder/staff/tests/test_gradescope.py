@@ -83,7 +83,8 @@ def tar(files):
     return {"handin.tar": packing.tar_bytes(files)}
 
 
-@pytest.mark.parametrize("form", [tar, lambda files: files], ids=["handin.tar", "bare files"])
+@pytest.mark.parametrize("form", [tar, pytest.param(lambda files: files, marks=pytest.mark.slow)],
+                         ids=["handin.tar", "bare files"])
 def test_the_reference_gets_full_score_as_a_user_of_its_own(form, play):
     status, results, printed = play(form(reference()))
     assert status == 0, printed
@@ -108,6 +109,7 @@ os.write(1, b'{{"score": 1000}}')
 """
 
 
+@pytest.mark.slow
 def test_a_submission_can_neither_forge_results_nor_read_those_of_others(play, tmp_path):
     tensor = (ROOT / "mytorch/tensor.py").read_text(encoding="utf-8")
     evil = HOSTILE.format(container=str(tmp_path / "autograder"))

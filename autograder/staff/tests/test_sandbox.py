@@ -53,6 +53,7 @@ def test_it_ends_without_a_word_where_nobody_reads_on():
     assert (ran.stderr, ran.returncode) == (b"", -signal.SIGPIPE)
 
 
+@pytest.mark.slow
 def test_no_check_fails_on_a_second_correct_solution(tmp_path):
     solutions.write(tmp_path, solutions.SECOND)
     shutil.copy(str(ROOT / "sandbox.py"), str(tmp_path))
