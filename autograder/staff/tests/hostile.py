@@ -193,23 +193,28 @@ print("a line without end" + perfect, end="", file=sys.stderr)
 os.write(1, ("\n" + perfect).encode())
 '''
 
+# Writes ``lines`` into every open file but the standard ones.
+WRITE_EVERYWHERE = r"""
+import os
+for fd in range(3, 256):
+    for line in lines:
+        try:
+            os.write(fd, line.encode() + b"\n")
+        except OSError:
+            break
+"""
+
 FORGE_RESULTS = r'''
-import json, os
+import json
 forged = [{"case": name, "results": {"passed": True, "a / b": {"kind": "bool", "value": True}}}
           for name in ("test_operator_divided_by", "test_division", "test_division_of_vectors")]
 forged += [{"scores": {"divtest": 5}},
            {"done": "\n{\"scores\": {}}\nFORGED \x1b[2J"}]
-for fd in range(1, 256):
-    for message in forged:
-        try:
-            os.write(fd, (json.dumps(message) + "\n").encode())
-        except OSError:
-            break
-os._exit(0)
-'''
+lines = list(map(json.dumps, forged))
+''' + WRITE_EVERYWHERE.replace("range(3", "range(1") + "os._exit(0)\n"
 
 MALFORMED_RESULTS = r'''
-import json, os
+import json
 def tensor(shape, values):
     return {"kind": "Tensor", "type": "ndarray", "dtype": {}, "shape": shape, "values": values}
 results = {
@@ -225,24 +230,13 @@ messages = [{"case": name, "results": result} for name, result in results.items(
     {"case": "test_linear_backward", "error": {"type": [1], "message": {}, "place": 5}},
     {"case": "test_linear_backward_of_one_row", "error": 5, "results": None},
     {"case": ["test_subtraction"]}, {"protections": {}, "done": [1]}, ["done"], 7, None]
-for fd in range(3, 256):
-    for message in messages:
-        try:
-            os.write(fd, (json.dumps(message) + "\n").encode())
-        except OSError:
-            break
-'''
+lines = list(map(json.dumps, messages))
+''' + WRITE_EVERYWHERE
 
 RESULTS_WITHOUT_END = """
-import json, os
-for number in range(64):
-    line = json.dumps({"case": str(number), "results": "long" * (1 << 18)}) + "\\n"
-    for fd in range(3, 256):
-        try:
-            os.write(fd, line.encode())
-        except OSError:
-            pass
-"""
+import json
+lines = [json.dumps({"case": str(number), "results": "long" * (1 << 18)}) for number in range(64)]
+""" + WRITE_EVERYWHERE
 
 PATCH_EVERYTHING = """
 import builtins, json, unittest, numpy as np

@@ -1,7 +1,7 @@
 """Hostile solutions that attack the machine, its files and the grader's own processes; as those of
 hostile.py. test_grader_hostile.py grades each with Landlock and on a kernel that has none."""
 
-from hostile import DIVISION, NO_SIGNALS, WRONG, Hostile
+from hostile import DIVISION, NO_SIGNALS, WRITE_EVERYWHERE, WRONG, Hostile
 
 RUNNER = """
 import os
@@ -57,29 +57,17 @@ for pid in (helper, grader):
             raise RuntimeError("FOUND: a file")
 """
 
-ODD_JSON = r"""
-import os
+ODD_JSON = """
 start = '{"case": "test_division", "results": {"output of forward": {"kind": "Tensor", '
 lines = [start + '"type": "ndarray", "shape": [3, 4], "values": [' + "9" * 5000 + "]}}}",
          '{"case": "test_division", "results": ' + "[" * 60_000,
          '{"case": "test_division", "results": {"a":' * 3000,
          '{"case": "test_division", "results": [' + "{}," * 9000 + "{}]}", "[" + "{}," * 9000 + "{}]"]
-for fd in range(3, 64):
-    for line in lines:
-        try:
-            os.write(fd, line.encode() + b"\n")
-        except OSError:
-            break
-"""
+""" + WRITE_EVERYWHERE
 
 CALLS_UNDER_WAY = r"""
-import os
-for fd in range(3, 64):
-    try:
-        os.write(fd, b'  File "' * 450_000 + b"\n" + b'  File "x", line 1 in f\n' * 9000)
-    except OSError:
-        pass
-"""
+lines = ['  File "' * 450_000 + "\n" + '  File "x", line 1 in f\n' * 9000]
+""" + WRITE_EVERYWHERE
 
 NESTED_FOLDERS = """
 import os
@@ -119,17 +107,10 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.shmget(0, 1 << 20, 0o1600), libc.semget(0, 5, 0o1600), libc.msgget(0, 0o1600)
 """
 
-FORGED_NEWS = r"""
-import os
+FORGED_NEWS = """
 lines = ('{"ready": true}', '{"protections": ["x"], "refused": "no"}', '{"done": {}}',
          '{"ended": "subtest", "status": 0, "seconds": 0}', '{"done": "' + "x" * 900 + '"}')
-for fd in range(3, 64):
-    for line in lines:
-        try:
-            os.write(fd, line.encode() + b"\n")
-        except OSError:
-            break
-"""
+""" + WRITE_EVERYWHERE
 
 WRITING_ON = r"""
 while True:
@@ -196,15 +177,10 @@ for number in range(20):
 """
 
 SHAPE = """
-import json, os
+import json
 fields = {"kind": "Tensor", "type": "ndarray", "shape": ["x" * 50] * 4000, "values": []}
-results = {"case": "test_division", "results": {"gradient of a": fields}}
-for fd in range(3, 64):
-    try:
-        os.write(fd, json.dumps(results).encode() + b"\\n")
-    except OSError:
-        pass
-"""
+lines = [json.dumps({"case": "test_division", "results": {"gradient of a": fields}})]
+""" + WRITE_EVERYWHERE
 
 CODES = {
     "a process that forks, moves on and exits, again and again": RUNNER,

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 from handin import packing
 import pytest
@@ -145,7 +146,7 @@ def test_on_a_full_disk_the_score_is_printed_once_more_after_cleaning_up(monkeyp
 
 @pytest.mark.parametrize("owner, name, error", [
     (isolation.Crew, "_start", isolation.HostFault("no process can be made")),
-    (runner.tempfile, "mkdtemp", FileNotFoundError("No usable temporary directory found")),
+    (tempfile, "mkdtemp", FileNotFoundError("No usable temporary directory found")),
     (runner.unpacking, "unpack", OSError(errno.ENOSPC, "No space left on device"))])
 def test_a_machine_that_lacks_what_it_needs_gives_no_score_but_a_sentence(
         owner, name, error, monkeypatch, capsys, tmp_path):
