@@ -100,6 +100,7 @@ case $command in
         ;;
     pack) find_python; exec "$python" $grader/handin/packing.py ;; # what ./create_tarball.sh does
     test) find_python; exec "$python" -m pytest "$@" ;;
-    [1-3].*) stop "a problem is graded by ./grade.sh 1 $command" ;;
+    3) stop "Problem 3 is run by ./grade.sh m" ;;
+    [12].* | 2) stop "a problem is graded by ./grade.sh 1 $command" ;;
     *) usage >&2; stop "unknown command: $command" ;;
 esac

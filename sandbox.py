@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-sys.path[:0] = [str(ROOT), str(ROOT / "autograder" / "hw1_autograder")]
+sys.path[:] = [path for path in sys.path if path not in ("", str(ROOT))]  # a numpy.py of yours
 
 if sys.version_info < (3, 8) or not (find_spec("numpy") and find_spec("matplotlib")):
     prepared = ROOT / ".venv" / "bin" / "python"  # by grade.sh
@@ -22,7 +22,11 @@ if sys.version_info < (3, 8) or not (find_spec("numpy") and find_spec("matplotli
                  "Type ./grade.sh 1 once: it installs them into .venv, where this file finds them.")
     os.execv(str(prepared), [str(prepared), __file__] + sys.argv[1:])
 
+import random  # noqa: E402, F401  (which Python's own modules import later)
+
 import numpy as np  # noqa: E402
+
+sys.path[:0] = [str(ROOT), str(ROOT / "autograder" / "hw1_autograder")]
 
 from grader import errors, verdict  # noqa: E402
 from grader.grading import RecordedAnswers, run_here  # noqa: E402
@@ -364,6 +368,9 @@ def main(arguments):
         return show(arguments)
     unknown = [name for name in arguments if name not in CHECKS]
     if unknown:
+        if any(unknown[0] == problem.number for problem in GRADED):
+            print(f"sandbox.py: a problem is graded by ./grade.sh 1 {unknown[0]}", file=sys.stderr)
+            return 2
         print(wrapped(f"sandbox.py: unknown check {unknown[0]}; there are {', '.join(CHECKS)}"),
               file=sys.stderr)
         return 2

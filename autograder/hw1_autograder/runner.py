@@ -45,6 +45,8 @@ def select(numbers):
         return problem.number == number or problem.number.startswith(number + ".")
 
     for number in numbers:
+        if any(chosen(problem, number) for problem in PROBLEMS if problem.by_hand):
+            raise CannotGrade(f"Problem {number} is graded by hand; to run it: ./grade.sh m")
         if not any(chosen(problem, number) for problem in GRADED):
             there_are = ", ".join(dict.fromkeys(known))
             raise CannotGrade(f"unknown problem {number}; there are {there_are}")

@@ -103,6 +103,17 @@ def test_it_ends_as_the_grader_does_and_with_2_where_nothing_was_graded(
     assert run(tree, "./grade.sh", command, STATUS=str(status))[0] == ends_with
 
 
+@pytest.mark.parametrize("command, says", [
+    ("./grade.sh 3", "./grade.sh m"), ("./grade.sh 2", "./grade.sh 1 2"),
+    ("./grade.sh 1.2", "./grade.sh 1 1.2"), ("./grade.sh 1 3", "./grade.sh m"),
+    ("python3 sandbox.py 1.2", "./grade.sh 1 1.2"), ("python3 hw1/mnist.py", "./grade.sh m")])
+def test_what_is_near_a_command_is_told_the_command(command, says):
+    ran = subprocess.run([sys.executable if word == "python3" else word for word in command.split()],
+                         cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    (line,) = ran.stdout.decode().splitlines()
+    assert ran.returncode != 0 and line.endswith(" " + says)
+
+
 def test_without_a_standard_output_it_says_so_in_a_sentence(tree):
     assert run(tree, "bash", "-c", "./grade.sh 1 3>&1 >&- 2>&3 3>&-") == (
         2, "grade.sh: there is no standard output to write to.\n")

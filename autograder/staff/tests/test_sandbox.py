@@ -182,6 +182,18 @@ def test_lines_are_wrapped_between_words_at_the_terminals_width(monkeypatch):
                      "  seven eight nine ten eleven twelve", "    thirteen"]
 
 
+@pytest.mark.parametrize("name", ["numpy", "random", "string"])
+def test_a_file_beside_it_hides_no_module(name, tmp_path):
+    root = Path(sandbox.__file__).parent
+    for folder in ("mytorch", "autograder"):
+        (tmp_path / folder).symlink_to(root / folder)
+    shutil.copy(str(root / "sandbox.py"), str(tmp_path))
+    (tmp_path / f"{name}.py").write_text("x = 1\n")
+    ran = subprocess.run([sys.executable, str(tmp_path / "sandbox.py"), "test1"],
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert ran.stdout.split() == [b"test1", b"ok"]
+
+
 def test_checks_can_be_named_and_an_unknown_one_is_refused(capsys):
     sandbox.main(["test1", "test_sub"])
     assert list(outcomes(capsys.readouterr().out)) == ["test1", "test_sub"]
