@@ -9,7 +9,8 @@ from problems import OPERATORS
 PACKAGES = ("mytorch", "mytorch/nn", "mytorch/optim", "hw1")  # folders, not files
 ARRAYS = "forward and backward of an operation compute with arrays, the .data of Tensors"
 
-# Type and message of an exception (regular expressions) -> what it means, in plain words.
+# Type of an exception, and its message, places and source, a line each (regular expressions) -> what
+# it means, in plain words.
 MEANINGS = (
     ("SystemExit", "", "the code called sys.exit() or exit(): remove the call"),
     ("SyntaxError|ValueError", ".*(null bytes|[Nn]on-UTF-8|'utf-?8' codec|invalid non-printable "
@@ -18,6 +19,8 @@ MEANINGS = (
     ("SyntaxError", "", "Python cannot read this file"),
     ("IndentationError|TabError", "",
      "Python cannot read this file: look at the spaces before the line"),
+    ("RecursionError", r".*\n.*functional\.py",
+     "the code calls itself without end: does an operation use itself? " + ARRAYS),
     ("RecursionError", "", "the code calls itself without end"),
     ("_?ArrayMemoryError|MemoryError", "",
      "the code asked for more memory than the grader gives (2 GiB)"),
@@ -46,7 +49,8 @@ MEANINGS = (
      "Function.apply is called on the class: it needs @classmethod above it"),
     ("AttributeError", r"'Tensor' object has no attribute '(?P<name>\w+)'",
      "mytorch/tensor.py gives a Tensor no {name}"),
-    ("AttributeError", "'NoneType' object has no attribute 'data'",
+    ("AttributeError",
+     r"'NoneType' object has no attribute 'data'.*\n.*\n.*?\b(?P<grad>\w+\.grad)\b",
      "{grad} is None: no gradient has reached it"),
     ("AttributeError", r"'(numpy\.)?ndarray' object has no attribute "
      "'(requires_grad|is_leaf|grad|grad_fn|backward)'",
@@ -88,7 +92,8 @@ MEANINGS = (
      "x.shape[0] says how many rows x has"),
     ("AttributeError", r"'ContextManager' object has no attribute '(?P<name>\w+)'",
      "forward must keep it for backward: ctx.{name} = ..."),
-    ("ValueError", r"not enough values to unpack \(expected \d+, got (?P<name>\d+)\)",
+    ("ValueError",
+     r"not enough values to unpack \(expected \d+, got (?P<name>\d+)\).*\n.*\n.*saved_tensors",
      "forward has saved {name} Tensors for backward: ctx.save_for_backward(...)"),
     ("NameError", r"name '(?P<name>np|Tensor|Function)' is not defined",
      "the file does not import {name}"),
@@ -159,19 +164,12 @@ def without_addresses(message):
 
 def what_it_means(kind, message, error):
     """What an exception means, in plain words; empty if Python's own say it."""
+    lines = message[:600], f"{error.get('place')} {error.get('caller')}", str(error.get("source"))
+    text = "\n".join(line.replace("\n", " ") for line in lines)
     for kinds, pattern, words in MEANINGS:
-        found = re.fullmatch(kinds, kind[:60]) and re.match(pattern, message[:600])
+        found = re.fullmatch(kinds, kind[:60]) and re.match(pattern, text)
         if found:
             parts = {"circle": str(error.get("circle") or "")[:200], **found.groupdict()}
-            where = f"{error.get('place')} {error.get('caller')}"
-            if kind == "RecursionError" and "functional.py" in where:
-                return f"{words}: does an operation use itself? {ARRAYS}"
-            if "unpack" in pattern and "saved_tensors" not in str(error.get("source")):
-                return ""
-            grad = re.search(r"\b\w+\.grad\b", str(error.get("source")))
-            parts["grad"] = grad.group() if grad else ""
-            if "{grad}" in words and not grad:
-                return ""
             file = parts.get("file", "").replace(".", "/")
             parts["file"] = file + ("/" if file in PACKAGES else ".py")
             return words.format(**parts)
