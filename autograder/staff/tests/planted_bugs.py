@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import solutions
-from solutions import REFERENCE, SECOND, THIRD
+from solutions import (
+    ACTIVATIONS, BATCHNORM, ENGINE, FUNCTIONAL, LINEAR, LOSS, MODULE, OPTIMIZER, RECURSION, REFERENCE,
+    SECOND, SEQUENTIAL, SGD, SGD_BUFFERS, TENSOR, THIRD)
 
 
 class Bug(NamedTuple):
@@ -50,11 +52,6 @@ def in_third(number, name, file, old, new, also=(), says=""):
     """A Bug of the third solution, which computes in float32."""
     return Bug(number, name, file, old, new, also, THIRD, says)
 
-
-TENSOR, ENGINE, FUNCTIONAL = "tensor.py", "autograd_engine.py", "nn/functional.py"
-LINEAR, MODULE, SEQUENTIAL = "nn/linear.py", "nn/module.py", "nn/sequential.py"
-ACTIVATIONS, BATCHNORM, LOSS = "nn/activations.py", "nn/batchnorm.py", "nn/loss.py"
-OPTIMIZER, SGD = "optim/optimizer.py", "optim/sgd.py"
 
 # Lines of the reference that several mistakes replace.
 ADD_BACKWARD = """\
@@ -116,17 +113,6 @@ MUL_BACKWARD = (
     "return tensor.Tensor(b.data * grad_output.data), tensor.Tensor(a.data * grad_output.data)")
 DIV_FORWARD = "return result(a.data / b.data, a, b)"
 DIV_B = "grad_b = -a.data * b.data ** -2 * grad_output.data"
-RECURSION = """\
-    if isinstance(grad_fn, AccumulateGrad):
-        grad_fn.apply(grad_of_outputs)
-        return
-    grads = grad_fn.apply(grad_of_outputs)
-    if not isinstance(grads, tuple):
-        grads = (grads,)
-    for i in range(len(grad_fn.next_functions)):
-        if grad_fn.next_functions[i] is not None:
-            backward(grad_fn.next_functions[i], grads[i])
-"""
 PARENTS = RECURSION[RECURSION.index("    for i"):]
 NEW_NODE = "node = BackwardFunction(cls)\n"
 ADD_UP = "            self.variable.grad.data += grad.data\n"
@@ -143,7 +129,6 @@ SOFTMAX = """\
     exps = shifted.exp()
     sums = exps.sum(axis=1) @ tensor.Tensor(np.ones((1, num_classes)))
 """
-SGD_BUFFERS = "self.momentums = [np.zeros(p.shape) for p in self.params]"
 SGD_SECOND_UPDATE = "p.data -= self.lr * v"
 BN_BY_MEAN, BN_BY_VAR = " - d_hat.mean(axis=0)", " - ctx.x_hat * np.mean(d_hat * ctx.x_hat, axis=0)"
 

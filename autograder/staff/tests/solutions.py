@@ -9,6 +9,25 @@ REFERENCE = HERE.parents[2] / "mytorch"
 SECOND = HERE / "second_solution"
 THIRD = HERE / "third_solution"
 
+TENSOR, ENGINE, FUNCTIONAL = "tensor.py", "autograd_engine.py", "nn/functional.py"
+LINEAR, MODULE, SEQUENTIAL = "nn/linear.py", "nn/module.py", "nn/sequential.py"
+ACTIVATIONS, BATCHNORM, LOSS = "nn/activations.py", "nn/batchnorm.py", "nn/loss.py"
+OPTIMIZER, SGD = "optim/optimizer.py", "optim/sgd.py"
+
+# Parts of the second that styles and planted bugs replace.
+RECURSION = """\
+    if isinstance(grad_fn, AccumulateGrad):
+        grad_fn.apply(grad_of_outputs)
+        return
+    grads = grad_fn.apply(grad_of_outputs)
+    if not isinstance(grads, tuple):
+        grads = (grads,)
+    for i in range(len(grad_fn.next_functions)):
+        if grad_fn.next_functions[i] is not None:
+            backward(grad_fn.next_functions[i], grads[i])
+"""
+SGD_BUFFERS = "self.momentums = [np.zeros(p.shape) for p in self.params]"
+
 
 def write(root, solution=REFERENCE, edits=()):
     """Make ``root``/mytorch a copy of a solution, changed.

@@ -4,7 +4,9 @@ Each must score 100: test_grader.py demands it, bug_table.py shows what loses po
 from pathlib import Path
 from typing import NamedTuple
 
-from solutions import REFERENCE, SECOND, THIRD
+from solutions import (
+    ACTIVATIONS, BATCHNORM, ENGINE, FUNCTIONAL, LINEAR, LOSS, MODULE, RECURSION, REFERENCE, SECOND,
+    SEQUENTIAL, SGD, SGD_BUFFERS, TENSOR, THIRD)
 
 
 class Style(NamedTuple):
@@ -23,27 +25,13 @@ class Style(NamedTuple):
     note: str = ""
 
 
-TENSOR, ENGINE, FUNCTIONAL = "tensor.py", "autograd_engine.py", "nn/functional.py"
-LINEAR, MODULE, SEQUENTIAL = "nn/linear.py", "nn/module.py", "nn/sequential.py"
-ACTIVATIONS, BATCHNORM, LOSS = "nn/activations.py", "nn/batchnorm.py", "nn/loss.py"
-OPTIMIZER, SGD = "optim/optimizer.py", "optim/sgd.py"
-
 AT_EACH_USE = "a leaf gets a new AccumulateGrad at each use"  # another on that engine
 EACH_PATH = "ran its backward again for each path"  # the note on the engine of the second
 
 # Lines of the second solution that several styles replace.
 TENSOR_DATA = "self.data = np.array(data)\n"
-CROSS_ENTROPY = """\
-def cross_entropy(predicted, target):
-    batch_size, num_classes = predicted.shape
-    biggest = np.max(predicted.data, axis=1).reshape(batch_size, 1)
-    shifted = predicted + tensor.Tensor(-biggest)
-    log_sums = shifted.exp().sum(axis=1).log()
-    minus = tensor.Tensor(-np.ones(log_sums.shape))
-    log_probabilities = shifted + log_sums * minus
-    chosen = (log_probabilities * to_one_hot(target, num_classes)).sum()
-    return chosen * tensor.Tensor(-1.0 / batch_size)
-"""
+CROSS_ENTROPY = "def cross_entropy" + (SECOND / FUNCTIONAL).read_text(encoding="utf-8").split(
+    "def cross_entropy")[1].split("\n\n\n")[0] + "\n"
 CROSS_ENTROPY_CLASS = """\
 class {name}(Function):
     @staticmethod
@@ -88,7 +76,6 @@ FLAGS = """\
         if i.requires_grad:
             grad_needed = True
 """
-SGD_BUFFERS = "self.momentums = [np.zeros(p.shape) for p in self.params]"
 SGD_STEP = """\
         for p, v in zip(self.params, self.momentums):
             v *= self.momentum
@@ -100,17 +87,6 @@ ACCUMULATE = """\
             self.variable.grad = grad.copy()
         else:
             self.variable.grad.data += grad.data
-"""
-RECURSION = """\
-    if isinstance(grad_fn, AccumulateGrad):
-        grad_fn.apply(grad_of_outputs)
-        return
-    grads = grad_fn.apply(grad_of_outputs)
-    if not isinstance(grads, tuple):
-        grads = (grads,)
-    for i in range(len(grad_fn.next_functions)):
-        if grad_fn.next_functions[i] is not None:
-            backward(grad_fn.next_functions[i], grads[i])
 """
 
 # Where an operation of one input returns a bare Tensor.

@@ -10,19 +10,8 @@ import numpy as np
 import pytest
 import test_mnist
 from hw1 import mnist as homework
-from problem3.mnist_data import MnistData
 from problem3.progress import Progress
 from problem3.result import plot
-
-
-@pytest.fixture
-def digits():
-    """A thousand images of two patterns that are easy to tell apart, and their labels."""
-    random = np.random.RandomState(0)
-    labels = np.arange(1000) % 2
-    images = random.uniform(0, 0.3, (1000, 784)).astype(np.float32)
-    images[labels == 1, :392] += 0.7
-    return MnistData(images[:800], labels[:800], images[800:], labels[800:], "two patterns")
 
 
 class Terminal(io.StringIO):
