@@ -405,6 +405,8 @@ def looks_like(expected, got, mistakes=None, **tolerance):
                   "the right answer with the opposite sign": -expected,
                   "twice the right answer (added once too often?)": 2 * expected,
                   "half the right answer": expected / 2,
+                  "the right answer divided by ln(10) (np.log10 and not np.log?)": (
+                      expected / np.log(10)),
                   "all zeros": np.zeros_like(expected)}
     for count in range(3, 7):  # usual sizes of batches in tests
         candidates[f"the right answer times {count} (a division by {count} missing?)"] = (

@@ -145,6 +145,6 @@ HINTS = {
             "output": "γ (x - mean) / √(variance + ε) + β, with mean and variance of each feature, "
                       "over the m rows of the batch, both divided by m"},
     "2.5": {"gradient": "(softmax - onehot) / N, times the upstream gradient",
-            "loss": "the mean over the batch of -log softmax(logits)[label]"},
+            "loss": "the mean over the rows i of -log softmax(logits[i])[labels[i]]"},
     "2.6": {"": "v ← momentum · v - lr · gradient, W ← W + v, with one v for each parameter"},
 }

@@ -993,8 +993,8 @@ class BatchNorm1d(Module):
               says="Evaluation changes the running averages: it must only read them."),
     in_second("2.4", "BatchNorm: batch statistics in evaluation too", BATCHNORM,
               BN_IF_EVALUATION, "        if False:\n",
-              says="Evaluation normalises by the mean and variance of the batch: take the "
-                   "running averages, and leave them as they are."),
+              says="Evaluation normalises by the mean and variance of the batch: where is_train is "
+                   "False (train is a method), take the running averages."),
     in_second("2.4", "BatchNorm: evaluation of a single row with that row as the mean", BATCHNORM,
               BN_IF_EVALUATION, BN_IF_EVALUATION +
               "            if len(x.data) == 1:\n"

@@ -128,6 +128,28 @@ def test_an_error_of_a_test_says_what_the_code_returned():
     assert "Traceback" not in said and "graded.py" not in said
 
 
+AS_A_TENSOR = (BATCHNORM, "self.running_mean = Tensor(old", "self.running_mean.data = Tensor(old")
+
+
+@pytest.mark.parametrize("numbers, changes, place", [
+    (["2.4"], [AS_A_TENSOR], r"at mytorch/nn/batchnorm.py:\d+: self.running_mean.data"),
+    (["2.4"], [FIRST_PARENT], r"got None .* at BatchNorm1d.forward"),
+    (["2.3", "2.4"], [(BATCHNORM, SECOND_BATCHNORM, SECOND_BATCHNORM.replace("return ", "return Tensor(")
+                       + ".data)")], r"got None cut off from the graph at mytorch/nn/batchnorm.py:\d+"),
+    (["2.5"], [(FUNCTIONAL, "    log_probabilities = shifted + log_sums * minus\n",
+                "    log_probabilities = (shifted.exp() / (shifted.exp() @ tensor.Tensor(np.ones(("
+                "num_classes, num_classes))))).log()\n")],
+     r"the logarithm of 0 is taken at mytorch/nn/functional.py:\d+"),
+    (["2.5"], [(FUNCTIONAL, "chosen * tensor.Tensor(-1.0 / batch_size)",
+                "chosen * tensor.Tensor(-1.0 / batch_size / np.log(10))")], "np.log10 and not np.log"),
+    (["2.4"], [(BATCHNORM, "if not self.is_train:", "if not self.train:")], "train is a method"),
+])
+def test_what_is_said_of_a_mistake_is_true_of_it(numbers, changes, place):
+    said = report_of(*numbers, changes=changes)
+    assert re.search(place, said[:said.index("run again")])
+    assert ("cut off" in said) == ("cut off" in place) and "division by zero" not in said
+
+
 # Hints are about what failed.
 
 
