@@ -3,6 +3,7 @@ What in it comes from a student's code is always told from what the grader says.
 
 import itertools
 import os
+import re
 import shutil
 import textwrap
 
@@ -196,7 +197,11 @@ class Report:
 
 
 def place_of(verdict):
-    """Where to go on: the line of an exception, if it is in the file of the code in question."""
+    """Where to go on: what a closer look has found wrong; or the line of an exception, if it is in
+    the file of the code in question."""
+    found = re.match(r"[\w.]+ in mytorch/\S+:\d+", "".join(verdict.closer[:1]))
+    if found:
+        return found.group()
     error = verdict.errors.get(verdict.shown) or {}
     file = verdict.at.partition(" in ")[2].partition(":")[0]
     places = (str(error.get(name) or "").partition(":  ")[0] for name in ("caller", "place"))

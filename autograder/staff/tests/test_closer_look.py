@@ -199,6 +199,7 @@ def test_of_an_unbroadcast_that_is_wrong_that_is_said_and_not_of_what_calls_it(n
     said = report_of("2.1", changes=[(FUNCTIONAL, "        grad = grad.sum(axis=0)\n", new)])
     assert re.search(r"unbroadcast in mytorch/nn/functional.py:\d+ is wrong for a gradient of shape "
                      r"\(4, 3\) and an operand of shape \(3,\)" + re.escape(returned) + ": ", said)
+    assert re.search(r"next: 2.1, unbroadcast in mytorch/nn/functional.py:\d+$", said)
 
 
 @pytest.mark.parametrize("bug, number, place", [
