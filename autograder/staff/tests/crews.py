@@ -1,8 +1,10 @@
 """Runs a few lines of Python as tasks of the grader's isolation, for the tests of it.
 What a machine must have for some of them stands here too."""
 
+import contextlib
 import json
 import platform
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +32,18 @@ def run(*codes, root=HERE, time_limit=5.0, deadline=None, jail=None):
     with isolation.Crew("isolation_tasks", root, jail) as crew:
         tasks = [Task(code, time_limit) for code in codes]
         return [outcome for _, outcome in crew.run(tasks, seed=7, deadline=deadline)]
+
+
+@contextlib.contextmanager
+def sleeping(*options):
+    """Context with a process that sleeps, for each of some options of Popen (dicts)."""
+    processes = [subprocess.Popen(["sleep", "1000"], **option) for option in options or [{}]]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def said(outcome):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import jail
-from crews import HERE, Task, filtered, landlock, linux, run, said
+from crews import HERE, Task, filtered, landlock, linux, run, said, sleeping
 from jail import Jail
 from processes import isolation
 from processes import limits
@@ -75,14 +75,10 @@ def jailed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outside")
     (folder / "root").mkdir()
     (folder / "file").write_text("x")
-    someone = subprocess.Popen(["sleep", "1000"])
-    code = (f"someone, outside = {someone.pid}, {str(folder / 'file')!r}\n"
-            f"grader_files = {os.path.dirname(isolation.__file__)!r}\n" + DENIED)
-    try:
+    with sleeping() as (someone,):
+        code = (f"someone, outside = {someone.pid}, {str(folder / 'file')!r}\n"
+                f"grader_files = {os.path.dirname(isolation.__file__)!r}\n" + DENIED)
         (outcome,) = run(code, root=folder / "root", jail=Jail())
-    finally:
-        someone.kill()
-        someone.wait()
     return said(outcome), outcome.protections
 
 
@@ -159,12 +155,8 @@ signal.raise_signal(signal.SIGTERM)
 @filtered
 def test_where_landlock_leaves_signals_open_a_submission_can_signal_itself_alone(monkeypatch):
     monkeypatch.setattr(jail, "landlock_version", lambda: 0)
-    someone = subprocess.Popen(["sleep", "1000"])  # such as another job
-    try:
+    with sleeping() as (someone,):  # such as another job
         told = said(run(f"someone = {someone.pid}\n" + SIGNAL, jail=Jail(need_landlock=False))[0])
-    finally:
-        someone.kill()
-        someone.wait()
     assert told["others"] == [True] * 4 and told["own"] == [None] * 3 and told["raised"]
 
 
@@ -226,16 +218,11 @@ said.update(stray=int(os.read(reading, 100)))
 def test_what_a_process_left_running_ends_and_what_others_started_does_not(version, monkeypatch):
     if version is not None:  # an older kernel
         monkeypatch.setattr(jail, "landlock_version", lambda: version)
-    mine = [subprocess.Popen(["sleep", "1000"], start_new_session=new) for new in (True, False)]
-    try:
+    with sleeping({"start_new_session": True}, {}) as mine:
         with isolation.Crew("isolation_tasks", HERE, Jail(need_landlock=False)) as crew:
             for _, outcome in crew.run([Task(STRAY)], seed=7):
                 assert not Path(f"/proc/{said(outcome)['stray']}").exists()  # not only at the end
         assert [process.poll() for process in mine] == [None, None]
-    finally:
-        for process in mine:
-            process.kill()
-            process.wait()
 
 
 ALONE = """
@@ -252,31 +239,21 @@ print(closed.alone, os.wait()[1])
 
 @landlock
 def test_a_process_that_does_nothing_but_grade_ends_all_that_it_made_at_one_blow():
-    mine = subprocess.Popen(["sleep", "1000"])
-    try:
+    with sleeping() as (mine,):
         said = subprocess.run([sys.executable, "-c", ALONE.format(path=sys.path)],
                               stdout=subprocess.PIPE, check=True).stdout
         assert said == b"True 9\n" and mine.poll() is None
-    finally:
-        mine.kill()
-        mine.wait()
 
 
 def test_children_end_but_for_those_that_are_kept_or_carry_other_limits():
     def limit():
         limits.lower("RLIMIT_FSIZE", limits.FILE_SIZE_LIMIT)
 
-    kept, ended = (subprocess.Popen(["sleep", "1000"], preexec_fn=limit) for _ in range(2))
-    other = subprocess.Popen(["sleep", "1000"])
-    try:
+    with sleeping({"preexec_fn": limit}, {"preexec_fn": limit}, {}) as (kept, ended, other):
         jail.end_children([kept.pid], patience=5.0)
         assert (kept.poll(), other.poll()) == (None, None)
         assert ended.pid not in jail.children_of_this_process()
-    finally:
         ended.returncode = 0  # it was reaped above
-        for process in (kept, other):
-            process.kill()
-            process.wait()
 
 
 def test_a_folder_is_removed_however_deep_long_named_or_closed(tmp_path):
