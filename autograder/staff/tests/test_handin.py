@@ -225,7 +225,7 @@ def with_notes(*notes, kind=tarfile.XHDTYPE, content=b""):
 @pytest.mark.parametrize("content", [
     long_names(1200),
     with_notes(b"1" * (1 << 20)),
-    with_notes(*[b"1" * 60_000] * 300),  # minutes for tarfile
+    pytest.param(with_notes(*[b"1" * 60_000] * 300), marks=pytest.mark.slow),  # minutes for tarfile
     with_notes(*[b"2 " * 4094 + b"x=\n"] * 2000),  # 30 GB for tarfile
     with_notes(b"16 size=-1000000\n"),
     with_notes(b"17 size=-1000000\n"),

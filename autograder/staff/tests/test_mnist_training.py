@@ -78,21 +78,15 @@ def test_validation_counts_in_evaluation_mode_and_training_goes_on_in_training_m
     assert model.is_train
 
 
-@pytest.mark.parametrize("labels", [np.zeros(2, int), np.zeros((3, 1), int)],
-                         ids=["too few", "a column"])
-def test_validation_refuses_labels_that_do_not_fit_the_images(labels):
-    with pytest.raises(ValueError, match="validate: .* 3 images"):
-        validate(Sequential(Linear(2, 2)), np.zeros((3, 2)), labels)
-
-
-def test_validation_refuses_labels_in_a_tensor():
-    with pytest.raises(TypeError, match=".data"):
-        validate(Sequential(Linear(2, 2)), np.zeros((3, 2)), Tensor([0, 0, 0]))
-
-
-def test_validation_refuses_an_empty_set():
-    with pytest.raises(ValueError, match="validate: .* at least one"):
-        validate(Sequential(Linear(2, 2)), np.zeros((0, 2)), np.zeros(0, int))
+@pytest.mark.parametrize("count, labels, error, says", [
+    (3, np.zeros(2, int), ValueError, "validate: .* 3 images"),
+    (3, np.zeros((3, 1), int), ValueError, "validate: .* 3 images"),
+    (3, Tensor([0, 0, 0]), TypeError, ".data"),
+    (0, np.zeros(0, int), ValueError, "validate: .* at least one")],
+    ids=["too few", "a column", "a Tensor", "none"])
+def test_validation_refuses_labels_that_do_not_fit_the_images(count, labels, error, says):
+    with pytest.raises(error, match=says):
+        validate(Sequential(Linear(2, 2)), np.zeros((count, 2)), labels)
 
 
 def test_the_same_seed_gives_the_same_accuracies():
