@@ -99,7 +99,7 @@ class Verdict:
         elif isinstance(message.get("error"), dict):
             error = {str(key): str(value)[:1000] for key, value in message["error"].items()}
             self.errors[case.name] = error
-            self.complaints[case.name] = errors.explain_error(error)
+            self.complaints[case.name] = errors.explain_error(error, self.problem.number)
         else:
             expected = answers.by_case[case.name]
             wrong = judge.judge_case(expected, message)
