@@ -235,6 +235,6 @@ DANGEROUS = ("kills", "stops", "no ", "looks into")  # without the filter: to ot
 
 SYSTEM = tuple(
     Hostile(name, code, returns=WRONG, fails=DIVISION,
-            time_limit=0.5 if name in UNTIL_STOPPED else 0.0,
+            time_limit=0.3 if name in UNTIL_STOPPED else 0.0,
             needs=NO_SIGNALS if name.startswith(DANGEROUS) else "")
     for name, code in {**CODES, **UNTIL_STOPPED}.items())
