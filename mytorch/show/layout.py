@@ -1,10 +1,9 @@
 """A layered layout for pictures: which box goes where, and along which points the arrows run.
 Sugiyama, Tagawa and Toda, Methods for Visual Understanding of Hierarchical Structures (1981)."""
 
-from itertools import combinations
-
 # Inches: between boxes of a row, between rows, and what an arrow takes where it passes a row.
 SIDE_GAP, ROW_GAP, BEND_WIDTH = 0.24, 0.4, 0.1
+SORTING_SWEEPS, SWEEPS = 10, 50
 
 
 class Node:
@@ -18,49 +17,45 @@ class Node:
         key: who it belongs to in the graph, for whoever made it.
         width, height (float): its size, known before it is placed.
         x, y (float): its middle, y growing downward, known afterwards, as is ``row``.
+        band (tuple): top and bottom of its row.
     """
 
-    def __init__(self, parts=(), inputs=(), key=None):
-        self.parts, self.inputs, self.key = list(parts), list(inputs), key
+    def __init__(self, parts=(), inputs=(), key=None, row=0):
+        self.parts, self.inputs, self.key, self.row = list(parts), list(inputs), key, row
         self.width, self.height = BEND_WIDTH, 0.0
         self.x = self.y = 0.0
-        self.row = self.place = 0  # place: number in the row, from the left
-        self.row_top = self.row_bottom = 0.0
-        self.uppers, self.lowers = [], []  # arrows: (node at the other end, port below)
+        self.band = 0.0, 0.0
+        self.pulls = []  # of arrows: (node above or below, where to be from its middle, weight)
 
 
 class Arrow:
-    """From the bottom of ``source``, past bends, to where input ``index`` of ``target`` meets it.
+    """From the bottom of ``source`` to where input ``index`` of ``target`` meets it.
 
     Attributes:
+        chain (list of Node): what it connects, with a bend in each row between.
         points (list): (x, y) each, between which it is straight or, where both change, an S.
     """
 
     def __init__(self, source, target, index):
         self.source, self.target, self.index, self.points = source, target, index, []
-        bends = [Node() for _ in range(source.row + 1, target.row)]
-        for row, bend in enumerate(bends, source.row + 1):
-            bend.row = row
+        bends = [Node(row=row) for row in range(source.row + 1, target.row)]
         self.chain = [source, *bends, target]
-        ports = [0.0] * len(bends) + [port(index, len(target.inputs))]
-        for upper, lower, where in zip(self.chain, self.chain[1:], ports):
-            upper.lowers.append((lower, where))
-            lower.uppers.append((upper, where))
-        self.start, self.end = 0.0, ports[-1]
+        self.end = port(index, len(target.inputs)) * target.width
+        for upper, lower in zip(self.chain, self.chain[1:]):
+            where = self.end if lower is target else 0.0
+            weight = 4 ** (1 + (upper is not source) + (lower is not target))
+            weight = weight if bends or source.inputs else 1  # leaves and constants follow
+            upper.pulls.append((lower, where, weight))
+            lower.pulls.append((upper, -where, weight))
 
-    def arrival(self, i):
-        """The x where it meets ``chain[i]``."""
-        node = self.chain[i]
-        return node.x + self.end * node.width if node is self.target else node.x
-
-    def route(self):
-        """Set its points; where it passes a row it runs straight down."""
-        x = self.source.x + self.start * self.source.width
-        self.points = [(x, self.source.y + self.source.height / 2), (x, self.source.row_bottom)]
-        for i, node in enumerate(self.chain[1:], 1):
-            x = self.arrival(i)
-            bottom = self.target.y - node.height / 2 if node is self.target else node.row_bottom
-            self.points += [(x, node.row_top), (x, bottom)]
+    def route(self, start):
+        """Set its points, from ``start`` at the source; where it passes a row it runs straight."""
+        self.points = [(start, self.source.y + self.source.height / 2),
+                       (start, self.source.band[1])]
+        for bend in self.chain[1:-1]:
+            self.points += [(bend.x, bend.band[0]), (bend.x, bend.band[1])]
+        end, target = self.target.x + self.end, self.target
+        self.points += [(end, target.band[0]), (end, target.y - target.height / 2)]
 
 
 def port(index, count):
@@ -80,22 +75,25 @@ def lay_out(nodes):
     rows = [[] for _ in range(1 + max(node.row for node in nodes))]
     for node in dict.fromkeys(nodes + [node for arrow in arrows for node in arrow.chain]):
         rows[node.row].append(node)
-    reduce_crossings(rows)
-    place_in_rows(rows)
+    for sweep in range(SWEEPS):
+        way = -1 if sweep % 2 else 1  # up or down
+        for row in rows[::way]:
+            if 0 < sweep < SORTING_SWEEPS:
+                row.sort(key=lambda node: wish(node, way))
+            spread(row)
     left = min(node.x - node.width / 2 for row in rows for node in row)
-    top = 0.0
+    bottom = -ROW_GAP
     for row in rows:
+        top = bottom + ROW_GAP
         bottom = top + max(node.height for node in row)
         for node in row:
-            node.x, node.y = node.x - left, (top + bottom) / 2
-            node.row_top, node.row_bottom = top, bottom
-        top = bottom + ROW_GAP
-    for arrow in arrows:
-        beside = [other for other in arrows if other.source is arrow.source]
-        beside.sort(key=lambda other: other.arrival(1))
-        arrow.start = port(beside.index(arrow), len(beside))
-        arrow.route()
-    return arrows, max(node.x + node.width / 2 for row in rows for node in row), top - ROW_GAP
+            node.x, node.y, node.band = node.x - left, (top + bottom) / 2, (top, bottom)
+    for node in nodes:
+        leaving = [arrow for arrow in arrows if arrow.source is node]
+        leaving.sort(key=lambda arrow: arrow.chain[1].x + arrow.end * (len(arrow.chain) == 2))
+        for index, arrow in enumerate(leaving):
+            arrow.route(node.x + port(index, len(leaving)) * node.width)
+    return arrows, max(node.x + node.width / 2 for row in rows for node in row), bottom
 
 
 def assign_rows(nodes):
@@ -114,80 +112,28 @@ def assign_rows(nodes):
         node.row -= top
 
 
-def reduce_crossings(rows):
-    """Order each row by the means of its neighbours' places, down and up; keep the best."""
-    best = None
-    for sweep in range(8):
-        for row in rows[::-1] if sweep % 2 else rows:
-            if sweep:
-                row.sort(key=lambda node: mean_place(node, sweep % 2))
-            number(row)
-        count = sum(crossings(*pair) for row in rows for pair in combinations(row, 2))
-        if best is None or count < best[0]:
-            best = count, [list(row) for row in rows]
-    for row, order in zip(rows, best[1]):
-        row[:] = order
-        number(row)
+def wish(node, way=0):
+    """The x that makes the arrows of ``node`` straightest, long ones before others; of all of
+    them, or of those alone that come from above (``way`` 1) or from below (-1)."""
+    pulls = [(other.x + where, weight) for other, where, weight in node.pulls
+             if (node.row - other.row) * way >= 0]
+    total = sum(weight for _, weight in pulls)
+    return sum(x * weight for x, weight in pulls) / total if pulls else node.x
 
 
-def number(row):
-    """Give each node of a row its place, counted from 0."""
-    for place, node in enumerate(row):
-        node.place = place
+def spread(row):
+    """Move the nodes of a row as near to their wishes as they have room: midway between what
+    pushing to the right and pushing to the left would give."""
+    wishes = list(map(wish, row))
+    right, left = list(wishes), list(wishes)
+    for i in range(1, len(row)):
+        right[i] = max(right[i], right[i - 1] + gap(row[i - 1], row[i]))
+    for i in range(len(row) - 2, -1, -1):
+        left[i] = min(left[i], left[i + 1] - gap(row[i], row[i + 1]))
+    for node, *places in zip(row, left, right):
+        node.x = sum(places) / 2
 
 
-def mean_place(node, upward):
-    """Mean of the places a node is tied to, in the row below (``upward``) or above."""
-    places = ([lower.place + where for lower, where in node.lowers] if upward
-              else [upper.place for upper, _ in node.uppers])
-    return sum(places) / len(places) if places else node.place
-
-
-def crossings(left, right):
-    """How many arrows to the next row cross each other that leave ``left`` and ``right`` of it."""
-    return sum(node.place + where > other.place + other_where
-               for node, where in left.lowers for other, other_where in right.lowers)
-
-
-def place_in_rows(rows):
-    """Set each x: as near to where its arrows would be straight as the row has room."""
-    for sweep in range(50):
-        for row in rows if sweep % 2 == 0 else rows[::-1]:
-            offsets = [0.0]
-            for left, right in zip(row, row[1:]):
-                offsets.append(offsets[-1] + (left.width + right.width) / 2 + SIDE_GAP)
-            places = increasing([(x - offset, weight)
-                                 for (x, weight), offset in zip(map(wish, row), offsets)])
-            for node, x, offset in zip(row, places, offsets):
-                node.x = x + offset
-
-
-def wish(node):
-    """The x that makes the arrows of ``node`` straightest, and how much that matters."""
-    pulls = [(upper.x - where * node.width, upper) for upper, where in node.uppers]
-    pulls += [(lower.x + where * lower.width, lower) for lower, where in node.lowers]
-    weights = [straightness(node, other) for _, other in pulls]
-    weight = sum(weights)
-    if not weight:
-        return node.x, 1
-    return sum(x * w for (x, _), w in zip(pulls, weights)) / weight, weight
-
-
-def straightness(node, other):
-    """How straight their arrow should be: long ones most, those of leaves and constants least."""
-    if node.parts and other.parts:
-        return 4 if node.inputs and other.inputs else 1
-    return 4 if node.parts or other.parts else 64
-
-
-def increasing(wishes):
-    """The increasing numbers nearest to ``wishes``, (number, weight) each: pools neighbours."""
-    pools = []  # (mean, weight, how many)
-    for mean, weight in wishes:
-        count = 1
-        while pools and pools[-1][0] > mean:
-            left, left_weight, left_count = pools.pop()
-            mean = (left * left_weight + mean * weight) / (left_weight + weight)
-            weight, count = left_weight + weight, left_count + count
-        pools.append((mean, weight, count))
-    return [mean for mean, _, count in pools for _ in range(count)]
+def gap(left, right):
+    """How far apart the middles of two neighbours must be."""
+    return (left.width + right.width) / 2 + SIDE_GAP

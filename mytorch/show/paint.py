@@ -121,7 +121,7 @@ class Panel:
             if any(node.row == row and node not in members and node.x + node.width / 2 > left
                    and node.x - node.width / 2 < right for node in self.nodes):
                 return
-            sides.append((left, right, here[0].row_top, here[0].row_bottom))
+            sides.append((left, right, *here[0].band))
         if rows != list(range(rows[0], rows[-1] + 1)):
             return
         middles = [(upper[3] + lower[2]) / 2 for upper, lower in zip(sides, sides[1:])]
