@@ -16,7 +16,7 @@ def find_sources(watch):
         call.sources = sources_of(call, passed, watch.writes)
         for share in call.sources or ():
             share.arrived_in.append(call)
-        for share in call.shares or ():
+        for share in call.shares:
             if share.array is not None:
                 key = graph.key_of(share.node) if share.node is not None else None
                 passed.setdefault(key, []).append(share)
@@ -29,10 +29,12 @@ def sources_of(call, passed, writes):
         return []
     mine = passed.get(call.key, [])
     waiting = [share for share in mine if not share.arrived_in]
-    for group in groups(call, mine, waiting):
+    candidates = [[share] for share in waiting if share.array is call.array]
+    candidates += [*groups(waiting), *groups(mine)]
+    for group in candidates:
         if fits(call.copy, [share.copy for share in group]):
             return group
-    for group in groups(call, mine, waiting):  # written into on the way
+    for group in candidates:  # written into on the way
         if fits(call.copy, [content(share, call, writes) for share in group]):
             return group
     others = [share for key, shares in passed.items() if key != call.key for share in shares
@@ -43,23 +45,16 @@ def sources_of(call, passed, writes):
     return found[-1:] or None
 
 
-def groups(call, mine, waiting):
-    """Lists of Shares whose sum may have arrived, likely ones first."""
-    yield from ([share] for share in waiting if share.array is call.array)
-    if waiting:
-        yield waiting
-    for size in range(1, len(waiting)) if len(waiting) <= 8 else ():
-        yield from map(list, combinations(waiting[::-1], size))
-    again = [share for share in mine if share.arrived_in]
-    if again:
-        yield mine
-    yield from ([share, *waiting] for share in again)
-    yield from ([share] for share in again)
+def groups(shares):
+    """All of some Shares, then each of them, late ones first; of few also all other parts."""
+    sizes = range(1, len(shares)) if len(shares) <= 8 else [1]
+    return [shares] * bool(shares) + [
+        list(some) for size in sizes for some in combinations(shares[::-1], size)]
 
 
 def content(share, call, writes):
     """What the array of a Share held when ``call`` began."""
-    held = [write.after for write in writes if write.array is share.array
+    held = [write.after for write in writes if write.what is share.array
             and (write.call is None or write.call.step < call.step)]
     return held[-1] if held else share.copy
 

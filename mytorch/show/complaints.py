@@ -41,7 +41,7 @@ class Judge:
         self.calls, self.shares = {}, {}  # by graph.key_of the node that they visit, or are for
         for call in watch.calls:
             self.calls.setdefault(call.key, []).append(call)
-            for share in call.shares or ():
+            for share in call.shares:
                 if share.node is not None and share.array is not None:
                     self.shares.setdefault(graph.key_of(share.node), []).append(share)
 
@@ -61,13 +61,13 @@ class Judge:
             f"{self.words.node(call.node)} makes {show(now.copy)} of the {show(call.copy)} that "
             f"arrives, and not {show(was.copy)} as before: it has changed what it had saved."
             for before, call in zip(first.calls, self.watch.calls) if before.key == call.key
-            for was, now in zip(before.shares or (), call.shares or ())
+            for was, now in zip(before.shares, call.shares)
             if was.copy is not None and not fits(now.copy, [was.copy])][:1]
 
     def start(self):
         """It must run the first node, on ones of the tensor's shape."""
         calls, wanted = self.watch.calls, self.watch.tensor.data
-        if not calls and not self.watch.error and not self.watch.changes():
+        if not calls and not self.watch.error and not self.watch.changes:
             yield ("backward() returned without running a node: nothing calls the apply of the "
                    f"first one, {self.words.node(self.watch.root)}.")
         elif calls and calls[0].key == graph.key_of(self.watch.root) and calls[0].copy is not None:
@@ -82,7 +82,7 @@ class Judge:
         for tensor in self.watch.tensors:
             stored = self.watch.stored[id(tensor)]
             kind = ""
-            if stored is None or not self.watch.changed_grad(tensor):
+            if stored is None or not self.watch.changes_of(tensor):
                 continue
             if not tensor.requires_grad:
                 kind = "but constants (requires_grad is False) get no gradient" + (
@@ -129,7 +129,7 @@ class Judge:
 
     def has_arrived(self, key, shares):
         """Whether what came to a node is what was passed to it, in all; true where unknown."""
-        if any(call.shares is None for call in self.watch.calls):
+        if self.watch.hands_on:
             return True  # the apply of this engine hands on by itself: nothing to compare
         passed = [share.copy for share in shares]
         came = [call.copy for call in self.calls.get(key, ()) if call.array is not None]
@@ -150,7 +150,7 @@ class Judge:
     def stored_unvisited(self, key):
         """Whether backward() set the .grad of a leaf by itself: its node was never visited."""
         leaf = self.leaves.get(key)
-        return (leaf is not None and key not in self.calls and self.watch.changed_grad(leaf)
+        return (leaf is not None and key not in self.calls and self.watch.changes_of(leaf)
                 and self.watch.after[id(leaf)] is not None)
 
     def is_lost(self, share):
@@ -176,7 +176,7 @@ class Judge:
             return (" In next_functions a leaf comes first: after its visit, go on with the next "
                     "entry.")
         if all(before) and not any(share.index and share.arrived_in for call in self.watch.calls
-                                   for share in call.shares or ()):
+                                   for share in call.shares):
             return " Nowhere was more than the first entry of next_functions followed."
         if len(self.calls) == 1:
             return (" backward() did not go on from the first node: go on into each node of "
@@ -234,7 +234,7 @@ class Judge:
 
     def changed(self, share, call):
         """A share that was written into on its way."""
-        write = [write for write in self.watch.writes if write.array is share.array
+        write = [write for write in self.watch.writes if write.what is share.array
                  and (write.call is None or write.call.step < call.step)][-1]
         name, step = graph.function_name(write.call.node), write.call.step
         writer = f"{name} in step {step}" if write.inside else f"backward(), after step {step}"
@@ -258,8 +258,8 @@ class Judge:
         arrived = " and ".join(map(show, parts[:4]))
         if after is None:
             return f"{name} stayed None, though {arrived} arrived."
-        for change in self.watch.changes():
-            if change.tensor is leaf and change.before is not None:
+        for change in self.watch.changes:
+            if change.what is leaf and change.before is not None:
                 where = f"in step {change.call.step}" if change.inside else "by backward() itself"
                 if change.after is None or not change.after.any():
                     return (f"{name} held {show(change.before)} and was cleared {where}; "
@@ -275,7 +275,7 @@ class Judge:
             if other is not leaf and isinstance(array, np.ndarray) and (
                     isinstance(held, np.ndarray) and np.may_share_memory(array, held)):
                 return f"{sentence} {self.words.grad(other)} is the same array. {MAKE_NEW}"
-        if any(write.array is share.array for write in self.watch.writes for share in shares):
+        if any(write.what is share.array for write in self.watch.writes for share in shares):
             return f"{sentence} It was added to in place. {MAKE_NEW}"
         return sentence
 

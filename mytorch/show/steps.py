@@ -112,7 +112,7 @@ class Pass:
         in these calls; nothing for one of many numbers, because the boxes tell its norm."""
         found = {}
         for call in calls:
-            for share in call.shares or ():
+            for share in call.shares:
                 place = boxes.places.get((call.key, share.index))
                 if place and share.copy is not None and share.node is not None:
                     found.setdefault(place, []).append(values(share.copy, 10) or "")
@@ -126,8 +126,8 @@ class Pass:
         parts = list(node.parts)
         kind, text = parts[-1]
         if kind == "leaf":
-            changes = [change for call in calls for change in call.changes
-                       if id(change.tensor) == key]
+            changes = [change for call in calls for change in self.watch.changes_in(call)
+                       if id(change.what) == key]
             after = changes[-1].after if changes else self.watch.before.get(key)
             line = "grad = None" if after is None else sum_line(after, mine)
             parts[-1] = kind, text.split("\n")[0] + "\n" + line
@@ -144,10 +144,10 @@ class Pass:
         if call.error is not None:
             return f"{who} fails: {complaints.describe(call.error)}"
         if graph.is_leaf_node(call.node):
-            stored = [f"{self.words.grad(change.tensor)} = {show(change.after)}"
-                      for change in call.changes]
+            stored = [f"{self.words.grad(change.what)} = {show(change.after)}"
+                      for change in self.watch.changes_in(call)]
             return f"{who} stores what has arrived: {', '.join(stored) or 'nothing'}"
-        passed = [self.passing(share) for share in call.shares or ()
+        passed = [self.passing(share) for share in call.shares
                   if share.copy is not None and share.node is not None]
         return f"{who} passes {', and '.join(passed) or 'nothing on'}"
 

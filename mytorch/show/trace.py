@@ -155,7 +155,7 @@ class Story:
         again = f", visited again (before in step {before[-1]})" if before else ""
         self.lines += ["", f"{call.step:3}. {title}{again}"]
         self.tell("arrives", self.arrival(call))
-        for share in call.shares or ():
+        for share in call.shares:
             if share.array is not None or share.argument != (None, None):  # else it may be an axis
                 self.tell("passes", self.passing(share))
         self.tell_changes(call)
@@ -203,12 +203,12 @@ class Story:
     def tell_changes(self, call):
         """Add what happened to the .grad of a leaf, or of any other Tensor."""
         leaf = graph.leaf_of(call.node)
-        if leaf is not None and not any(change.tensor is leaf for change in call.changes):
+        if leaf is not None and not any(change.what is leaf for change in self.watch.changes_in(call)):
             self.tell("stores", f"nothing: {self.words.grad(leaf)} stays as it is")
-        for change in call.changes:
-            name = self.words.grad(change.tensor)
+        for change in self.watch.changes_in(call):
+            name = self.words.grad(change.what)
             was, now = show(change.before), show(change.after)
-            by = "" if change.tensor is leaf and change.inside else (
+            by = "" if change.what is leaf and change.inside else (
                 ", by backward()" if not change.inside else ", though this is another's node")
             if change.before is not None and not by and call.copy is not None and fits(
                     change.after, [change.before, call.copy]):
@@ -227,8 +227,8 @@ class Story:
                 inputs = ", ".join(self.words.argument(argument) for argument
                                    in graph.arguments(node) if argument != (None, None))
                 self.lines.append(f"    {self.words.node(node)}: from {inputs or NO_INPUTS}")
-        for change in self.watch.outside:
-            self.lines.append(f"    {self.words.grad(change.tensor)} = {show(change.after)}")
+        for change in self.watch.changes_in(None):
+            self.lines.append(f"    {self.words.grad(change.what)} = {show(change.after)}")
 
     def tell_end(self):
         """Add how it ended, and what was wrong."""

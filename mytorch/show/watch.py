@@ -6,6 +6,7 @@ Who only wants to know what is wrong with an engine asks trace.explain or trace.
 import contextlib
 import copy
 import io
+import pdb
 import sys
 from collections import namedtuple
 
@@ -17,12 +18,9 @@ from mytorch.tensor import Tensor
 
 MAX_VISITS = 500
 
-# A .grad that is not what it was: `before` and `after` are ndarrays or None. It changed during
-# `call` (None: before the first) if `inside`, else after it.
-Change = namedtuple("Change", "tensor before after call inside")
-
-# An ndarray that was written into, likewise; `after` is a copy of what it held then.
-Write = namedtuple("Write", "array after call inside")
+# What changed during `call` (None: before the first) if `inside`, else after it: the .grad of a
+# Tensor, `before` and `after` being ndarrays or None, or the numbers in an ndarray.
+Change = namedtuple("Change", "what before after call inside")
 
 
 class Share:
@@ -47,16 +45,15 @@ class Call:
     Attributes:
         step (int): its number, from 1; ``key`` is graph.key_of its node.
         grad: its argument; ``array`` is the ndarray in it, ``copy`` what it held then.
-        shares (list of Share or None): what it returned; None if that was nothing.
+        shares (list of Share): what it returned.
         error (Exception or None): what it raised.
-        changes (list of Change): of any .grad during the call, and afterwards until the next.
         sources (list of Share or None): what arrived, see arrivals.py.
     """
 
     def __init__(self, step, node, grad):
         self.step, self.node, self.key, self.grad = step, node, graph.key_of(node), grad
         self.array, self.copy = array_of(grad), copy_of(grad)
-        self.shares, self.error, self.changes, self.sources = [], None, [], None
+        self.shares, self.error, self.sources = [], None, None
 
 
 class StopWatching(BaseException):
@@ -64,7 +61,7 @@ class StopWatching(BaseException):
 
 
 class Watch:
-    """What a run of ``tensor.backward()`` did, see ``run``.
+    """What a run of ``tensor.backward()`` did; making one runs it. What it raises is kept.
 
     Attributes:
         tensor, root, nodes: where it starts, the node there, and all nodes below.
@@ -72,38 +69,35 @@ class Watch:
         tensors (list of Tensor): whose ``.grad`` are watched.
         before, after (dict): by the id of a Tensor, its ``.grad`` as an ndarray or None.
         stored (dict): by the id of a Tensor, its ``.grad`` itself at the end of the run.
-        writes (list of Write): into the arrays that were handed around.
+        changes, writes (list of Change): of a ``.grad``; of the arrays that were handed around.
+        hands_on (bool): whether an ``apply`` returned nothing, as where it goes on by itself.
         error (Exception or None): what ended the run; ``stopped`` if that was the 500th visit.
     """
 
     def __init__(self, tensor, tensors):
         self.tensor, self.root, self.tensors = tensor, graph.start_node(tensor), tensors
         self.nodes = graph.nodes_below(self.root)
-        self.calls, self.writes, self.tracked = [], [], {}
+        self.calls, self.changes, self.writes, self.tracked = [], [], [], {}
         self.before = {id(tensor): copy_of(tensor.grad) for tensor in tensors}
-        self.after, self.outside = dict(self.before), []  # outside: changes before the first call
-        self.error, self.stopped = None, False
-
-    def run(self):
-        """Run ``tensor.backward()`` and note what it does; its exceptions are kept, not raised."""
+        self.after = dict(self.before)
+        self.error, self.stopped, self.hands_on = None, False, False
         try:
             with self.patched():
-                self.tensor.backward()
+                tensor.backward()
         except StopWatching:
             self.stopped = True
         except Exception as error:
             self.error = error
         self.look(False)
-        self.stored = {id(tensor): tensor.grad for tensor in self.tensors}
-        return self
+        self.stored = {id(tensor): tensor.grad for tensor in tensors}
 
-    def changes(self):
-        """All Changes of a ``.grad``, in their order."""
-        return self.outside + [change for call in self.calls for change in call.changes]
+    def changes_of(self, tensor):
+        """The Changes of the ``.grad`` of a Tensor."""
+        return [change for change in self.changes if change.what is tensor]
 
-    def changed_grad(self, tensor):
-        """Whether the ``.grad`` of a Tensor was changed."""
-        return any(change.tensor is tensor for change in self.changes())
+    def changes_in(self, call):
+        """The Changes of any ``.grad`` during a call and until the next; before all, for None."""
+        return [change for change in self.changes if change.call is call]
 
     @contextlib.contextmanager
     def patched(self):
@@ -143,17 +137,14 @@ class Watch:
             finally:
                 running.discard(id(node))
                 self.look(True)
-            self.note_shares(call, result)
+            if not graph.is_leaf_node(node):
+                self.note_shares(call, result)
             return result
         return apply
 
     def note_shares(self, call, result):
-        """Note what a call returned; what a leaf's node returns means nothing."""
-        if graph.is_leaf_node(call.node):
-            return
-        if result is None:
-            call.shares = None
-            return
+        """Note what a call on the node of an operation returned."""
+        self.hands_on |= result is None
         results = list(result) if isinstance(result, (tuple, list)) else [result]
         arguments, unknown = graph.arguments(call.node), graph.Argument(None, None)
         if len(arguments) == len(results) - results.count(None):  # one for each gradient
@@ -161,28 +152,27 @@ class Watch:
             arguments = [unknown if value is None else next(rest) for value in results]
         arguments += [unknown] * (len(results) - len(arguments))
         call.shares = [Share(call, index, arguments[index], value)
-                       for index, value in enumerate(results)]
+                       for index, value in enumerate(results) if result is not None]
         for share in call.shares:
             self.track(share.array)
 
     def track(self, array):
         """From now on notice when that ndarray is written into."""
-        if isinstance(array, np.ndarray) and id(array) not in self.tracked:
-            self.tracked[id(array)] = array, array.tobytes()
+        if array is not None:
+            self.tracked.setdefault(id(array), (array, array.copy()))
 
     def look(self, inside):
         """Compare all that is watched with what it was: something may have written there."""
         call = self.calls[-1] if self.calls else None
-        for key, (array, seen) in self.tracked.items():
-            if array.tobytes() != seen:
-                self.writes.append(Write(array, array.copy(), call, inside))
-                self.tracked[key] = array, array.tobytes()
+        for array, seen in list(self.tracked.values()):
+            if not equal(array, seen):
+                self.tracked[id(array)] = array, array.copy()
+                self.writes.append(Change(array, seen, array.copy(), call, inside))
         for tensor in self.tensors:
             array, seen = array_of(tensor.grad), self.after[id(tensor)]
             if not equal(array, seen):
-                self.after[id(tensor)] = copy_of(tensor.grad)
-                (call.changes if call else self.outside).append(
-                    Change(tensor, seen, self.after[id(tensor)], call, inside))
+                self.after[id(tensor)] = copy_of(array)
+                self.changes.append(Change(tensor, seen, copy_of(array), call, inside))
                 self.track(array)
 
 
@@ -199,44 +189,35 @@ def watch_twice(tensor, names):
     for node in graph.nodes_below(graph.start_node(tensor)):
         tensors += graph.tensors_at(node)
     tensors = list({id(tensor): tensor for tensor in tensors}.values())
-    with grads_put_back(tensors):
-        first = Watch(tensor, tensors).run()
+    held = [(tensor, tensor.grad) for tensor in tensors]
+    try:
+        for watched, grad in held:  # an engine may write into it
+            watched.grad = copy.copy(grad)
+            if isinstance(grad, Tensor):
+                watched.grad.data = grad.data.copy()
+        first = Watch(tensor, tensors)
         if first.calls and not first.error and not first.stopped:
             with unseen():
-                second = Watch(tensor, tensors).run()
-    return first, second
+                second = Watch(tensor, tensors)
+        return first, second
+    finally:
+        for watched, grad in held:
+            watched.grad = grad
 
 
 @contextlib.contextmanager
 def unseen():
     """Let code run without what it prints, and without stopping where it calls a debugger."""
-    modules = [(sys, "breakpointhook")]
-    if "pdb" in sys.modules:
-        modules.append((sys.modules["pdb"], "set_trace"))
-    held = [getattr(module, name) for module, name in modules]
+    stops = [(sys, "breakpointhook"), (pdb, "set_trace")]
+    held = [getattr(module, name) for module, name in stops]
     try:
-        for module, name in modules:
+        for module, name in stops:
             setattr(module, name, lambda *args, **kwargs: None)
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        for (module, name), function in zip(modules, held):
+        for (module, name), function in zip(stops, held):
             setattr(module, name, function)
-
-
-@contextlib.contextmanager
-def grads_put_back(tensors):
-    """Let code change the ``.grad`` of ``tensors``, also in place, and put back what was there."""
-    held = [(tensor, tensor.grad) for tensor in tensors]
-    try:
-        for tensor, grad in held:
-            tensor.grad = copy.copy(grad)
-            if isinstance(grad, Tensor):
-                tensor.grad.data = grad.data.copy()
-        yield
-    finally:
-        for tensor, grad in held:
-            tensor.grad = grad
 
 
 def array_of(value):
