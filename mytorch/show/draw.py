@@ -118,9 +118,7 @@ class Boxes:
             shown = self.shown_arguments(node)
             inputs = [self.add_constant(node, argument) if argument.node is None
                       else self.add(argument.node) for _, argument in shown]
-            result = self.known.get(id(node))
-            if result is None:
-                result = result_again(node)
+            result = self.known[id(node)] if id(node) in self.known else result_again(node)
             text = describe(name_of(node, self.names), result, getattr(node, "shape", None))
             parts = [("operation", graph.function_name(node))] + [("result", text)] * bool(text)
             self.by_key[key] = Node(parts, inputs, key)
@@ -191,18 +189,15 @@ def add_line(node, line):
 
 
 def result_again(node):
-    """The result of an operation, a small Tensor, computed again from all its operands, which the
-    graph has saved; None where it has not."""
-    function = next((value for value in getattr(node, "__dict__", {}).values()
-                     if isinstance(value, type) and hasattr(value, "forward")), None)
+    """The result of an operation, computed again if the graph has saved all its operands and these
+    are small; else None."""
     saved = graph.saved_tensors(node)
-    if (function is None or len(saved) != len(graph.arguments(node))
-            or any(tensor.data.size > 6 for tensor in saved)):
+    if len(saved) != len(graph.arguments(node)) or any(tensor.data.size > 6 for tensor in saved):
         return None
     try:
         with unseen():
-            copies = [Tensor(tensor.data.copy()) for tensor in saved]
-            result = function.forward(ContextManager(), *copies)
+            (function,) = [value for value in vars(node).values() if hasattr(value, "forward")]
+            result = function.forward(ContextManager(), *map(Tensor.copy, saved))
         return result if isinstance(result, Tensor) else None
     except Exception:
         return None

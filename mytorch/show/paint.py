@@ -19,7 +19,7 @@ LABEL = {"edgecolor": "none", "boxstyle": "square,pad=0.1"}
 DARK, ACTIVE, FRAME = "#404040", "#c8201e", "#8a8a8a"
 FONT = 9  # points
 LINE, PAD, STACK_GAP, PANEL_GAP, MARGIN, TITLE, HEAD = 0.16, 0.05, 0.03, 0.6, 0.2, 0.3, 0.09
-LEGEND_WIDTH, LEGEND_LINE = 6.8, 0.2
+LEGEND_WIDTH, LEGEND_HEIGHT, FRAME_PAD = 3.4, 0.4, 0.09
 CAPTION_WIDTH, CHARACTER = 4.6, 0.072
 PIXELS, LEAST_DPI = 1600, 110  # the width of a picture, for a slide
 
@@ -112,27 +112,24 @@ class Panel:
         """A dashed line around the boxes of a layer, row by row; none where others are between."""
         from matplotlib.patches import Polygon
 
-        pad, rows = 0.09, sorted({node.row for node in members})
-        sides = []  # of each row: left, right, top, bottom
+        rows = sorted({node.row for node in members})
+        if rows != list(range(rows[0], rows[-1] + 1)):
+            return
+        down, up = [], []  # corners: along the left sides, and back along the right ones
         for row in rows:
             here = [node for node in members if node.row == row]
-            left = min(node.x - node.width / 2 for node in here) - pad
-            right = max(node.x + node.width / 2 for node in here) + pad
+            left = min(node.x - node.width / 2 for node in here) - FRAME_PAD
+            right = max(node.x + node.width / 2 for node in here) + FRAME_PAD
             if any(node.row == row and node not in members and node.x + node.width / 2 > left
                    and node.x - node.width / 2 < right for node in self.nodes):
                 return
-            sides.append((left, right, *here[0].band))
-        if rows != list(range(rows[0], rows[-1] + 1)):
-            return
-        middles = [(upper[3] + lower[2]) / 2 for upper, lower in zip(sides, sides[1:])]
-        levels = [sides[0][2] - 2 * pad, *middles, sides[-1][3] + pad]
-        down = [(x, y) for (_, x, _, _), *ends in zip(sides, levels, levels[1:]) for y in ends]
-        up = [(x, y) for (x, _, _, _), *ends in zip(sides, levels, levels[1:]) for y in ends]
-        corners = [(self.left + x, self.top + y) for x, y in down + up[::-1]]
-        self.axes.add_artist(Polygon(corners, closed=True, facecolor="#f6f4ee", edgecolor=FRAME,
+            for y in here[0].band[0] - layout.ROW_GAP / 2, here[0].band[1] + layout.ROW_GAP / 2:
+                down.append((self.left + left, self.top + y))
+                up.insert(0, (self.left + right, self.top + y))
+        self.axes.add_artist(Polygon(down + up, closed=True, facecolor="#f6f4ee", edgecolor=FRAME,
                                      linestyle=(0, (4, 3)), linewidth=0.9, zorder=0))
-        write(self.axes, self.left + sides[0][0] + 0.04, self.top + levels[0] + 0.02, text,
-              FONT - 2, va="top", color="#5a5a5a", zorder=1)
+        write(self.axes, down[0][0] + 0.04, down[0][1] + 0.02, text, FONT - 2, va="top",
+              color="#5a5a5a", zorder=1)
 
 
 def new_axes():
@@ -172,25 +169,23 @@ def default_style():
 def paint(axes, panels, filename=None, columns=None):
     """Paint Panels side by side, in rows of so many; returns the Figure, saved under a name."""
     columns = min(columns or len(panels), len(panels))
-    has_titles, lines = any(panel.title for panel in panels), max(panel.lines for panel in panels)
+    title, lines = TITLE * any(panel.title for panel in panels), max(p.lines for p in panels)
+    caption = (MARGIN + lines * 1.2 * LINE) * bool(lines)
     widths = [max(panel.width, width_of(axes, panel.title, FONT + 2)) for panel in panels]
     widest = [max(widths[column::columns]) for column in range(columns)]
-    top, right = TITLE * has_titles, sum(widest) + PANEL_GAP * (columns - 1)
+    right, bottom = sum(widest) + PANEL_GAP * (columns - 1), -MARGIN - TITLE
     for start in range(0, len(panels), columns):
-        left, row = 0.0, panels[start:start + columns]
+        left, row, top = 0.0, panels[start:start + columns], bottom + MARGIN + TITLE + title
         for panel, width in zip(row, widest):
             panel.paint(left + (width - panel.width) / 2, top)
             left += width + PANEL_GAP
-        top += max(panel.height for panel in row) + (MARGIN + lines * 1.2 * LINE) * bool(lines)
-        top += (MARGIN + TITLE) * (start + columns < len(panels))
-    legend_columns = 4 if right > LEGEND_WIDTH else 2
-    add_legend(axes, legend_columns)
-    has_frames = any(panel.layers for panel in panels)
-    above = -MARGIN * (1 + has_frames) - LEGEND_LINE * 4 / legend_columns
-    side = max((LEGEND_WIDTH * legend_columns / 4 - right) / 2, 0) + MARGIN
-    width, height = right + 2 * side, top + MARGIN - above
+        bottom = top + max(panel.height for panel in row) + caption
+    add_legend(axes)
+    above = -LEGEND_HEIGHT - MARGIN * (2 if any(panel.layers for panel in panels) else 1)
+    side = max((LEGEND_WIDTH - right) / 2, 0) + MARGIN
+    width, height = right + 2 * side, bottom + MARGIN - above
     axes.set_xlim(-side, right + side)
-    axes.set_ylim(top + MARGIN, above)
+    axes.set_ylim(bottom + MARGIN, above)
     axes.figure.set_size_inches(width, height)
     axes.figure.set_dpi(max(PIXELS / width, LEAST_DPI))
     if filename is not None:
@@ -238,14 +233,14 @@ def drawable(text):
                    else character.encode("unicode_escape").decode() for character in text)
 
 
-def add_legend(axes, columns):
+def add_legend(axes):
     """Above the picture: what each colour means."""
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor=colour, edgecolor=DARK, label=label)
                for colour, label in KINDS.values()]
     with default_style():
-        axes.legend(handles=handles, loc="upper center", ncol=columns, frameon=False,
+        axes.legend(handles=handles, loc="upper center", ncol=2, frameon=False,
                     fontsize=FONT - 1)
 
 
