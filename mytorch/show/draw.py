@@ -7,7 +7,7 @@ from mytorch.autograd_engine import ContextManager
 from mytorch.show import graph, paint, recording
 from mytorch.show.layout import Node
 from mytorch.show.watch import unseen, watch_twice
-from mytorch.show.words import name_of, name_of_tensor, norm, values
+from mytorch.show.words import Words, norm, values
 from mytorch.tensor import Tensor
 
 MAX_BOXES, LONGEST_NAME, LONGEST_VALUES = 40, 30, 24
@@ -49,7 +49,7 @@ def draw(tensor, /, filename=None, **names):
 def draw_before_and_after(tensor, /, filename=None, **names):
     """Draw the graph, call ``tensor.backward()``, and draw it again beside; else as ``draw``."""
     axes, tensors = paint.new_axes(), graph.all_names(names)
-    call = f"{shortened(name_of_tensor(tensor, tensors)) or 'tensor'}.backward()"
+    call = f"{shortened(Words(tensors).name(tensor)) or 'tensor'}.backward()"
     before = panel(axes, tensor, names, f"before {call}")
     tensor.backward()
     return paint.paint(axes, [before, panel(axes, tensor, names, f"after {call}")], filename)
@@ -94,7 +94,7 @@ class Boxes:
             self.root = graph.start_node(tensor)
         except RuntimeError as error:
             raise RuntimeError(" ".join([*recording.find_complaints(), str(error)])) from None
-        self.names, self.nodes = names, graph.nodes_below(self.root)
+        self.words, self.nodes = Words(names), graph.nodes_below(self.root)
         self.by_key, self.places = {}, {}
         self.known = {id(named.grad_fn): named for named in [*names.values(), tensor]}
         if len(self.nodes) <= MAX_BOXES:
@@ -119,7 +119,7 @@ class Boxes:
             inputs = [self.add_constant(node, argument) if argument.node is None
                       else self.add(argument.node) for _, argument in shown]
             result = self.known[id(node)] if id(node) in self.known else result_again(node)
-            text = describe(name_of(node, self.names), result, getattr(node, "shape", None))
+            text = describe(self.words.name(node), result, getattr(node, "shape", None))
             parts = [("operation", graph.function_name(node))] + [("result", text)] * bool(text)
             self.by_key[key] = Node(parts, inputs, key)
             for place, (index, _) in enumerate(shown):
@@ -136,7 +136,7 @@ class Boxes:
         """The box of a constant among a node's inputs, known or not."""
         if argument.tensor is None:
             return self.box(("unknown constant of", id(node)), "constant", "constant")
-        name = name_of_tensor(argument.tensor, self.names)
+        name = self.words.name(argument.tensor)
         text = describe(name, argument.tensor)
         return self.box(id(argument.tensor.data), "constant", text if name else f"constant {text}")
 
@@ -150,7 +150,7 @@ class Boxes:
         if leaf is None:
             return "leaf"
         grad = leaf.grad.data if isinstance(leaf.grad, Tensor) else leaf.grad
-        text = describe(name_of(node, self.names), leaf)
+        text = describe(self.words.name(node), leaf)
         return f"{text}\n{'grad = None' if grad is None else gradient(np.asarray(grad))}"
 
     def write_gradients(self, arrived):

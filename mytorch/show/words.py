@@ -4,6 +4,7 @@ Whatever has a name is called by it, else by what it is."""
 import numpy as np
 
 from mytorch.show import graph
+from mytorch.tensor import Tensor
 
 
 class Words:
@@ -16,11 +17,17 @@ class Words:
     def __init__(self, names):
         self.names = names
 
+    def name(self, thing):
+        """The name of a Tensor, or of that which a node belongs to; None if it has none."""
+        is_tensor = isinstance(thing, Tensor)
+        return next((name for name, named in self.names.items()
+                     if (graph.same(named, thing) if is_tensor else
+                         named.grad_fn is thing or graph.leaf_of(thing) is named)), None)
+
     def tensor(self, tensor):
         """The name of a Tensor, else what kind it is."""
-        name = name_of_tensor(tensor, self.names)
-        if name:
-            return name
+        if self.name(tensor):
+            return self.name(tensor)
         if tensor.grad_fn is not None and not graph.is_leaf_node(tensor.grad_fn):
             return "an unnamed result"
         if tensor.requires_grad:
@@ -30,12 +37,12 @@ class Words:
 
     def grad(self, tensor):
         """The ``.grad`` of a Tensor."""
-        name = name_of_tensor(tensor, self.names)
+        name = self.name(tensor)
         return f"{name}.grad" if name else f"the .grad of {self.tensor(tensor)}"
 
     def node(self, node):
         """A node: ``Mul``, ``Add -> d`` for a named result, ``a`` for a leaf."""
-        name = name_of(node, self.names)
+        name = self.name(node)
         if graph.is_leaf_node(node):
             return name or "an unnamed leaf"
         return f"{graph.function_name(node)} -> {name}" if name else graph.function_name(node)
@@ -50,7 +57,7 @@ class Words:
             return self.node(argument.node)
         if argument.tensor is None:
             return "an unnamed constant"
-        name = name_of_tensor(argument.tensor, self.names)
+        name = self.name(argument.tensor)
         return f"{name}, a constant" if name else self.tensor(argument.tensor)
 
 
@@ -71,17 +78,6 @@ def norm(array, digits=4):
     """The Euclidean norm of all entries, as text."""
     with np.errstate(all="ignore"):
         return f"{np.sqrt(np.sum(np.square(array, dtype=float))):.{digits}g}"
-
-
-def name_of(node, names):
-    """The name of the Tensor that ``node`` belongs to in ``names``, a dict; None if not there."""
-    return next((name for name, tensor in names.items()
-                 if tensor.grad_fn is node or graph.leaf_of(node) is tensor), None)
-
-
-def name_of_tensor(tensor, names):
-    """The name of ``tensor`` in ``names``, a dict; None if it is not there."""
-    return next((name for name, named in names.items() if graph.same(named, tensor)), None)
 
 
 def values(data, longest=36):
