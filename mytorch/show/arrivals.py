@@ -59,11 +59,6 @@ def content(share, call, writes):
     return held[-1] if held else share.copy
 
 
-def was_changed(share, call, writes):
-    """Whether a Share was written into between being passed on and arriving in ``call``."""
-    return not fits(content(share, call, writes), [share.copy])
-
-
 def total(arrays):
     """The sum of some ndarrays, at least one."""
     return sum(arrays[1:], arrays[0])

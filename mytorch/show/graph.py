@@ -74,6 +74,15 @@ def function_name(node):
     return getattr(node, "function_name", type(node).__name__)
 
 
+def count_paths(node, known=None):
+    """How many visits it takes to go along every path below a node, itself counted."""
+    known = {} if known is None else known
+    if id(node) not in known:
+        known[id(node)] = 0  # so that a wrong engine's ring of nodes has an end
+        known[id(node)] = 1 + sum(count_paths(parent, known) for parent in inputs_of(node))
+    return known[id(node)]
+
+
 def arguments(node):
     """What an operation was applied to, one Argument for each argument of its ``forward``.
 

@@ -4,9 +4,8 @@ What happens is what the student's own engine does, as watch.py sees it."""
 from mytorch.show import complaints, graph, paint
 from mytorch.show.arrivals import fits, total
 from mytorch.show.draw import Boxes, gradient
-from mytorch.show.trace import addition, complaints_about_run
-from mytorch.show.watch import watch_twice
-from mytorch.show.words import Words, show, values
+from mytorch.show.trace import addition
+from mytorch.show.words import show, values
 
 SECONDS, SECONDS_OF_THE_LAST, MAX_STEPS = 1.5, 4.5, 60
 COLUMNS = 4  # of a strip
@@ -81,10 +80,9 @@ class Pass:
         self.tensor, self.names = tensor, names
         tensors = graph.all_names(names)
         Boxes(tensor, tensors)  # refuses what cannot be drawn before anything runs
-        self.watch, second = watch_twice(tensor, tensors)
-        self.words = Words(tensors)
-        self.judge = complaints.Judge(self.watch, self.words)
-        self.wrong = complaints_about_run(self.judge, second)
+        self.judge, again = complaints.judge(tensor, tensors)
+        self.watch, self.words = self.judge.watch, self.judge.words
+        self.wrong = self.judge.complaints + again + self.judge.ending
 
     def panel(self, axes, step=None):
         """The graph after so many steps as a paint.Panel; after all if not given."""

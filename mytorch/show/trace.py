@@ -7,8 +7,8 @@ import numpy as np
 
 from mytorch.show import complaints, graph, recording
 from mytorch.show.arrivals import fits, total
-from mytorch.show.watch import MAX_VISITS, unseen, watch_twice
-from mytorch.show.words import Words, in_a_row, show
+from mytorch.show.watch import MAX_VISITS, unseen
+from mytorch.show.words import in_a_row, show
 from mytorch.tensor import Tensor
 
 NO_INPUTS = "no input, its next_functions is empty"
@@ -57,7 +57,7 @@ def trace(tensor, /, **names):
     if count > MAX_NODES:
         raise ValueError(f"trace: the graph has {count} nodes, more than the {MAX_NODES} that a "
                          "person reads; trace a part, such as one layer or one round of a loop")
-    print("\n".join(Story(*watch_twice(tensor, names), names).lines).strip("\n"))
+    print("\n".join(Story(tensor, names).lines).strip("\n"))
 
 
 def explain(tensor, /, **names):
@@ -74,8 +74,8 @@ def explain(tensor, /, **names):
     names, found = graph.all_names(names), recording.find_complaints()
     if not isinstance(tensor, Tensor) or tensor.grad_fn is None:
         return found
-    first, second = watch_twice(tensor, names)
-    return found + complaints_about_run(complaints.Judge(first, Words(names)), second)
+    judged, again = complaints.judge(tensor, names)
+    return found + judged.complaints + again + judged.ending
 
 
 def explain_engine():
@@ -96,9 +96,8 @@ def explain_engine():
     for is_last in (False, True):  # at first without what a second backward() shows
         for code, tensors in graphs:
             with unseen():
-                first, second = watch_twice(tensors["z"], tensors)
-            judge = complaints.Judge(first, Words(tensors))
-            found = complaints_about_run(judge, second if is_last else None)
+                judged, again = complaints.judge(tensors["z"], tensors)
+            found = judged.complaints + again * is_last + judged.ending
             if found:
                 return code + "; z.backward(), again" * is_last, found
     return "", []
@@ -116,31 +115,22 @@ def small_graph(code):
     return code, found if found["z"].grad_fn is not None else None
 
 
-def complaints_about_run(judge, second):
-    """Sentences about what a run did wrong, or a second one, also if it did not end well."""
-    first, found = judge.watch, complaints.find_complaints(judge, second)
-    if first.stopped and len(first.calls) > count_paths(first.root, {}):
-        found.append(f"backward() does not end: it was stopped after {MAX_VISITS} visits.")
-    if first.error and not isinstance(first.error, NotImplementedError):
-        found.append(complaints.explain_error(first, judge.words))
-    return found
-
-
 class Story:
     """A watched backward pass in words, as ``lines``."""
 
-    def __init__(self, first, second, names):
-        self.watch, self.words, self.lines = first, Words(names), []
-        self.judge = complaints.Judge(first, self.words)
+    def __init__(self, tensor, names):
+        self.judge, again = complaints.judge(tensor, names)
+        self.watch, self.words, self.lines = self.judge.watch, self.judge.words, []
         self.recorded_wrongly = recording.find_complaints()
-        self.wrong = self.recorded_wrongly + complaints.find_complaints(self.judge, second)
-        if not first.calls:
+        self.wrong = self.recorded_wrongly + self.judge.complaints + again
+        calls = self.watch.calls
+        if not calls:
             self.tell_nothing_done()
-        told = first.calls[:MAX_TOLD_OF_STOPPED if first.stopped else MAX_TOLD]
+        told = calls[:MAX_TOLD_OF_STOPPED if self.watch.stopped else MAX_TOLD]
         for call in told:
             self.tell_call(call)
-        if len(told) < len(first.calls):
-            self.lines += ["", f"(and {len(first.calls) - len(told)} more visits)"]
+        if len(told) < len(calls):
+            self.lines += ["", f"(and {len(calls) - len(told)} more visits)"]
         self.tell_end()
 
     def tell(self, verb, text):
@@ -186,7 +176,7 @@ class Story:
             lost = ", where it never arrives" * self.judge.is_lost(share)
             return f"{show(share.copy)} to {who}{lost}"
         there = share.arrived_in[0]
-        parts, uses = there.sources, len(self.judge.shares[there.key])
+        parts, uses = there.sources, len(self.judge.places[there.key].shares)
         turn = ", so on to it" if there.step == share.call.step + 1 else (
             f"; its turn comes after step {there.step - 1}")
         if len(parts) > 1 and parts[-1] is not share:
@@ -262,7 +252,7 @@ class Story:
         most = max(visits.values(), key=lambda nodes: (
             len(nodes) > 1, not graph.is_leaf_node(nodes[0]), len(nodes)))
         who, times = self.words.node(most[0]), f"{len(most)} times"
-        paths = count_paths(self.watch.root, {})
+        paths = graph.count_paths(self.watch.root)
         if len(self.watch.calls) > paths:
             return f"{who} was visited {times}, though there are only {paths} paths in all."
         return (f"{who} was visited {times}, each time with one path's share: one visit for each "
@@ -276,14 +266,6 @@ class Story:
                 if not self.recorded_wrongly and tensor.requires_grad and tensor.is_leaf
                 and (tensor.grad_fn is None or graph.is_leaf_node(tensor.grad_fn))
                 and not any(leaf is tensor for leaf in reached)]
-
-
-def count_paths(node, known):
-    """How many visits it takes to go along every path below a node, itself counted."""
-    if id(node) not in known:
-        known[id(node)] = 0  # so that a wrong engine's ring of nodes has an end
-        known[id(node)] = 1 + sum(count_paths(parent, known) for parent in graph.inputs_of(node))
-    return known[id(node)]
 
 
 def addition(parts):
