@@ -8,9 +8,8 @@ import numpy as np
 
 from mytorch import autograd_engine
 from mytorch.show import graph
-from mytorch.show.arrivals import content, find_sources, fits, total
 from mytorch.show.tracebacks import is_ours
-from mytorch.show.watch import MAX_VISITS, array_of, watch_twice
+from mytorch.show.watch import MAX_VISITS, array_of, content, fits, total, watch_twice
 from mytorch.show.words import Words, in_a_row, show
 
 AGAIN = "In a second backward() on the same graph, "
@@ -62,7 +61,6 @@ class Judge:
 
     def __init__(self, watch, words):
         self.watch, self.words = watch, words
-        find_sources(watch)
         self.places, self.ending = {}, []
         for call in watch.calls:
             self.place(call.node).calls.append(call)
@@ -161,8 +159,8 @@ class Judge:
     def has_arrived(self, place):
         """Whether what came to a node is what was passed to it, in all; true where unknown."""
         passed, came = place.passed(), place.came()
-        if self.watch.hands_on or not passed:
-            return True  # where apply hands on by itself there is nothing to compare
+        if not passed:
+            return True  # also where apply hands on by itself
         if place.leaf is not None and not came:  # an engine that sets .grad by itself
             return self.has_stored(place.leaf, passed)
         if len({array.shape for array in passed + came}) > 1:

@@ -2,9 +2,9 @@
 What happens is what the student's own engine does, as watch.py sees it."""
 
 from mytorch.show import complaints, graph, paint
-from mytorch.show.arrivals import fits, total
 from mytorch.show.draw import Boxes, gradient
 from mytorch.show.trace import addition
+from mytorch.show.watch import fits, total
 from mytorch.show.words import show, values
 
 SECONDS, SECONDS_OF_THE_LAST, MAX_STEPS = 1.5, 4.5, 60

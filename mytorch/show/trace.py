@@ -6,8 +6,7 @@ import textwrap
 import numpy as np
 
 from mytorch.show import complaints, graph, recording
-from mytorch.show.arrivals import fits, total
-from mytorch.show.watch import MAX_VISITS, unseen
+from mytorch.show.watch import MAX_VISITS, fits, total, unseen
 from mytorch.show.words import in_a_row, show
 from mytorch.tensor import Tensor
 

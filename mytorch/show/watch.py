@@ -9,6 +9,7 @@ import io
 import pdb
 import sys
 from collections import namedtuple
+from itertools import combinations
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Share:
         call (Call): which returned it; ``index`` counts the arguments from 0.
         argument (graph.Argument): whose gradient it is; ``node`` is the one that it is for.
         array (ndarray or None): what was returned; ``copy`` is what it held then.
-        arrived_in (list of Call): the calls that brought it to its node, see arrivals.py.
+        arrived_in (list of Call): the calls that brought it to its node.
     """
 
     def __init__(self, call, index, argument, value):
@@ -47,7 +48,7 @@ class Call:
         grad: its argument; ``array`` is the ndarray in it, ``copy`` what it held then.
         shares (list of Share): what it returned.
         error (Exception or None): what it raised.
-        sources (list of Share or None): what arrived, see arrivals.py.
+        sources (list of Share or None): whose sum arrived; None if that of none does.
     """
 
     def __init__(self, step, node, grad):
@@ -70,7 +71,6 @@ class Watch:
         before, after (dict): by the id of a Tensor, its ``.grad`` as an ndarray or None.
         stored (dict): by the id of a Tensor, its ``.grad`` itself at the end of the run.
         changes, writes (list of Change): of a ``.grad``; of the arrays that were handed around.
-        hands_on (bool): whether an ``apply`` returned nothing, as where it goes on by itself.
         error (Exception or None): what ended the run; ``stopped`` if that was the 500th visit.
     """
 
@@ -80,7 +80,7 @@ class Watch:
         self.calls, self.changes, self.writes, self.tracked = [], [], [], {}
         self.before = {id(tensor): copy_of(tensor.grad) for tensor in tensors}
         self.after = dict(self.before)
-        self.error, self.stopped, self.hands_on = None, False, False
+        self.error, self.stopped = None, False
         try:
             with self.patched():
                 tensor.backward()
@@ -90,6 +90,7 @@ class Watch:
             self.error = error
         self.look(False)
         self.stored = {id(tensor): tensor.grad for tensor in tensors}
+        find_sources(self)
 
     def changes_of(self, tensor):
         """The Changes of the ``.grad`` of a Tensor."""
@@ -99,20 +100,12 @@ class Watch:
         """The Changes of any ``.grad`` during a call and until the next; before all, for None."""
         return [change for change in self.changes if change.call is call]
 
-    @contextlib.contextmanager
     def patched(self):
-        """Replace ``apply`` of the classes of nodes by one that is watched, for a while."""
+        """Context in which the classes of nodes have a watched ``apply``."""
         classes = {type(node) for node in self.nodes if not isinstance(node, type)}
         classes |= {autograd_engine.AccumulateGrad, autograd_engine.BackwardFunction}
         owners = {base for cls in classes for base in cls.__mro__ if "apply" in vars(base)}
-        originals = {cls: vars(cls)["apply"] for cls in owners}
-        try:
-            for cls, original in originals.items():
-                cls.apply = self.watched(original)
-            yield
-        finally:
-            for cls, original in originals.items():
-                cls.apply = original
+        return replaced([(cls, "apply", self.watched(cls.apply)) for cls in owners])
 
     def watched(self, original):
         """A method ``apply`` that does what ``original`` does and notes the call."""
@@ -143,8 +136,8 @@ class Watch:
         return apply
 
     def note_shares(self, call, result):
-        """Note what a call on the node of an operation returned."""
-        self.hands_on |= result is None
+        """Note what a call on the node of an operation returned; None is nothing to be noted, because
+        there ``apply`` may go on by itself."""
         results = list(result) if isinstance(result, (tuple, list)) else [result]
         arguments, unknown = graph.arguments(call.node), graph.Argument(None, None)
         if len(arguments) == len(results) - results.count(None):  # one for each gradient
@@ -189,35 +182,39 @@ def watch_twice(tensor, names):
     for node in graph.nodes_below(graph.start_node(tensor)):
         tensors += graph.tensors_at(node)
     tensors = list({id(tensor): tensor for tensor in tensors}.values())
-    held = [(tensor, tensor.grad) for tensor in tensors]
-    try:
-        for watched, grad in held:  # an engine may write into it
-            watched.grad = copy.copy(grad)
-            if isinstance(grad, Tensor):
-                watched.grad.data = grad.data.copy()
+    with replaced([(watched, "grad", copy.copy(watched.grad)) for watched in tensors]):
+        for watched in tensors:  # an engine may write into it
+            if isinstance(watched.grad, Tensor):
+                watched.grad.data = watched.grad.data.copy()
         first = Watch(tensor, tensors)
         if first.calls and not first.error and not first.stopped:
             with unseen():
                 second = Watch(tensor, tensors)
-        return first, second
+    return first, second
+
+
+@contextlib.contextmanager
+def replaced(attributes):
+    """Context in which attributes, (owner, name, value) each, have these values."""
+    held = [(owner, name, getattr(owner, name)) for owner, name, _ in attributes]
+    try:
+        for attribute in attributes:
+            setattr(*attribute)
+        yield
     finally:
-        for watched, grad in held:
-            watched.grad = grad
+        for attribute in held:
+            setattr(*attribute)
 
 
 @contextlib.contextmanager
 def unseen():
     """Let code run without what it prints, and without stopping where it calls a debugger."""
-    stops = [(sys, "breakpointhook"), (pdb, "set_trace")]
-    held = [getattr(module, name) for module, name in stops]
-    try:
-        for module, name in stops:
-            setattr(module, name, lambda *args, **kwargs: None)
+    def pass_by(*args, **kwargs):
+        """What is called in place of the debugger."""
+
+    with replaced([(sys, "breakpointhook", pass_by), (pdb, "set_trace", pass_by)]):
         with contextlib.redirect_stdout(io.StringIO()):
             yield
-    finally:
-        for (module, name), function in zip(stops, held):
-            setattr(module, name, function)
 
 
 def array_of(value):
@@ -243,3 +240,76 @@ def equal(one, other):
         return one is other
     return one.shape == other.shape and bool(
         np.all((one == other) | ((one != one) & (other != other))))
+
+
+# Where the gradients that arrive come from: found by comparing numbers, because engines add and
+# hand them on in many ways.
+
+def find_sources(watch):
+    """Set ``call.sources``, a list of the Shares whose sum arrived, or None if there are none
+    such, and ``share.arrived_in``. The calls of one graph.key_of belong together."""
+    passed = {}
+    for call in watch.calls:
+        call.sources = sources_of(call, passed, watch.writes)
+        for share in call.sources or ():
+            share.arrived_in.append(call)
+        for share in call.shares:
+            if share.array is not None:
+                key = graph.key_of(share.node) if share.node is not None else None
+                passed.setdefault(key, []).append(share)
+
+
+def sources_of(call, passed, writes):
+    """The Shares that what arrived in ``call`` consists of, or None. The first that fits is
+    taken: whole and on the right way before changed, repeated, or meant for another node."""
+    if call.array is None:
+        return []
+    mine = passed.get(call.key, [])
+    waiting = [share for share in mine if not share.arrived_in]
+    candidates = [[share] for share in waiting if share.array is call.array]
+    candidates += [*groups(waiting), *groups(mine)]
+    for group in candidates:
+        if fits(call.copy, [share.copy for share in group]):
+            return group
+    for group in candidates:  # written into on the way
+        if fits(call.copy, [content(share, call, writes) for share in group]):
+            return group
+    others = [share for key, shares in passed.items() if key != call.key for share in shares
+              if call.node in graph.inputs_of(share.call.node)]
+    found = [share for share in others if share.array is call.array]
+    if not found and not any(share.call.array is call.array for share in others):
+        found = [share for share in others if fits(call.copy, [share.copy])]
+    return found[-1:] or None
+
+
+def groups(shares):
+    """All of some Shares, then each of them, late ones first; of few also all other parts."""
+    sizes = range(1, len(shares)) if len(shares) <= 8 else [1]
+    return [shares] * bool(shares) + [
+        list(some) for size in sizes for some in combinations(shares[::-1], size)]
+
+
+def content(share, call, writes):
+    """What the array of a Share held when ``call`` began."""
+    held = [write.after for write in writes if write.what is share.array
+            and (write.call is None or write.call.step < call.step)]
+    return held[-1] if held else share.copy
+
+
+def total(arrays):
+    """The sum of some ndarrays, at least one."""
+    return sum(arrays[1:], arrays[0])
+
+
+def fits(array, parts):
+    """Whether ``array`` is the sum of ``parts``, as far as their precision tells; numbers that
+    are not finite are not held against anybody."""
+    if array is None or any(part is None or part.shape != array.shape for part in parts):
+        return False
+    kinds = {part.dtype for part in [array, *parts]}
+    allowed = max(1000 * np.finfo(kind if kind.kind == "f" else float).eps for kind in kinds)
+    array, *parts = [np.asarray(part, float) for part in [array, *parts]]  # masks can't be added
+    with np.errstate(all="ignore"):
+        difference = array - total(parts) if parts else array
+        scale = sum(np.abs(part) for part in parts) + np.abs(array)
+        return not np.any(np.abs(difference) > allowed * scale)
