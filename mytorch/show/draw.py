@@ -1,12 +1,10 @@
 """The computational graph as a picture: draw and draw_before_and_after.
 Decides what each box says; layout.py decides where it goes, and paint.py paints."""
 
-import numpy as np
-
 from mytorch.autograd_engine import ContextManager
 from mytorch.show import graph, paint, recording
 from mytorch.show.layout import Node
-from mytorch.show.watch import unseen, watch_twice
+from mytorch.show.watch import array_of, unseen, watch_twice
 from mytorch.show.words import Words, norm, values
 from mytorch.tensor import Tensor
 
@@ -42,36 +40,36 @@ def draw(tensor, /, filename=None, **names):
     >>> d = a + a * b
     >>> draw(d, "graph.png", a=a, b=b, d=d)
     """
-    axes = paint.new_axes()
-    return paint.paint(axes, [panel(axes, tensor, names)], filename)
+    return paint.paint([panel(tensor, names)], filename)
 
 
 def draw_before_and_after(tensor, /, filename=None, **names):
     """Draw the graph, call ``tensor.backward()``, and draw it again beside; else as ``draw``."""
-    axes, tensors = paint.new_axes(), graph.all_names(names)
-    call = f"{shortened(Words(tensors).name(tensor)) or 'tensor'}.backward()"
-    before = panel(axes, tensor, names, f"before {call}")
+    name = shortened(Words(graph.all_names(names)).name(tensor)) or "tensor"
+    before = panel(tensor, names, f"before {name}.backward()")
     tensor.backward()
-    return paint.paint(axes, [before, panel(axes, tensor, names, f"after {call}")], filename)
+    return paint.paint([before, panel(tensor, names, f"after {name}.backward()")], filename)
 
 
-def panel(axes, tensor, names, title=""):
-    """The graph of ``tensor`` as a paint.Panel."""
-    tensors = graph.all_names(names)
-    boxes = Boxes(tensor, tensors)
-    leaves = map(graph.leaf_of, boxes.nodes)
-    after = any(leaf.grad is not None for leaf in leaves if leaf is not None)
-    boxes.write_gradients(gradients(tensor, tensors) if after else {})
-    return paint.Panel(axes, boxes.drawn, boxes.layers(names), title)
+def panel(tensor, names, title=""):
+    """The graph of ``tensor`` as a paint.Panel, with the gradients that its leaves hold; if they
+    hold some, those that arrive at results are found by running ``backward()`` again."""
+    boxes, lines = Boxes(tensor, names), {}
+    leaves = [leaf for leaf in map(graph.leaf_of, boxes.nodes) if leaf is not None]
+    if any(leaf.grad is not None for leaf in leaves):
+        with unseen():
+            watch, _ = watch_twice(tensor, boxes.words.names)
+        if not (watch.error or watch.stopped):
+            lines = {key: gradient(array, "gradient") for key, array in arrived(watch.calls).items()}
+        lines.update({id(leaf): gradient(array_of(leaf.grad)) for leaf in leaves})
+        boxes = Boxes(tensor, names, lines)
+    return paint.Panel(boxes.drawn, boxes.layers(), title)
 
 
-def gradients(tensor, names):
-    """What arrives at each node when ``tensor.backward()`` runs, by graph.key_of; all .grad are
-    put back. Empty if it does not come to its end."""
-    with unseen():
-        watch, _ = watch_twice(tensor, names)
+def arrived(calls):
+    """What arrives at each node in some calls, in all: graph.key_of the node → ndarray."""
     found = {}
-    for call in watch.calls if not (watch.error or watch.stopped) else ():
+    for call in calls:
         if call.copy is not None:
             held = found.get(call.key)
             is_sum = held is not None and held.shape == call.copy.shape
@@ -82,21 +80,26 @@ def gradients(tensor, names):
 class Boxes:
     """The graph of a Tensor as layout.Nodes.
 
+    Args:
+        names (dict): Tensors and Modules by name.
+        lines (dict): key → what a box says of its gradient, a leaf's else "grad = None".
+
     Attributes:
         nodes (list): of the graph.
-        drawn (list of Node): inputs before users; ``key`` is the graph.key_of of a node.
+        drawn (list of Node): inputs before users; ``key`` is the graph.key_of a node.
         by_key (dict): key → Node.
         places (dict): (key of a node, index of an argument) → (Node, index of its arrow).
     """
 
-    def __init__(self, tensor, names):
+    def __init__(self, tensor, names, lines=()):
+        self.names, self.words = names, Words(graph.all_names(names))
         try:
             self.root = graph.start_node(tensor)
         except RuntimeError as error:
             raise RuntimeError(" ".join([*recording.find_complaints(), str(error)])) from None
-        self.words, self.nodes = Words(names), graph.nodes_below(self.root)
+        self.nodes, self.lines = graph.nodes_below(self.root), dict(lines)
         self.by_key, self.places = {}, {}
-        self.known = {id(named.grad_fn): named for named in [*names.values(), tensor]}
+        self.known = {id(named.grad_fn): named for named in [*self.words.names.values(), tensor]}
         if len(self.nodes) <= MAX_BOXES:
             for argument in [one for node in self.nodes for one in graph.arguments(node)]:
                 if argument.node is not None and argument.tensor is not None:
@@ -111,16 +114,20 @@ class Boxes:
 
     def add(self, node):
         """The box of a node, made at its first use together with those of its inputs."""
-        key = graph.key_of(node)
+        key, name = graph.key_of(node), self.words.name(node)
         if graph.is_leaf_node(node):
-            return self.box(key, "leaf", self.leaf_text(node))
+            leaf, line = graph.leaf_of(node), self.lines.get(key, "grad = None")
+            return self.box(key, "leaf", f"{describe(name, leaf)}\n{line}" if leaf is not None
+                            else "leaf")
         if key not in self.by_key:
             shown = self.shown_arguments(node)
             inputs = [self.add_constant(node, argument) if argument.node is None
                       else self.add(argument.node) for _, argument in shown]
             result = self.known[id(node)] if id(node) in self.known else result_again(node)
-            text = describe(self.words.name(node), result, getattr(node, "shape", None))
-            parts = [("operation", graph.function_name(node))] + [("result", text)] * bool(text)
+            texts = [describe(name, result, getattr(node, "shape", None)), self.lines.get(key)]
+            parts = [("operation", graph.function_name(node))]
+            if any(texts):
+                parts.append(("result", "\n".join(filter(None, texts))))
             self.by_key[key] = Node(parts, inputs, key)
             for place, (index, _) in enumerate(shown):
                 self.places[key, index] = self.by_key[key], place
@@ -144,27 +151,12 @@ class Boxes:
         """The box of that key, made where there is none yet."""
         return self.by_key.setdefault(key, Node([(kind, text)], key=key))
 
-    def leaf_text(self, node):
-        """What is in the box of a leaf: name, values, and gradient."""
-        leaf = graph.leaf_of(node)
-        if leaf is None:
-            return "leaf"
-        grad = leaf.grad.data if isinstance(leaf.grad, Tensor) else leaf.grad
-        text = describe(self.words.name(node), leaf)
-        return f"{text}\n{'grad = None' if grad is None else gradient(np.asarray(grad))}"
-
-    def write_gradients(self, arrived):
-        """Add to the box of each result the gradient in ``arrived``, by graph.key_of, if any."""
-        for node in self.drawn:
-            if node.inputs and node.key in arrived:
-                add_line(node, gradient(arrived[node.key], "gradient"))
-
-    def layers(self, names):
+    def layers(self):
         """The layers of all Modules in ``names`` that have parameters here, each used once: what
         to write on a frame → the Nodes in it: the parameters, the operations that use them, and
         any between."""
         found = {}
-        for label, parameters in graph.layers(names).items():
+        for label, parameters in graph.layers(self.names).items():
             leaves = [node for node in self.drawn if node.key in map(id, parameters)]
             below, uses = set(leaves), [given for node in self.drawn for given in node.inputs]
             for node in self.drawn:  # inputs before users
@@ -177,15 +169,6 @@ class Boxes:
             if leaves and all(uses.count(node) == 1 for node in leaves):  # not again and again
                 found[label] = [node for node in self.drawn if node in above and node in below]
         return found
-
-
-def add_line(node, line):
-    """Add a line to the last part of a box, or a part to an operation without a result."""
-    kind, text = node.parts[-1]
-    if kind == "operation":
-        node.parts.append(("result", line))
-    else:
-        node.parts[-1] = kind, f"{text}\n{line}"
 
 
 def result_again(node):
@@ -213,9 +196,9 @@ def describe(name, tensor, shape=None):
 
 
 def gradient(array, label="grad ="):
-    """``grad = 3`` for a leaf, ``gradient 3`` for a result, which has no ``.grad``; the norm where
-    it has many numbers."""
-    value = values(array, LONGEST_VALUES)
+    """``grad = 3`` or ``grad = None`` for a leaf, ``gradient 3`` for a result, which has no
+    ``.grad``; the norm where it has many numbers."""
+    value = "None" if array is None else values(array, LONGEST_VALUES)
     return f"{label} {value}" if value else f"{label.split()[0]} of norm {norm(array, 3)}"
 
 

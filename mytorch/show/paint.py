@@ -40,19 +40,19 @@ class Panel:
         lines (int): how many its caption has room for.
     """
 
-    def __init__(self, axes, nodes, layers=(), title="", caption=""):
-        self.axes, self.nodes, self.layers = axes, nodes, dict(layers)
+    def __init__(self, nodes, layers=(), title="", caption=""):
+        self.nodes, self.layers = nodes, dict(layers)
         self.title, self.active, self.labels, self.marks = title, set(), {}, {}
         for node in nodes:
-            measure(axes, node)
+            measure(node)
         self.arrows, self.graph_width, self.height = layout.lay_out(nodes)
         self.width = max(self.graph_width, CAPTION_WIDTH * bool(caption))
         self.caption = textwrap.wrap(caption, int(self.width / CHARACTER))
         self.lines = len(self.caption)
 
-    def paint(self, left, top):
+    def paint(self, axes, left, top):
         """Paint it with its upper left corner there."""
-        self.left, self.top = left + (self.width - self.graph_width) / 2, top
+        self.axes, self.left, self.top = axes, left + (self.width - self.graph_width) / 2, top
         write(self.axes, left + self.width / 2, top - TITLE / 2, self.title, FONT + 2, ha="center")
         for text, members in self.layers.items():
             self.paint_frame(text, members)
@@ -132,31 +132,18 @@ class Panel:
               color="#5a5a5a", zorder=1)
 
 
-def new_axes():
-    """Axes over the whole of a new figure, in inches; no window, so no display is needed."""
-    module = os.environ.get("MPLBACKEND", "").partition("module://")[2]
-    if module and find_spec(module.partition(".")[0]) is None:  # a notebook's of another Python
-        del os.environ["MPLBACKEND"]
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("draw needs matplotlib, which this Python lacks; run .venv/bin/python "
-                          "instead, where ./grade.sh 1 installs it") from None
-    with default_style():
-        figure = Figure(dpi=150)
-        FigureCanvasAgg(figure)
-        axes = figure.add_axes([0, 0, 1, 1])
-        axes.axis("off")
-    return axes
-
-
 @contextlib.contextmanager
 def default_style():
     """Context with matplotlib's own settings, whatever the user has set for other pictures.
     (Read as a dict: in old versions, to read them by their methods looks for a display.)"""
-    from matplotlib import rcParams, rcParamsDefault
-
+    module = os.environ.get("MPLBACKEND", "").partition("module://")[2]
+    if module and find_spec(module.partition(".")[0]) is None:  # a notebook's of another Python
+        del os.environ["MPLBACKEND"]
+    try:
+        from matplotlib import rcParams, rcParamsDefault
+    except ImportError:
+        raise ImportError("draw needs matplotlib, which this Python lacks; run .venv/bin/python "
+                          "instead, where ./grade.sh 1 installs it") from None
     saved = dict(dict.items(rcParams))
     dict.update(rcParams, {name: value for name, value in dict.items(rcParamsDefault)
                            if name != "backend"})
@@ -166,18 +153,26 @@ def default_style():
         dict.update(rcParams, saved)
 
 
-def paint(axes, panels, filename=None, columns=None):
-    """Paint Panels side by side, in rows of so many; returns the Figure, saved under a name."""
+@default_style()
+def paint(panels, filename=None, columns=None):
+    """Paint Panels side by side, in rows of so many; returns the Figure, saved under a name. It
+    has no window, so that no display is needed."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     columns = min(columns or len(panels), len(panels))
+    axes = Figure().add_axes([0, 0, 1, 1])
+    FigureCanvasAgg(axes.figure)
+    axes.axis("off")
     title, lines = TITLE * any(panel.title for panel in panels), max(p.lines for p in panels)
     caption = (MARGIN + lines * 1.2 * LINE) * bool(lines)
-    widths = [max(panel.width, width_of(axes, panel.title, FONT + 2)) for panel in panels]
+    widths = [max(panel.width, width_of(panel.title, FONT + 2)) for panel in panels]
     widest = [max(widths[column::columns]) for column in range(columns)]
     right, bottom = sum(widest) + PANEL_GAP * (columns - 1), -MARGIN - TITLE
     for start in range(0, len(panels), columns):
         left, row, top = 0.0, panels[start:start + columns], bottom + MARGIN + TITLE + title
         for panel, width in zip(row, widest):
-            panel.paint(left + (width - panel.width) / 2, top)
+            panel.paint(axes, left + (width - panel.width) / 2, top)
             left += width + PANEL_GAP
         bottom = top + max(panel.height for panel in row) + caption
     add_legend(axes)
@@ -189,28 +184,36 @@ def paint(axes, panels, filename=None, columns=None):
     axes.figure.set_size_inches(width, height)
     axes.figure.set_dpi(max(PIXELS / width, LEAST_DPI))
     if filename is not None:
-        with default_style():
-            axes.figure.savefig(filename, dpi=axes.figure.dpi)
+        axes.figure.savefig(filename, dpi=axes.figure.dpi)
     axes.figure._repr_png_ = lambda: png_of(axes.figure)  # what a notebook asks for
     return axes.figure
 
 
-def measure(axes, node):
+def measure(node):
     """Set width and height of a Node to those of its parts, stacked, or leave them larger."""
-    widths = [width_of(axes, text, FONT) + 2 * PAD for _, text in node.parts]
+    widths = [width_of(text, FONT) + 2 * PAD for _, text in node.parts]
     node.width = max(1.5 * HEAD * (len(node.inputs) + 1), *widths, node.width)
     heights = STACK_GAP * (len(node.parts) - 1) + sum(height_of(text) for _, text in node.parts)
     node.height = max(node.height, heights)
 
 
-def width_of(axes, text, size):
+@default_style()
+def font():
+    """The font of all texts, so large that what it measures are 64ths of a thousandth of an em."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    found = get_font(findfont(FontProperties()))
+    found.set_size(1000, 72)
+    return found
+
+
+def width_of(text, size):
     """The width of a text in points of that size."""
-    if not text:
-        return 0.0
-    written = write(axes, 0, 0, text, size)
-    extent = written.get_window_extent(axes.figure.canvas.get_renderer())
-    written.remove()
-    return extent.width / axes.figure.dpi
+    widths, measured = [], font()
+    for line in drawable(text).split("\n"):
+        measured.set_text(line)
+        widths.append(measured.get_width_height()[0] / 64 / 1000 * size / 72)
+    return max(widths)
 
 
 def height_of(text):
@@ -226,9 +229,7 @@ def write(axes, x, y, text, size, **style):
 
 def drawable(text):
     """``text`` with what the font cannot draw, such as Chinese, in Python's notation for it."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    known = get_font(findfont(FontProperties())).get_charmap()
+    known = font().get_charmap()
     return "".join(character if character == "\n" or ord(character) in known
                    else character.encode("unicode_escape").decode() for character in text)
 
@@ -239,9 +240,7 @@ def add_legend(axes):
 
     handles = [Patch(facecolor=colour, edgecolor=DARK, label=label)
                for colour, label in KINDS.values()]
-    with default_style():
-        axes.legend(handles=handles, loc="upper center", ncol=2, frameon=False,
-                    fontsize=FONT - 1)
+    axes.legend(handles=handles, loc="upper center", ncol=2, frameon=False, fontsize=FONT - 1)
 
 
 def png_of(figure):

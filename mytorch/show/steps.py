@@ -1,13 +1,15 @@
 """The backward pass in motion: draw_backward makes a picture of each step of the trace.
 What happens is what the student's own engine does, as watch.py sees it."""
 
+import io
+
 from mytorch.show import complaints, graph, paint
-from mytorch.show.draw import Boxes, gradient
+from mytorch.show.draw import Boxes, arrived, gradient
 from mytorch.show.trace import addition
-from mytorch.show.watch import fits, total
+from mytorch.show.watch import fits
 from mytorch.show.words import show, values
 
-SECONDS, SECONDS_OF_THE_LAST, MAX_STEPS = 1.5, 4.5, 60
+MILLISECONDS, MILLISECONDS_OF_THE_LAST, MAX_STEPS = 1500, 4500, 60
 COLUMNS = 4  # of a strip
 
 
@@ -35,42 +37,31 @@ def draw_backward(tensor, /, filename="backward.gif", **names):
     >>> d = a + a * b
     >>> draw_backward(d, "backward.gif", a=a, b=b, d=d)
     """
-    pass_, axes = Pass(tensor, names), paint.new_axes()
+    pass_ = Pass(tensor, names)
     count = len(pass_.watch.calls)
     if count > MAX_STEPS:
         raise ValueError(f"draw_backward: the backward pass has {count} steps or more, too many "
                          f"to be watched (at most {MAX_STEPS}); draw a part of it")
-    panels = [pass_.panel(axes, step) for step in range(1, count + 1)] + [pass_.panel(axes)]
+    panels = [pass_.panel(step) for step in range(1, count + 1)] + [pass_.panel()]
     for panel in panels:
         panel.lines = max(other.lines for other in panels)
     if not str(filename).endswith(".gif"):
-        return paint.paint(axes, panels, filename, COLUMNS)
-    return save_moving(axes, panels, filename)
+        return paint.paint(panels, filename, COLUMNS)
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError("draw_backward needs Pillow to write a .gif, which this Python lacks: "
+                          "pip install pillow, or give a name that ends in .png") from None
+    figures = [paint.paint([panel]) for panel in panels]
+    first, *others = [Image.open(io.BytesIO(paint.png_of(figure))) for figure in figures]
+    first.save(str(filename), save_all=True, append_images=others, loop=0,
+               duration=[MILLISECONDS] * count + [MILLISECONDS_OF_THE_LAST])
+    return figures[-1]
 
 
 def draw_after_backward(tensor, /, filename=None, **names):
     """Draw the last picture of ``draw_backward`` alone: all steps and what they pass on."""
-    axes = paint.new_axes()
-    return paint.paint(axes, [Pass(tensor, names).panel(axes)], filename)
-
-
-def save_moving(axes, panels, filename):
-    """Save Panels one after the other as a GIF."""
-    try:
-        import PIL  # noqa: F401
-        from matplotlib.animation import PillowWriter
-    except ImportError:
-        raise ImportError("draw_backward needs Pillow to write a .gif, which this Python lacks: "
-                          "pip install pillow, or give a name that ends in .png") from None
-    figure, writer = paint.paint(axes, panels[-1:]), PillowWriter(fps=1 / SECONDS)
-    with writer.saving(figure, str(filename), figure.dpi):
-        for panel in panels:
-            axes.clear()
-            axes.axis("off")
-            paint.paint(axes, [panel])
-            for _ in range(round(SECONDS_OF_THE_LAST / SECONDS) if panel is panels[-1] else 1):
-                writer.grab_frame()
-    return figure
+    return paint.paint([Pass(tensor, names).panel()], filename)
 
 
 class Pass:
@@ -78,24 +69,24 @@ class Pass:
 
     def __init__(self, tensor, names):
         self.tensor, self.names = tensor, names
-        tensors = graph.all_names(names)
-        Boxes(tensor, tensors)  # refuses what cannot be drawn before anything runs
-        self.judge, again = complaints.judge(tensor, tensors)
+        Boxes(tensor, names)  # refuses what cannot be drawn before anything runs
+        self.judge, again = complaints.judge(tensor, graph.all_names(names))
         self.watch, self.words = self.judge.watch, self.judge.words
         self.wrong = self.judge.complaints + again + self.judge.ending
 
-    def panel(self, axes, step=None):
+    def panel(self, step=None):
         """The graph after so many steps as a paint.Panel; after all if not given."""
-        boxes = Boxes(self.tensor, graph.all_names(self.names))
         every, calls = self.watch.calls, self.watch.calls[:step]
-        for node in boxes.drawn:  # as wide as they ever are, so that nothing moves
-            for state in [self.written(node, some) for some in ([], every, calls)]:
-                node.parts = state
-                paint.measure(axes, node)
+        boxes, *others = [Boxes(self.tensor, self.names, self.lines(some))
+                          for some in (calls, [], every)]
+        for node, *twins in zip(boxes.drawn, *(other.drawn for other in others)):
+            for twin in twins:  # as wide as it ever is, so that nothing moves
+                paint.measure(twin)
+            node.width = max(twin.width for twin in twins)
         for (node, _), label in self.labels(boxes, every).items():
-            room = paint.width_of(axes, label, paint.FONT) * (len(node.inputs) + 1)
+            room = paint.width_of(label, paint.FONT) * (len(node.inputs) + 1)
             node.width = max(node.width, room)
-        panel = paint.Panel(axes, boxes.drawn, boxes.layers(self.names),
+        panel = paint.Panel(boxes.drawn, boxes.layers(),
                             caption=self.ending() if step is None else self.caption(calls[-1]))
         panel.labels = self.labels(boxes, calls)
         for call in calls:
@@ -117,24 +108,18 @@ class Pass:
         return {place: " + ".join(texts[:3]) + " + …" * (len(texts) > 3) if all(texts) else ""
                 for place, texts in found.items()}
 
-    def written(self, node, calls):
-        """The parts of a box with the gradient that its node has got in these calls."""
-        key = node.key
-        mine = [call for call in calls if call.key == key and call.copy is not None]
-        parts = list(node.parts)
-        kind, text = parts[-1]
-        if kind == "leaf":
-            changes = [change for call in calls for change in self.watch.changes_in(call)
-                       if id(change.what) == key]
-            after = changes[-1].after if changes else self.watch.before.get(key)
-            line = "grad = None" if after is None else sum_line(after, mine)
-            parts[-1] = kind, text.split("\n")[0] + "\n" + line
-        elif node.inputs:
-            same = [call.copy for call in mine if call.copy.shape == mine[-1].copy.shape]
-            line = sum_line(total(same), mine, "gradient") if mine else " "
-            parts = parts + [("result", line)] if kind == "operation" else (
-                parts[:-1] + [(kind, f"{text}\n{line}")])
-        return parts
+    def lines(self, calls):
+        """What boxes say of their gradients after these calls, by key."""
+        found, sums = {graph.key_of(node): " " for node in self.watch.nodes}, arrived(calls)
+        for node in self.watch.nodes:
+            leaf, key, label = graph.leaf_of(node), graph.key_of(node), "gradient"
+            if leaf is not None:
+                stored = [change.after for change in self.watch.changes_of(leaf)
+                          if change.call in calls]
+                sums[key], label = stored[-1] if stored else self.watch.before[key], "grad ="
+            if key in sums:
+                found[key] = sum_line(sums[key], [call for call in calls if call.key == key], label)
+        return found
 
     def caption(self, call):
         """What happens in a step, in one sentence."""
@@ -171,8 +156,7 @@ class Pass:
 
 def sum_line(array, calls, label="grad ="):
     """``grad = 1 + 2 = 3`` where one call, whose gradient had come in parts, brought all."""
-    if array.size == len(calls) == 1 < len(calls[0].sources or ()) and fits(
+    if array is not None and array.size == len(calls) == 1 < len(calls[0].sources or ()) and fits(
             array, [calls[0].copy]):
         return f"{label} {addition(calls[0].sources)}"
     return gradient(array, label)
-

@@ -420,7 +420,7 @@ def test_the_picture_follows_neither_the_users_settings_nor_a_notebooks_backend(
 
 
 def test_without_matplotlib_one_sentence_says_which_python_has_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"needs matplotlib.*\.venv/bin/python") as raised:
         draw(leaf(1.0) * 2.0)
     assert "\n" not in str(raised.value)
