@@ -99,10 +99,8 @@ def arguments(node):
             return found
     leaves = list(map(leaf_of, entries))
     left = [tensor for tensor in saved if not any(same(tensor, leaf) for leaf in leaves)]
-    in_order = len(saved) == len(entries) and all(map(belong, entries, saved))
     found = []
-    for index, entry in enumerate(entries):
-        tensor = saved[index] if in_order else leaf_of(entry)
+    for entry, tensor in zip(entries, leaves):
         if tensor is None:
             tensor = next((other for other in left if belong(entry, other)), None)
             left = [other for other in left if other is not tensor]

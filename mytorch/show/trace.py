@@ -191,17 +191,18 @@ class Story:
 
     def tell_changes(self, call):
         """Add what happened to the .grad of a leaf, or of any other Tensor."""
-        leaf = graph.leaf_of(call.node)
-        if leaf is not None and not any(change.what is leaf for change in self.watch.changes_in(call)):
+        leaf, changes = graph.leaf_of(call.node), self.watch.changes_in(call)
+        if leaf is not None and not any(change.what is leaf for change in changes):
             self.tell("stores", f"nothing: {self.words.grad(leaf)} stays as it is")
-        for change in self.watch.changes_in(call):
-            name = self.words.grad(change.what)
-            was, now = show(change.before), show(change.after)
-            by = "" if change.what is leaf and change.inside else (
-                ", by backward()" if not change.inside else ", though this is another's node")
-            if change.before is not None and not by and call.copy is not None and fits(
+        for change in changes:
+            name, came = self.words.grad(change.what), show(call.copy)
+            was, now, by = show(change.before), show(change.after), ""
+            if not change.inside:
+                by = ", by backward()"
+            elif change.what is not leaf:
+                by = ", though this is another's node"
+            if not by and change.before is not None and fits(
                     change.after, [change.before, call.copy]):
-                came = show(call.copy)
                 self.tell("stores", f"{name} += {came}: {was} + {came} = {now}")
             else:
                 self.tell("stores", f"{name} = {now} (it was {was}){by}")

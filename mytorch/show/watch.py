@@ -136,8 +136,8 @@ class Watch:
         return apply
 
     def note_shares(self, call, result):
-        """Note what a call on the node of an operation returned; None is nothing to be noted, because
-        there ``apply`` may go on by itself."""
+        """Note what a call on the node of an operation returned: of None nothing, because there
+        ``apply`` may go on by itself."""
         results = list(result) if isinstance(result, (tuple, list)) else [result]
         arguments, unknown = graph.arguments(call.node), graph.Argument(None, None)
         if len(arguments) == len(results) - results.count(None):  # one for each gradient

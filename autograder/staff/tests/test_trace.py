@@ -221,29 +221,6 @@ def test_rounding_and_numbers_that_are_not_finite_are_not_wrong(dtype, capsys, m
 
 # That it changes nothing
 
-def stores_in_place(node, grad):
-    """An engine that adds into the stored array."""
-    if isinstance(node, AccumulateGrad):
-        if node.variable.grad is None:
-            node.variable.grad = Tensor(grad.data.copy())
-        else:
-            node.variable.grad.data += grad.data
-    else:
-        for parent, share in zip(node.next_functions, node.apply(grad)):
-            if parent is not None:
-                stores_in_place(parent, share)
-
-
-@pytest.mark.parametrize("engine", [autograd_engine.backward, stores_in_place])
-def test_every_grad_is_put_back_the_same_object_with_the_same_numbers(engine, capsys, monkeypatch):
-    monkeypatch.setattr(autograd_engine, "backward", engine)
-    e, names = example()
-    held = names["a"].grad = Tensor(np.array(5.0))
-    text = traced(capsys, e, **names)
-    assert names["a"].grad is held and held.data == 5 and names["c"].grad is None
-    assert "What is wrong" not in text
-
-
 def test_after_an_exception_too_grads_and_apply_are_put_back_and_the_story_is_told(
         capsys, monkeypatch):
     def fails(node, grad):

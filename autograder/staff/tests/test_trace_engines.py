@@ -329,44 +329,49 @@ QUICK = ("one recursion per path", "leaves are set by backward() itself",
 WRONG += tuple(bug for bug in BUGS if bug.number == "1.2" and bug.name not in NOTES)
 
 
-def tell(engines, names, folder):
-    """Dict from the name of an engine or solution to what stories.py tells of it; one process."""
-    roots = {}
-    for bug in engines:
-        if bug.name in names:
-            root = folder / str(len(roots))
-            root.mkdir()
-            bug.plant(root)
-            roots[str(root)] = bug.name
-    for name, solution in SOLUTIONS.items():
-        if name in names:
-            root = folder / name
-            root.mkdir()
-            solutions.write(root, solution)
-            roots[str(root)] = name
-    stories = str(solutions.HERE / "stories.py")
-    told = subprocess.run([sys.executable, "-B", stories, *roots], check=True,
-                          stdout=subprocess.PIPE, universal_newlines=True)
-    return {roots[root]: stories for root, stories in json.loads(told.stdout).items()}
-
-
 RIGHT_NAMES = [bug.name for bug in RIGHT] + list(SOLUTIONS)
 WRONG_NAMES = [bug.name for bug in WRONG]
 
 
-@pytest.fixture(scope="module")
-def some(tmp_path_factory):
-    return tell(RIGHT + WRONG, QUICK, tmp_path_factory.mktemp("some"))
+def tell(names, folder):
+    """Dict from the name of an engine or solution to what stories.py tells of it; one process."""
+    roots = {}
+    for name in names:
+        root = folder / str(len(roots))
+        root.mkdir()
+        roots[str(root)] = name
+        if name in SOLUTIONS:
+            solutions.write(root, SOLUTIONS[name])
+        else:
+            next(bug for bug in RIGHT + WRONG if bug.name == name).plant(root)
+    told = subprocess.run([sys.executable, "-B", str(solutions.HERE / "stories.py"), *roots],
+                          check=True, stdout=subprocess.PIPE, universal_newlines=True)
+    return {roots[root]: stories for root, stories in json.loads(told.stdout).items()}
 
 
 @pytest.fixture(scope="module")
-def every(tmp_path_factory):
-    rest = {*RIGHT_NAMES, *WRONG_NAMES} - {*QUICK}
-    return tell(RIGHT + WRONG, rest, tmp_path_factory.mktemp("every"))
+def told_of(tmp_path_factory):
+    """What stories.py tells of an engine: the quick ones are told together, and so is the rest."""
+    told = {}
+
+    def get(name):
+        if name not in told:
+            names = [other for other in RIGHT_NAMES + WRONG_NAMES
+                     if (other in QUICK) == (name in QUICK)]
+            told.update(tell(names, tmp_path_factory.mktemp("engines")))
+        return told[name]
+    return get
 
 
-def assert_nothing_wrong(name, told):
-    """Fail where anything is said to be wrong, or a story is not told to its end."""
+def marked(names):
+    """Parameters of a test: only the quick ones are not slow."""
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+            for name in names]
+
+
+@pytest.mark.parametrize("name", marked(RIGHT_NAMES))
+def test_no_right_engine_of_any_style_is_told_that_it_is_wrong(name, told_of):
+    told = told_of(name)
     assert told["engine"] == ["", []] and len(told["stories"]) > 8
     assert (told["notes"] == []) == (name not in NOTES)
     assert NOTES.get(name, "") in str(told["notes"])
@@ -376,8 +381,9 @@ def assert_nothing_wrong(name, told):
             assert bad not in story, expression + story
 
 
-def assert_named(name, told):
-    """Fail unless what is said first names the mistake and the place, and trace tells a story."""
+@pytest.mark.parametrize("name", marked(WRONG_NAMES))
+def test_the_mistake_of_every_wrong_engine_is_named(name, told_of):
+    told = told_of(name)
     for expression, story in told["stories"].items():
         assert "CHANGED" not in story and "RAISED" not in story, expression + story
         # what apply has cut is said once
@@ -385,25 +391,3 @@ def assert_named(name, told):
     complaints = told["engine"][1]
     words = WORDS.get(name, "")  # of a planted bug that is new here, anything
     assert words in complaints[0] if words is not None else not complaints, complaints
-
-
-@pytest.mark.parametrize("name", [name for name in RIGHT_NAMES if name in QUICK])
-def test_of_a_right_engine_nothing_is_said_to_be_wrong(name, some):
-    assert_nothing_wrong(name, some[name])
-
-
-@pytest.mark.parametrize("name", [name for name in WRONG_NAMES if name in QUICK])
-def test_the_mistake_of_a_wrong_engine_is_named(name, some):
-    assert_named(name, some[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in RIGHT_NAMES if name not in QUICK])
-def test_no_right_engine_of_any_style_is_ever_told_that_it_is_wrong(name, every):
-    assert_nothing_wrong(name, every[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in WRONG_NAMES if name not in QUICK])
-def test_the_mistake_of_every_wrong_engine_is_named(name, every):
-    assert_named(name, every[name])
