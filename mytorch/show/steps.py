@@ -117,8 +117,9 @@ class Pass:
                 stored = [change.after for change in self.watch.changes_of(leaf)
                           if change.call in calls]
                 sums[key], label = stored[-1] if stored else self.watch.before[key], "grad ="
+            mine = [call for call in calls if call.key == key]
             if key in sums:
-                found[key] = sum_line(sums[key], [call for call in calls if call.key == key], label)
+                found[key] = sum_line(sums[key], mine, label)
         return found
 
     def caption(self, call):
