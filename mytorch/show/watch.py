@@ -6,7 +6,6 @@ Who only wants to know what is wrong with an engine asks trace.explain or trace.
 import contextlib
 import copy
 import io
-import pdb
 import sys
 from collections import namedtuple
 from itertools import combinations
@@ -212,9 +211,11 @@ def unseen():
     def pass_by(*args, **kwargs):
         """What is called in place of the debugger."""
 
-    with replaced([(sys, "breakpointhook", pass_by), (pdb, "set_trace", pass_by)]):
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+    debuggers = [(sys, "breakpointhook", pass_by)]
+    if "pdb" in sys.modules:
+        debuggers.append((sys.modules["pdb"], "set_trace", pass_by))
+    with replaced(debuggers), contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def array_of(value):
