@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 
-from grader.graded import Numbers, constant, graded, leaf, my, truth
-from grader.layers import BATCHNORM, batchnorm, linear
+from grader.graded import Numbers, constant, graded, labels, leaf, my, truth
+from grader.layers import BATCHNORM, ONE_LAYER, batchnorm, linear
 from grader.operations import combine
 
 
@@ -136,6 +136,46 @@ def import_of_a_tensor_alone(given):
     finally:
         take_out()
         sys.modules.update(imported)
+
+
+# 2.1, 2.4 and 2.5: how gradients are found
+
+MANY = 30  # more calls of forward than any engine makes that computes something anew
+BY_DIFFERENCES = """\
+one backward() ran forward {calls:.0f} times, as gradients by central differences do. They are
+right to a few digits only, and a network would need thousands of forward passes for each step.
+Derive the gradients as formulas"""
+
+
+def calls_of_forward(output):
+    """How often functions named forward are called during ``output.backward()``, if often."""
+    calls = []
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code.co_name == "forward":
+            calls.append(1)
+
+    sys.setprofile(note)
+    try:
+        output.backward()
+    finally:
+        sys.setprofile(None)
+    return {"calls": len(calls)} if len(calls) > MANY else {}
+
+
+@graded("Linear Backward", note=BY_DIFFERENCES, x=(5, 4), **ONE_LAYER)
+def forwards_of_linear(given):
+    return calls_of_forward(linear(given.weight, given.bias)(leaf(given.x)))
+
+
+@graded("Linear Batchnorm ReLU Backward (Train)", note=BY_DIFFERENCES, x=(6, 3), **BATCHNORM)
+def forwards_of_batchnorm(given):
+    return calls_of_forward(batchnorm(given.gamma, given.beta)(leaf(given.x)))
+
+
+@graded("Linear XELoss Backward", note=BY_DIFFERENCES, logits=(6, 4), labels=labels(6, 4))
+def forwards_of_cross_entropy(given):
+    return calls_of_forward(my.CrossEntropyLoss()(leaf(given.logits), my.Tensor(given.labels)))
 
 
 # 2.2 ReLU

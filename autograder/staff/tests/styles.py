@@ -662,6 +662,26 @@ output = compute("Add", np.add, a, b)
         (SGD, "            p.grad = None\n", "            if p.grad is not None:\n"
          "                p.grad.data[...] = 0\n"),)),
 
+    Style("the matrix product: gradients by central differences", (
+        (FUNCTIONAL, """\
+        return (tensor.Tensor(np.dot(grad_output.data, b.data.T)),
+                tensor.Tensor(np.dot(a.data.T, grad_output.data)))
+""", """\
+        from mytorch.autograd_engine import ContextManager
+        arrays, grads = [a.data.copy(), b.data.copy()], []
+        for array in arrays:
+            grad = np.zeros(array.shape)
+            for index in np.ndindex(*array.shape):
+                at, sides = array[index], []
+                for array[index] in (at + 1, at - 1):
+                    moved = MatMul.forward(ContextManager(), *map(tensor.Tensor, arrays))
+                    sides.append(np.sum(moved.data * grad_output.data))
+                array[index] = at
+                grad[index] = (sides[0] - sides[1]) / 2
+            grads.append(tensor.Tensor(grad))
+        return tuple(grads)
+"""),), note="one backward() ran forward"),
+
     # How files import each other, and what they do then
     Style("from mytorch.tensor import * in functional.py, which tensor.py imports first", (
         (FUNCTIONAL, "from mytorch.tensor import Tensor\n", "from mytorch.tensor import *\n"),
