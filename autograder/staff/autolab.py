@@ -29,7 +29,7 @@ MAKEFILE = """\
 all:
 	@rm -rf autograder && tar xf autograde.tar && python3 -B autograder/staff/job.py{options} \\
 	    --remove autograde.tar autograder/staff; status=$$?; \\
-	case $$status in 0|3) ;; *) echo "No scores, for no fault of the submission:" \\
+	case $$status in 0|3) ;; *) echo "No scores, through no fault of the submission:" \\
 	    "the job ended with status $$status, see above." ;; esac; \\
 	[ $$status = 0 ] || echo '{{"scores": {{}}}}'
 """

@@ -112,7 +112,7 @@ def results_without_scores(reason):
 
 def main():
     """Grade, and write the results; returns the exit status, 1 where there are none."""
-    job.leave_after(job.SECONDS + job.OVERDUE, 1, "the job did not come to an end")
+    job.leave_after(job.SECONDS + job.OVERDUE, 1, "the job did not finish in time.")
     report, reason = TestsReport(), ""
     close_to_others()
     with contextlib.ExitStack() as clean_up:
@@ -121,7 +121,7 @@ def main():
         except job.FAULTS as error:
             reason = f"{job.NO_SCORES}{error}"
         except Exception:
-            reason = f"{job.NO_SCORES}the grader broke down.\n{traceback.format_exc()}"
+            reason = f"{job.NO_SCORES}the grader crashed.\n{traceback.format_exc()}"
         if reason:
             print(reason)
             results = results_without_scores(reason.splitlines()[0])

@@ -1,5 +1,5 @@
-"""The jail: what defends a machine, its people and other submissions against a student's code.
-job.py puts each process of a submission into it; on Linux alone, and no right of root is needed."""
+"""The jail: protects a machine, its users and other submissions from a student's code.
+job.py puts each process of a submission into it. It works on Linux only and does not need root."""
 
 import contextlib
 import ctypes
@@ -22,8 +22,8 @@ WRITE_PROTECTION = "writing (Landlock)"
 SIGNAL_PROTECTION = "signals (Landlock)"
 CALL_PROTECTION = "calls (seccomp)"
 GRADER = os.path.dirname(os.path.dirname(os.path.abspath(limits.__file__)))
-LIBRARY = os.path.join(os.path.dirname(os.path.dirname(GRADER)), "mytorch")  # of the grader
-LONG_PATH = 1000  # characters; the system takes 4096 bytes
+LIBRARY = os.path.join(os.path.dirname(os.path.dirname(GRADER)), "mytorch")  # the grader's own
+LONG_PATH = 1000  # characters; the system allows 4096 bytes
 SHARED_MEMORY = "/dev/shm"  # Linux keeps semaphores and shared memory there, as files
 OF_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "nsswitch.conf", "passwd", "group")
 DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -38,21 +38,20 @@ CAP_DAC_READ_SEARCH = 1 << 2
 
 
 class Jail:
-    """Defends the process that grades, whose children run a student's code; see isolation.Crew.
+    """Protects the process that grades, whose children run a student's code; see isolation.Crew.
 
-    While it is open, nobody can look into this process, and what the children leave behind comes to
-    this process, which ends it.
+    While the jail is open, nobody can look into this process. Processes that the children leave
+    behind become children of this one, which ends them.
 
     Args:
-        need_landlock (bool): whether to run no student's code unless Landlock limits what it can
-            write and read; without it, a submission can write its own score.
-
-        user (int): number of the user, and of its group, as whom the tasks run; a right of root. Such
-            a user can neither read what is closed to others nor write anywhere but in its folder.
+        need_landlock (bool): whether to refuse to run a student's code unless Landlock limits what
+            it can write and read; without Landlock, a submission can write its own score.
+        user (int): number of the user, and of its group, that the tasks run as; this needs root.
+            Such a user can neither read private files nor write anywhere but in its own folder.
 
     Attributes:
-        alone (bool): set by ``confine_signals``: all processes that this one can signal are its
-            own children and theirs.
+        alone (bool): set by ``confine_signals``: the only processes that this one can signal are
+            its descendants.
     """
 
     def __init__(self, need_landlock=True, user=None):
@@ -62,8 +61,8 @@ class Jail:
         self._undo = contextlib.ExitStack()
 
     def confine_signals(self):
-        """Let this process, for good, signal only those that it makes. For a process that does
-        nothing but grade: then all that a student has left running ends at one blow."""
+        """Allow this process to signal only its descendants, from now on. This is for a process
+        that only grades: it can then end all that a student has left running at once."""
         if landlock_version() >= 6 and enter_domain(Ruleset(0, 0, SIGNALS), [], 24):
             try:
                 os.kill(os.getppid(), 0)
@@ -71,7 +70,7 @@ class Jail:
                 self.alone = True
 
     def open(self, scratch):
-        """Begin to defend this process.
+        """Start protecting this process.
 
         Args:
             scratch (str): the folder in which each task's process gets one of its own.
@@ -88,20 +87,20 @@ class Jail:
         LIBC.prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(orphans), 0, 0, 0)
         self._undo.callback(prctl, PR_SET_CHILD_SUBREAPER, orphans.value)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        if sys.version_info >= (3, 14):  # its default needs sockets, which there are none of
+        if sys.version_info >= (3, 14):  # its default needs sockets, which are denied here
             import multiprocessing
             multiprocessing.set_start_method("fork", force=True)
 
     def confine(self, home, root):
-        """In the process of a task, before the student's first line: confine it, and all that it
-        will make, for good.
+        """Confine a task's process and all its descendants for good; called in that process before
+        the student's first line runs.
 
         Args:
             home (str): the only folder that it can write to.
-            root (str): the only folder that it can read beside what Python needs.
+            root (str): the only folder that it can read besides what Python needs.
 
         Returns:
-            list of str: names of what is active.
+            list of str: names of the protections that are active.
 
         Raises:
             OSError: if no student's code may run here.
@@ -118,7 +117,7 @@ class Jail:
         drop_capabilities()
         for name, kind, most in LIMITS:
             active += [name] * limits.lower(kind, most)
-        # The last quarter of the processes that this user may have is for those who grade.
+        # The last quarter of the processes that this user may have is reserved for grading.
         limits.lower("RLIMIT_NPROC", resource.getrlimit(resource.RLIMIT_NPROC)[1] * 3 // 4)
         active += restrict_with_landlock(home, needed_by_python(root))
         if filter_calls(signals=SIGNAL_PROTECTION in active):
@@ -131,22 +130,22 @@ class Jail:
             os.listdir(root)
             open(os.__file__, "rb").close()
         except OSError as error:
-            raise OSError(f"under its protections Python cannot be read: {error}") from None
+            raise OSError(f"with these protections, Python cannot be read: {error}") from None
         return active
 
     def sweep(self, home, keep):
-        """When a task has ended: end what it has left running, and remove what it has written.
+        """After a task: end what it has left running, and remove what it has written.
 
         Args:
-            home (str): the folder of the task.
-            keep (list of int): numbers of the processes of other tasks.
+            home (str): the task's folder.
+            keep (list of int): process numbers of the other tasks.
         """
         self._end_all_but(keep, patience=0.5)
         remove_tree(home, patience=1.0)
         remove_shared_memory(self._shared, patience=1.0)
 
     def close(self, scratch):
-        """Leave no process and no file behind, and defend this process no more."""
+        """Remove all remaining processes and files, and stop protecting this process."""
         self._end_all_but((), patience=3.0)
         remove_tree(scratch, patience=20.0)
         remove_shared_memory(self._shared)
@@ -165,7 +164,7 @@ def prctl(option, value=0):
 
 
 def terminal_settings():
-    """The settings of each terminal that this process has open, by its file's number."""
+    """The settings of each terminal that this process has open, by file descriptor."""
     found = {}
     for number in range(3):
         with contextlib.suppress(termios.error, OSError):
@@ -180,20 +179,20 @@ def put_back_terminal(settings):
                 termios.tcsetattr(number, termios.TCSANOW, attributes)
 
 
-# In the process of a task.
+# What follows is called in a task's process.
 
 
 def end_first_without_memory():
-    """Have the system end this process, and those it makes, before any other where memory ends."""
-    prctl(PR_SET_DUMPABLE, 1)  # else this is root's to say
+    """Have the system end this process and its descendants first if memory runs out."""
+    prctl(PR_SET_DUMPABLE, 1)  # otherwise only root may do this
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     prctl(PR_SET_DUMPABLE, 0)
 
 
 def drop_capabilities():
-    """Give up what root, or who has a part of its power, can do more than others; but not to read
-    what is closed to others, as this Python may lie there."""
+    """Give up the privileges of root, or of whoever has some of them, except for reading private
+    files, because this Python may be among those."""
     version, held = struct.pack("Ii", 0x20080522, 0), ctypes.create_string_buffer(24)
     LIBC.capget(version, held)
     kept = struct.unpack("6I", held.raw)[1] & CAP_DAC_READ_SEARCH
@@ -201,10 +200,10 @@ def drop_capabilities():
 
 
 def needed_by_python(folder):
-    """What a Python has to be able to read: itself, its packages, the system; and ``folder``.
+    """The paths that Python must be able to read: itself, its packages, the system, ``folder``.
 
-    Nothing that holds the grader's files or the current directory is among it, but what of the
-    grader's own mytorch is used in the student's process; and of the devices no terminal.
+    They include no folder that contains the grader's files or the current directory, except for
+    the parts of the grader's own mytorch that the student's process uses; and no terminal.
     """
     paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path,
              os.path.dirname(os.path.realpath(sys.executable)),
@@ -222,7 +221,7 @@ def needed_by_python(folder):
 
 # Landlock: docs.kernel.org/userspace-api/landlock.html. It needs no privilege.
 
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the calls, on all processors
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same calls on every processor
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 TRUNCATE = 1 << 14
 REMOVE_AND_MAKE = sum(1 << bit for bit in range(4, 13))
@@ -239,19 +238,19 @@ class Ruleset(ctypes.Structure):
 
 
 class PathRule(ctypes.Structure):
-    """struct landlock_path_beneath_attr: what is allowed all the same, and where."""
+    """struct landlock_path_beneath_attr: what is allowed nevertheless, and where."""
     _pack_ = 1
     _fields_ = [("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32)]
 
 
 def landlock_version():
-    """The version of the kernel's Landlock; less than 1 if there is none, or it is not let through."""
+    """The version of the kernel's Landlock; less than 1 if it is missing or blocked."""
     return LIBC.syscall(CREATE_RULESET, None, 0, 1)
 
 
 def restrict_with_landlock(home, readable):
-    """Forbid writing outside ``home``, reading beside ``readable``, TCP, and signals to processes
-    outside, as far as this kernel can; returns the names of what is active."""
+    """Forbid writing outside ``home``, reading outside ``readable``, TCP, and signals to processes
+    outside, as far as this kernel can; returns the names of the active protections."""
     version = landlock_version()
     if version < 1:
         return []
@@ -268,14 +267,14 @@ def restrict_with_landlock(home, readable):
 
 
 def enter_domain(attributes, allowed, size):
-    """Restrict this process and all it will make; True if the kernel agreed."""
+    """Restrict this process and all its descendants; True if the kernel agreed."""
     ruleset = LIBC.syscall(CREATE_RULESET, ctypes.byref(attributes), size, 0)
     if ruleset < 0:
         return False
     for path, rights in allowed:
         try:
             parent = os.open(path, os.O_PATH)
-        except OSError:  # not there: then nothing is allowed there
+        except OSError:  # it does not exist, so there is nothing to allow
             continue
         if not stat.S_ISDIR(os.fstat(parent).st_mode):
             rights &= OF_FILES
@@ -288,11 +287,11 @@ def enter_domain(attributes, allowed, size):
     return restricted
 
 
-# A filter of calls to the kernel: seccomp, which Linux has had for longer than Landlock. It denies
-# what reaches other processes and what Landlock misses; what uses up something that the kernel counts
-# for all processes of a user; and what no homework needs.
+# A filter of system calls: seccomp, which Linux has had for longer than Landlock. It denies calls
+# that reach other processes or that Landlock misses, calls that use up something which the kernel
+# counts for all of a user's processes, and calls that no homework needs.
 
-# Of each kind of processor: its number for the kernel, and those of the calls (asm/unistd.h).
+# For each kind of processor: the kernel's number for it, and those of the calls (asm/unistd.h).
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 DENIED = {
     "x86_64": (
@@ -300,7 +299,7 @@ DENIED = {
         141, 142, 144, 203, 314, 251,  # setpriority, sched_setparam, _setscheduler, _setaffinity,
                                        # _setattr, ioprio_set: they slow other processes down
         90, 91, 268, 452, 92, 93, 94, 260,  # chmod and chown in all their forms, which Landlock
-        188, 189, 190, 197, 198, 199, 463, 466,  # lets pass; setxattr and removexattr, likewise;
+        188, 189, 190, 197, 198, 199, 463, 466,  # allows; setxattr and removexattr, likewise;
         132, 235, 261, 280, 76, 304,  # utime, utimes, futimesat, utimensat, truncate;
                                       # open_by_handle_at, a way past Landlock for root
         29, 30, 31, 64, 65, 66, 220, 68, 69, 70, 71,  # System V's shared memory, semaphores and
@@ -328,17 +327,17 @@ PRLIMIT = {"x86_64": 302, "aarch64": 261}
 SIGNALLING = {  # kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo
     "x86_64": (62, 200, 234, 129, 297), "aarch64": (129, 130, 131, 138, 240)}
 
-# Of calls that do many things, what is denied. A file can be told to send any signal to anybody; a
-# lease on one makes all who open it wait; a terminal can be changed, or typed into.
+# What is denied of calls that do many things. A file can be told to send any signal to anybody; a
+# lease on a file makes everyone who opens it wait; a terminal can be changed, or typed into.
 FCNTL, IOCTL = {"x86_64": 72, "aarch64": 25}, {"x86_64": 16, "aarch64": 29}
 OF_FCNTL = (8, 15, 10, 1024)  # F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE
 OF_IOCTL = (0x8901, 0x8902,  # FIOSETOWN, SIOCSPGRP
             *range(0x5402, 0x540A), 0x540E, 0x5412,  # TCSETS to TCSBRK, TIOCSCTTY, TIOCSTI
             0x402C542B, 0x402C542C, 0x402C542D)  # TCSETS2 to TCSETSF2
 
-# The program works on struct seccomp_data (linux/seccomp.h), in which these are the places on the
-# processors above. Each instruction: what it does, how many of the next ones to leave out if true
-# and if false, and a value.
+# The program reads struct seccomp_data (linux/seccomp.h), with these offsets on the processors
+# above. Each instruction has an operation, the number of following ones to skip if it is true and
+# if it is false, and a value.
 NUMBER, ARCHITECTURE, FIRST_ARGUMENT, SECOND_ARGUMENT = 0, 4, 16, 24
 ALLOW, DENY, UNKNOWN = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 
@@ -373,10 +372,10 @@ def if_any_equal(values, then):
 
 
 def filter_calls(signals):
-    """Deny this process and all that it makes the calls above.
+    """Deny this process and all its descendants the calls above.
 
     Args:
-        signals (bool): whether it may signal others than itself and its group.
+        signals (bool): whether it may signal processes outside its own group.
 
     Returns:
         bool: whether the kernel agreed.
@@ -397,30 +396,30 @@ def filter_calls(signals):
         program += if_equal(call, load(FIRST_ARGUMENT) + own)
     program += answer(ALLOW)
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
-    prctl(PR_SET_NO_NEW_PRIVS, 1)  # without which the next is refused
+    prctl(PR_SET_NO_NEW_PRIVS, 1)  # without this, the next call is refused
     return LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER,
                       ctypes.byref(Program(len(program), code)), 0, 0) == 0
 
 
-# In the process that grades: what a student's process leaves behind is ended and removed, whatever
-# it is. Nothing here raises an error or takes long.
+# What follows is called in the process that grades: it ends and removes whatever a student's
+# process leaves behind. Nothing here raises an error or takes long.
 
 
 def children_of_this_process():
-    """Process numbers of this process's children; none where the system does not list them."""
+    """Process numbers of this process's children; none if the system does not list them."""
     try:
         lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
-    except OSError:  # no Linux
+    except OSError:  # this is not Linux
         return []
     return [int(number) for numbers in lists for number in numbers.split()]
 
 
 def end_children(keep, patience):
-    """Kill the children of this process, and theirs, which become its own once orphaned.
+    """Kill this process's children, and their children, which it adopts once they are orphaned.
 
     Args:
-        keep (container of int): process numbers that are left alone.
-        patience (float): seconds; some make new processes as fast as they are killed.
+        keep (container of int): process numbers to leave alone.
+        patience (float): seconds; some processes start new ones as fast as they are killed.
     """
     give_up = time.monotonic() + patience
     while time.monotonic() < give_up:
@@ -436,8 +435,8 @@ def end_children(keep, patience):
 
 
 def carries_our_limits(pid):
-    """Whether a process is one of a student's: the limit on file size is inherited and can never
-    be raised."""
+    """Whether a process belongs to a student's code: the limit on file size is inherited and can
+    never be raised."""
     try:
         return resource.prlimit(pid, resource.RLIMIT_FSIZE)[1] in range(limits.FILE_SIZE_LIMIT + 1)
     except OSError:
@@ -445,9 +444,9 @@ def carries_our_limits(pid):
 
 
 def remove_tree(top, patience=10.0):
-    """Remove a folder that a student's code could fill; returns whether it is gone.
+    """Remove a folder that a student's code may have filled; returns whether it is gone.
 
-    What cannot be removed is tried again, as it may be someone else who is removing it.
+    It tries again if something cannot be removed, because another process may be removing it.
     """
     give_up = time.monotonic() + patience
     while os.path.lexists(str(top)):
@@ -461,12 +460,12 @@ def remove_tree(top, patience=10.0):
 
 
 def empty_tree(top, give_up):
-    """Remove what a folder holds, as far as it can be removed until time.monotonic() is ``give_up``.
+    """Remove as much of a folder's content as possible until time.monotonic() reaches ``give_up``.
 
-    Folders that lie deep in it are moved up into ``top`` before they are emptied, so that no path
-    gets longer than the system takes, whatever was built.
+    Deeply nested folders are moved up into ``top`` before they are emptied, so that no path is
+    longer than the system allows, whatever was built.
     """
-    waiting = [(top, False)]  # and whether what they hold has been seen to
+    waiting = [(top, False)]  # folders, and whether their content has been dealt with
     while waiting and time.monotonic() < give_up:
         folder, seen = waiting.pop()
         with contextlib.suppress(OSError):
@@ -488,7 +487,7 @@ def empty_tree(top, give_up):
 
 
 def removed(folder):
-    """Remove a folder if it is empty; whether it was."""
+    """Remove a folder if it is empty; returns whether it was."""
     try:
         os.rmdir(folder)
     except OSError:
@@ -507,7 +506,7 @@ def moved_up(folder, top):
 
 
 def shared_memory():
-    """Names of what there is of shared memory on this machine."""
+    """Names of the shared memory on this machine."""
     try:
         return set(os.listdir(SHARED_MEMORY))
     except OSError:
@@ -515,21 +514,21 @@ def shared_memory():
 
 
 def remove_shared_memory(known, patience=1.0):
-    """Remove shared memory of this user that is not ``known`` and that nobody uses any more.
+    """Remove this user's shared memory that is not ``known`` and that nobody uses any more.
 
-    Whoever calls this ignores SIGIO, which tells that someone is opening the file meanwhile.
+    The caller must ignore SIGIO, the signal that someone is opening the file in the meantime.
     """
     give_up = time.monotonic() + patience
     for name in shared_memory() - set(known):
         if time.monotonic() > give_up:
             break
         with contextlib.suppress(OSError):
-            # Without O_NONBLOCK, a lease that someone has on the file would make this wait.
+            # Without O_NONBLOCK, a lease that someone holds on the file would make this wait.
             file = os.open(os.path.join(SHARED_MEMORY, name),
                            os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 if os.fstat(file).st_uid == os.getuid():
-                    # Refused while anyone else has the file open.
+                    # This is refused while anyone else has the file open.
                     fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
                     os.unlink(os.path.join(SHARED_MEMORY, name))
             finally:

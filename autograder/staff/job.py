@@ -1,9 +1,9 @@
-"""Grades one handin.tar as a job of Autolab: in the jail, with inputs that it takes from many by chance.
-autolab.py packs it, autograde-Makefile runs it; the last line it prints is the one Autolab reads."""
+"""Grades one handin.tar as an Autolab job: in the jail, with inputs chosen at random from many.
+autolab.py packs it, autograde-Makefile runs it; Autolab reads the last line it prints."""
 
 import sys
 
-NO_SCORES = "No scores, for no fault of the submission: "
+NO_SCORES = "No scores, through no fault of the submission: "
 SAID = 3  # the exit status after such a line; autograde-Makefile knows it
 
 if sys.version_info < (3, 8):
@@ -43,21 +43,22 @@ except ImportError as problem:
 VERSION = (STAFF / "version").read_text() if (STAFF / "version").exists() else "the course's tree"
 SECONDS = 120  # for all problems; Autolab itself stops the job after 180
 SECONDS_FOR_NAMES = 20  # of these, at most, for the names of mistakes
-OVERDUE = 30  # seconds more, after which something is wrong that no deadline has caught
-PROBE, BUSY = 0.1, 20  # seconds of processor time; so many times as long by the clock is too busy
+OVERDUE = 30  # seconds after that, something must be wrong that no deadline has caught
+PROBE, BUSY = 0.1, 20  # seconds of processor time; a host that takes 20 times as long is too busy
 FAULTS = (grading.CannotGrade, isolation.HostFault, OSError, MemoryError, subprocess.SubprocessError)
 ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "TZ", "TERM", "NO_COLOR", "LD_LIBRARY_PATH")
 
 
 class SealedAnswers(grading.RecordedAnswers):
-    """The answers for one seed, in a file that no other process can read: it is open here, and gone.
+    """The answers for one seed, in a file that no other process can read: this one holds it open,
+    and it is deleted before any submission code runs.
 
     Args:
-        seed (int): which; None for one of those in the folder, by chance.
-        folder (Path): holds SEED.json for each seed that there is.
+        seed (int): which one; None to choose one of those in the folder at random.
+        folder (Path): holds SEED.json for each seed.
 
     Raises:
-        CannotGrade: if there are none.
+        CannotGrade: if it holds none.
     """
 
     def __init__(self, seed, folder):
@@ -77,8 +78,8 @@ class SealedAnswers(grading.RecordedAnswers):
 
 
 def answers_for(options):
-    """The SealedAnswers that the command line asks for. Where no folder holds any, as in the tree of
-    the course, they are recorded, by another process."""
+    """The SealedAnswers that the command line asks for. If no folder holds any, as in the course's
+    own tree, another process records them."""
     if options.answers.is_dir():
         return SealedAnswers(options.seed, options.answers)
     seed = options.seed
@@ -91,24 +92,24 @@ def answers_for(options):
 
 
 def grade(crew, answers):
-    """The verdicts on all problems, at the seed of ``answers``. No process for the student's code
-    is made once this one knows an answer to it.
+    """The verdicts on all problems, with the seed of ``answers``. Once this process knows an
+    answer, it starts no more processes for the student's code.
 
     Args:
-        crew (isolation.Crew): entered.
-        answers (SealedAnswers): what is right.
+        crew (isolation.Crew): already entered.
+        answers (SealedAnswers): the correct results.
     """
     deadline = time.monotonic() + SECONDS
     outcomes = dict(grading.run(crew, GRADED, answers.seed, deadline))
     if any(outcome.ending in ("share", "never") for outcome in outcomes.values()):
         check_that_the_host_is_not_busy()
-    # A problem that fails is run once more at the seed that students have: of its results, those of
-    # typical mistakes are recorded, and a student can see at home what the report says.
+    # A problem that fails is run once more with the seed that students have: for that seed, the
+    # results of typical mistakes are recorded, and students can reproduce the report at home.
     known = grading.RecordedAnswers()
     failed, seed = failing(outcomes, answers, known)
     deadline = min(deadline, time.monotonic() + SECONDS_FOR_NAMES)
     again = {}
-    with contextlib.suppress(OSError, isolation.HostFault):  # such as a disk that they have filled
+    with contextlib.suppress(OSError, isolation.HostFault):  # such as a disk they have filled
         again = dict(grading.run(crew, failed, seed, deadline))
     answers.load()
     known.load()
@@ -118,7 +119,7 @@ def grade(crew, answers):
 
 
 def judge_all(outcomes, answers):
-    """The verdicts on some outcomes (problem → isolation.Outcome)."""
+    """The verdicts on a dict of outcomes (problem → isolation.Outcome)."""
     verdicts = []
     for problem, outcome in outcomes.items():
         verdicts.append(grading.judged(problem, outcome, answers, verdicts))
@@ -126,8 +127,8 @@ def judge_all(outcomes, answers):
 
 
 def failing(outcomes, answers, known):
-    """The problems whose tests ran to their end and fail, and the seed of the answers ``known``.
-    Another process finds out, which may know the answers."""
+    """The problems whose tests ran to the end but failed, and the seed of the answers ``known``.
+    A separate process finds out, because that one may know the answers."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -146,13 +147,13 @@ def failing(outcomes, answers, known):
 
 
 def check_that_the_host_is_not_busy():
-    """Raise CannotGrade if others leave this job next to no processor time. It asks once all
-    processes of the submission have ended, so that none of them can make it seem so."""
+    """Raise CannotGrade if other programs leave this job next to no processor time. It is measured
+    after all the submission's processes have ended, so that none of them can fake a busy host."""
     began, end = time.monotonic(), time.process_time() + PROBE
     while time.process_time() < end:
         pass
     if time.monotonic() - began > BUSY * PROBE:
-        raise grading.CannotGrade("this host is too busy with others")
+        raise grading.CannotGrade("this host is too busy with other work")
 
 
 def semantic_line(verdicts):
@@ -165,15 +166,15 @@ def semantic_line(verdicts):
         shown = {"passed": verdict.passed, **({"hint": hint} if hint else {})}
         stages.setdefault(verdict.problem.number, {})[verdict.problem.title] = shown
     line = json.dumps({"_presentation": "semantic", "stages": list(stages), **stages})
-    # Autolab puts quotes around every word before a colon, also within strings.
+    # Autolab puts quotes around every word before a colon, even inside strings.
     return re.sub(r"(\w):", r"\1 -", line)
 
 
 def conclude(verdicts, report, clean_up):
     """Print what Autolab reads, with the score line last.
 
-    In it are the problems that a program judges: Autolab keeps what it has of all others, the mark
-    given by hand. A tarball that holds no solution has no verdicts and scores 0.
+    That line lists only the problems that a program judges: for the others, Autolab keeps the mark
+    that was given by hand. A tarball without a solution has no verdicts and scores 0.
     """
     points = {problem.key: 0 for problem in GRADED}
     points.update((verdict.problem.key, verdict.points) for verdict in verdicts)
@@ -181,25 +182,25 @@ def conclude(verdicts, report, clean_up):
         active = max((verdict.outcome.protections for verdict in verdicts), key=len)
         report.line(f"Limits: {', '.join(active) or 'none'}")
     report.line(f"Total score: {sum(points.values())}/{FULL_SCORE}", 1)
-    with contextlib.suppress(Exception):  # it only helps the eye, and it holds students' words
+    with contextlib.suppress(Exception):  # it is only for display, and contains students' words
         print(semantic_line(verdicts), flush=True)
     runner.print_last(json.dumps({"scores": points}), clean_up)
 
 
 def parse_arguments(arguments):
-    """The options of a job, as argparse's namespace."""
-    parser = argparse.ArgumentParser(description="Grade a tarball as a job of Autolab.")
+    """The options of a job, as an argparse namespace."""
+    parser = argparse.ArgumentParser(description="Grade a tarball as an Autolab job.")
     parser.add_argument("handin", nargs="?", type=Path, default=Path("handin.tar"), metavar="FILE")
     parser.add_argument("--seed", type=int, metavar="N",
-                        help="grade with the inputs of the job whose log names this seed")
+                        help="use the same inputs as the job whose log names this seed")
     parser.add_argument("--answers", type=Path, default=STAFF / "answers", metavar="DIR",
-                        help="take the answers to one of the seeds in this folder")
+                        help="take the seeds and their answers from this folder")
     parser.add_argument("--without-landlock", action="store_true",
-                        help="grade also where a submission can write the log")
+                        help="grade even where a submission could write to the log")
     parser.add_argument("--user", type=int, metavar="N",
-                        help="run the submission as the user of that number; needs root")
+                        help="run the submission as the user with this number; needs root")
     parser.add_argument("--remove", nargs="*", type=Path, default=(), metavar="PATH",
-                        help="delete these before any submission code runs")
+                        help="delete these files before any submission code runs")
     parser.add_argument("--json", metavar="FILE", help="also write the result to FILE")
     return parser.parse_args(arguments)
 
@@ -207,10 +208,10 @@ def parse_arguments(arguments):
 def main(arguments=None):
     """Grade as the command line says; returns the exit status.
 
-    It is 0 with the score line last in the log, and SAID with a reason last, where no scores are to
-    be written; autograde-Makefile then adds the line that says so to Autolab.
+    It is 0 if the score line is last in the log, and SAID if a reason is last because there are no
+    scores to write; autograde-Makefile then adds the line that tells Autolab so.
     """
-    leave_after(SECONDS + OVERDUE, SAID, "the job did not come to an end")
+    leave_after(SECONDS + OVERDUE, SAID, "the job did not finish in time.")
     options, report = parse_arguments(arguments), Report(sys.stdout)
     clean_up = contextlib.ExitStack()
     try:
@@ -218,7 +219,7 @@ def main(arguments=None):
         conclude(verdicts, report, clean_up)
         leave_after(OVERDUE, 0)
         with contextlib.suppress(Exception):
-            be_silent()  # nothing may stand in the log after the score line
+            be_silent()  # nothing may follow the score line in the log
             if options.json:
                 runner.write_json(options.json, verdicts)
             clean_up.close()
@@ -227,7 +228,7 @@ def main(arguments=None):
         print(f"{NO_SCORES}{error}. See autograder/staff/README.md.", flush=True)
     except Exception:
         traceback.print_exc(file=sys.stdout)
-        print(f"{NO_SCORES}the grader broke down, see above.", flush=True)
+        print(f"{NO_SCORES}the grader crashed; see above.", flush=True)
     with contextlib.suppress(Exception):
         be_silent()
         clean_up.close()
@@ -235,8 +236,8 @@ def main(arguments=None):
 
 
 def run(options, report, clean_up):
-    """The verdicts on the problems of a tarball, each shown; none if it holds no solution."""
-    options.handin.open("rb").close()  # missing or unreadable, it is no fault of the student's
+    """Show and return the verdicts on a tarball's problems; none if it holds no solution."""
+    options.handin.open("rb").close()  # if it cannot be read, that is not the student's fault
     answers = answers_for(options)
     for path in options.remove:
         shutil.rmtree(str(path)) if path.is_dir() else path.unlink()
@@ -261,13 +262,13 @@ def run(options, report, clean_up):
 
 
 def be_silent():
-    """Say nothing more on standard output and error: the score line may be the last one there."""
+    """Write nothing more to standard output and error: the score line must stay the last one."""
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def leave_after(seconds, status, words=""):
-    """End this process with that status, whatever it is doing then."""
+    """End this process after that many seconds with this status, whatever it is doing then."""
     def leave(*_):
         if words:
             os.write(1, f"\n{NO_SCORES}{words}\n".encode())
@@ -278,8 +279,8 @@ def leave_after(seconds, status, words=""):
 
 
 def forget_the_environment():
-    """Start anew with the few variables that a grader needs: no submission can find the others, in
-    whatever memory, for nobody has them."""
+    """Start again with only the few variables that a grader needs: a submission cannot find the
+    others in any process's memory, because no process has them."""
     kept = {name: value for name, value in os.environ.items()
             if name in ENVIRONMENT or name.startswith(("LC_", "LANG", "PYTHON"))}
     if set(os.environ) - set(kept) - {name + "_NUM_THREADS" for name in runner.THREADS}:

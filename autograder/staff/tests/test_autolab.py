@@ -191,7 +191,7 @@ FAULTS = {
     "a job that does not come to an end": (
         dict(package={"autograder/hw1_autograder/grader/messages.py":
                       b"def read(lines, names):\n    while True:\n        pass\n",
-                      "autograder/staff/job.py": HASTY}), "the job did not come to an end"),
+                      "autograder/staff/job.py": HASTY}), "the job did not finish in time"),
     "no room for the files": (
         dict(python='ulimit -f 16; exec {python} "$@"'), "cannot unpack handin.tar"),
     "no Landlock": (dict(landlock=False), 'lacks "writing (Landlock)"'),
@@ -206,7 +206,7 @@ def test_a_fault_of_the_host_or_of_the_grader_writes_no_scores_and_says_why(name
     job = autolab_job.play(**{"handin": submission(), **options})
     assert job.scores == {}
     (line,) = [line for line in job.log.splitlines()
-               if line.startswith("No scores, for no fault of the submission: ")]
+               if line.startswith("No scores, through no fault of the submission: ")]
     assert says in line
     assert f"{GRADED[0].number} " not in job.log  # no student code ran before it was noticed
     assert job.left_running == []

@@ -145,7 +145,7 @@ def test_for_a_fault_of_the_host_the_score_before_stays_or_there_is_none(before,
     broken = {name: content for name, content in package().items() if "/answers/" not in name}
     broken["autograder/staff/answers/none"] = b""
     status, results, printed = play(tar(reference()), {"previous_submissions": before}, broken)
-    assert "No scores, for no fault of the submission: there are no answers in" in printed
+    assert "No scores, through no fault of the submission: there are no answers in" in printed
     assert (status, results and results["score"]) == (int(not before), score)
     assert not before or "the score of your last submission" in results["output"]
 
