@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 try:
-    from handin import unpacking
+    from handin import packing, unpacking
     from grader.grading import CannotGrade, RecordedAnswers, grade, grade_here
     from problems import FULL_SCORE, GRADED, PROBLEMS
     from grader.report import Report
@@ -124,6 +124,8 @@ def grade_and_report(options, problems, report, clean_up):
     if options.handin:
         report.line(f"The code in {options.handin.name} runs with your rights, as your own does.")
         root = unpacked(options.handin, report, clean_up)
+    for said in [] if options.handin else packing.about_imports(ROOT):
+        report.line(f"Note: {said}.", 33)
     if options.debug:
         report.line("Debugging: your code runs in this process. Nothing is limited: no time limit, "
                     "no memory limit.")

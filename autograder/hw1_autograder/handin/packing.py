@@ -1,10 +1,13 @@
 """Packs handin.tar for handing in; ./create_tarball.sh runs this file. What goes in stands here; what
 may come out again, in unpacking.py."""
 
+import ast
+import contextlib
 import io
 import os
 import sys
 import tarfile
+from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
 
 FOLDERS = ("mytorch", "hw1")
@@ -93,6 +96,33 @@ def check_python(name, content):
         raise HandinError(f"{name}: {error}") from None
 
 
+def about_imports(root):
+    """Sentences on files of the tree that hide a module of Python's or an installed package from
+    programs started beside them, and on imports by mytorch of packages that Autolab lacks. What is
+    imported within a function or a try counts as not needed."""
+    folders = [folder for folder in sys.path if folder and Path(folder) not in (root, root / "hw1")
+               and Path(__file__).resolve().parent.parent not in (Path(folder), Path(folder).parent)]
+    said = []
+    for path in [*root.glob("*.py"), *(root / "hw1").glob("*.py")]:
+        if path.stem in sys.builtin_module_names or PathFinder.find_spec(path.stem, folders):
+            said.append(f"{path.relative_to(root).as_posix()} hides the module {path.stem} from programs "
+                        "started there: rename it")
+    for path in (root / "mytorch").rglob("*.py"):
+        imports = []
+        with contextlib.suppress(SyntaxError, ValueError):  # it cannot be graded either
+            imports = [node for node in ast.parse(path.read_bytes()).body
+                       if isinstance(node, (ast.Import, ast.ImportFrom))]
+        for node in imports:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else (
+                [] if node.level else [node.module])
+            for name in {name.partition(".")[0] for name in names} - {"numpy", "mytorch"}:
+                found = PathFinder.find_spec(name, folders)
+                if found and "-packages" in str(found.origin):
+                    said.append(f"{path.relative_to(root).as_posix()}:{node.lineno} imports {name}, "
+                                "which is not on Autolab; use NumPy alone")
+    return sorted(said)
+
+
 def tar_bytes(contents, executable=()):
     """A tar archive (bytes) without owners, times and other traces.
 
@@ -123,7 +153,7 @@ def main():
     for name in names:
         print("  " + name)
     print(f"handin.tar: {len(names)} files, {tarball.stat().st_size:,} bytes")
-    for warning in warnings:
+    for warning in warnings + about_imports(root):
         print(f"Warning: {warning}")
     return 0
 

@@ -86,6 +86,8 @@ SGD_MOMENTUM = "step = self.momentum * self.momentums[i] + step"
 SGD_STORE = "self.momentums[i] = step = np.asarray(step, param.data.dtype)"
 SGD_UPDATE = "param.data = np.asarray(param.data + step)"
 CE_SHIFT = "shifted = z - z.max(axis=1, keepdims=True)"
+CE_LOG = "losses = np.log(sums[:, 0]) - shifted[rows]"
+CE_OF_ALL = "losses = np.log(sums) - shifted[:, labels.data]"
 CE_LOSS = "return Tensor((losses / len(losses)).sum())"
 CE_GRADIENT = "return Tensor(grad_output.data * grad / len(grad)), None"
 CE_APPLY = "return CrossEntropy.apply(predicted, target)"
@@ -163,6 +165,9 @@ AFTER_CONSTANT = ("After an operand that is a constant, gradients reach the wron
                   "gradients go by position.")
 UNCHANGED = ("step() leaves the parameters of the layers as they were: change the .data of each. "
              "A new Tensor, in a variable or in optimizer.params, is not the layer's.")
+BASE_10 = "The logarithm is to base 10: the natural one is np.log."
+ALL_COLUMNS = ("log_p[:, labels] takes the columns of all labels in each row: "
+               "log_p[np.arange(N), labels] takes one entry of each row.")
 ONE_ONLY = ("A result that is used several times hands down the gradient of one use alone: "
             "gradients that meet must be added up.")
 
@@ -1051,6 +1056,15 @@ class BatchNorm1d(Module):
         "sums = exponentials.sum(axis=0, keepdims=True)",
         also=((CE_LOSS, "return Tensor(-np.log((exponentials / sums)[rows]).mean())"),),
         says="The softmax is taken over the batch: sum over the classes (axis 1)."),
+    Bug("2.5", "cross entropy: np.log10 of the sum", FUNCTIONAL,
+        CE_LOG, CE_LOG.replace("np.log(", "np.log10("), says=BASE_10),
+    Bug("2.5", "cross entropy: np.log10 of the softmax", FUNCTIONAL,
+        CE_LOG, "losses = -np.log10(ctx.softmax[rows])", says=BASE_10),
+    Bug("2.5", "cross entropy: log_p[:, labels], averaged over all entries", FUNCTIONAL,
+        CE_LOG, CE_OF_ALL,
+        also=((CE_LOSS, "return Tensor(losses.mean())"),), says=ALL_COLUMNS),
+    Bug("2.5", "cross entropy: log_p[:, labels], divided by N", FUNCTIONAL,
+        CE_LOG, CE_OF_ALL, says=ALL_COLUMNS),
     Bug("2.5", "cross entropy: labels counted from 1", FUNCTIONAL,
         "(len(shifted)), labels.data", "(len(shifted)), labels.data - 1",
         also=(("(len(grad)), labels.data]", "(len(grad)), labels.data - 1]"),),

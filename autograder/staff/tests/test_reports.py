@@ -142,6 +142,11 @@ AS_A_TENSOR = (BATCHNORM, "self.running_mean = Tensor(old", "self.running_mean.d
      r"the logarithm of 0 is taken at mytorch/nn/functional.py:\d+"),
     (["2.5"], [(FUNCTIONAL, "chosen * tensor.Tensor(-1.0 / batch_size)",
                 "chosen * tensor.Tensor(-1.0 / batch_size / np.log(10))")], "np.log10 and not np.log"),
+    (["2.5"], [(FUNCTIONAL, "shifted.exp().sum(axis=1).log()", "tensor.Tensor(np.log10(np.exp("
+                "shifted.data).sum(axis=1)).reshape(batch_size, 1))")], "the natural one is np.log"),
+    (["2.5"], [(FUNCTIONAL, "    chosen = (log_probabilities * to_one_hot(target, num_classes)).sum()",
+                "    chosen = tensor.Tensor(log_probabilities.data[:, target.data]).sum()")],
+     r"log_p\[:, labels\] takes the columns of all labels"),
     (["2.4"], [(BATCHNORM, "if not self.is_train:", "if not self.train:")], "train is a method"),
 ])
 def test_what_is_said_of_a_mistake_is_true_of_it(numbers, changes, place):

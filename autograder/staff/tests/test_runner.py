@@ -27,6 +27,23 @@ def test_a_tarball_is_graded_with_a_word_on_whose_rights_its_code_has(tmp_path, 
     assert capsys.readouterr().out.startswith("The code in handin.tar runs with your rights")
 
 
+def test_what_imports_would_stumble_over_at_home_or_on_autolab_is_named(tmp_path, monkeypatch, capsys):
+    for name, text in {"random.py": "", "mine.py": "", "hw1/string.py": "", "mytorch/nn/linear.py":
+                       "import numpy as np, matplotlib.pyplot as plt\n", "mytorch/tensor.py":
+                       "from . import nn\ntry:\n    import matplotlib\nexcept ImportError: pass\n",
+                       "mytorch/broken.py": "import matplotlib\n(", "mytorch/random.py": ""}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    said = packing.about_imports(tmp_path)
+    assert said == ["hw1/string.py hides the module string from programs started there: rename it",
+                    "mytorch/nn/linear.py:1 imports matplotlib, which is not on Autolab; use NumPy alone",
+                    "random.py hides the module random from programs started there: rename it"]
+    assert packing.about_imports(runner.ROOT) == []
+    monkeypatch.setattr(packing, "about_imports", lambda root: said)
+    runner.main(["1.1"])
+    assert capsys.readouterr().out.startswith(f"Note: {said[0]}.\nNote: {said[1]}.\n")
+
+
 def test_no_number_selects_all_and_a_number_its_parts():
     assert runner.select([]) == list(GRADED)
     assert {problem.number for problem in runner.select(["2.1"])} == {"2.1"}
