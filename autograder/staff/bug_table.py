@@ -32,13 +32,13 @@ X the problem fails, . it does not; below: what the report says first, of a bug'
 """
 
 
-def grade_change(change, until=NUMBERS[-1], with_closer_look=True):
+def grade_change(change, numbers=NUMBERS, with_closer_look=True):
     """Grade a correct solution that was changed, all problems in this process, one after another:
     twenty processes for each change would take ten times as long.
 
     Args:
         change (planted_bugs.Bug or styles.Style): how.
-        until (str): the number of the last problem to run.
+        numbers (sequence of str): the numbers of the problems to run.
         with_closer_look (bool): whether to look closer at failures, which takes as long as the rest.
 
     Returns:
@@ -53,7 +53,7 @@ def grade_change(change, until=NUMBERS[-1], with_closer_look=True):
              "notes": [], "closer": []}
     answers, above = grading.RecordedAnswers(), []
     seed = answers.load()
-    problems = [p for p in GRADED if p.number in NUMBERS[:NUMBERS.index(until) + 1]]
+    problems = [p for p in GRADED if p.number in numbers]
     with record.changed(change.solution, change.edits) as root:
         for problem in problems:
             outcome = outcome_of(problem, root, seed, with_closer_look)
@@ -147,8 +147,9 @@ def main():
                         "before it, and all of each style; print JSON by name")
     options = parser.parse_args()
     styles, bugs = chosen(STYLES, options.words), chosen(BUGS, options.words)
-    tasks = [(style, NUMBERS[-1], options.report) for style in styles] + [
-        (bug, bug.number if options.json else NUMBERS[-1], options.report) for bug in bugs]
+    tasks = [(style, NUMBERS, options.report) for style in styles] + [
+        (bug, NUMBERS[:NUMBERS.index(bug.number) + 1] if options.json else NUMBERS, options.report)
+        for bug in bugs]
     with multiprocessing.Pool(2) as pool:
         findings = pool.starmap(grade_change, tasks, chunksize=1)
     if options.json:

@@ -9,6 +9,8 @@ from solutions import (
     ACTIVATIONS, BATCHNORM, ENGINE, FUNCTIONAL, LINEAR, LOSS, MODULE, OPTIMIZER, RECURSION, REFERENCE,
     SECOND, SEQUENTIAL, SGD, SGD_BUFFERS, TENSOR, THIRD)
 
+SAME = ("the same changes",)
+
 
 class Bug(NamedTuple):
     """One mistake.
@@ -21,6 +23,8 @@ class Bug(NamedTuple):
         also: further pairs of old and new for the same file, or triples with another file.
         solution: the correct solution that is changed: REFERENCE, SECOND or THIRD.
         says: the sentence that a student reads whose results are those of this mistake.
+        second, third: the same mistake in that solution, as ``also``, or SAME for the same changes;
+            its name must hold there too.
     """
 
     number: str
@@ -31,6 +35,8 @@ class Bug(NamedTuple):
     also: tuple = ()
     solution: Path = REFERENCE
     says: str = ""
+    second: tuple = ()
+    third: tuple = ()
 
     def plant(self, root):
         """Make ``root``/mytorch a copy of the correct solution with this mistake in it."""
@@ -40,17 +46,25 @@ class Bug(NamedTuple):
     def edits(self):
         """The changes, as solutions.edited takes them."""
         return [change if len(change) == 3 else (self.file, *change)
-                for change in ((self.old, self.new), *self.also)]
+                for change in ((self.old, self.new), *self.also) if change != ("", "")]
+
+    @property
+    def elsewhere(self):
+        """The same mistake in other people's code, as Bugs."""
+        return [self._replace(
+            solution=solution, name=f"{self.name}, in the {solution.name}",
+            **{} if changes is SAME else dict(old="", new="", also=changes))
+                for solution, changes in ((SECOND, self.second), (THIRD, self.third)) if changes]
 
 
-def in_second(number, name, file, old, new, also=(), says=""):
+def in_second(*args, **fields):
     """A Bug of the second solution."""
-    return Bug(number, name, file, old, new, also, SECOND, says)
+    return Bug(*args, solution=SECOND, **fields)
 
 
-def in_third(number, name, file, old, new, also=(), says=""):
+def in_third(*args, **fields):
     """A Bug of the third solution, which computes in float32."""
-    return Bug(number, name, file, old, new, also, THIRD, says)
+    return Bug(*args, solution=THIRD, **fields)
 
 
 # Lines of the reference that several mistakes replace.
@@ -109,6 +123,7 @@ BN_STATISTICS = """\
 """
 BN_STD = "ctx.std = np.sqrt(var + eps)"
 BN_X_HAT = "ctx.x_hat = (x.data - mean) / ctx.std"
+SUB_BACKWARD = "return grad_output.copy(), tensor.Tensor(-grad_output.data)"
 SUB_FORWARD = "return result(a.data - b.data, a, b)"
 MUL_FORWARD = "        return result(a.data * b.data, a, b)\n"
 MUL_BACKWARD = (
@@ -135,6 +150,9 @@ SGD_SECOND_UPDATE = "p.data -= self.lr * v"
 BN_BY_MEAN, BN_BY_VAR = " - d_hat.mean(axis=0)", " - ctx.x_hat * np.mean(d_hat * ctx.x_hat, axis=0)"
 
 # And of the third.
+ANY_TENSOR = "any(t.requires_grad for t in tensors)"
+HANDED_ON = "zip(node.next_functions, shares)"
+SUMMED = "grads[parent] + share.data if parent in grads else share.data"
 THROUGH_LAYERS = (
     "return functools.reduce(lambda output, layer: layer(output), self.layers, x)")
 
@@ -175,6 +193,8 @@ BUGS = (
     # 1.1 Add is given, but students extend it.
     Bug("1.1", "Add: upstream gradient ignored", FUNCTIONAL,
         ADD_BACKWARD, "        grad_a, grad_b = (Tensor(np.ones(x.shape)) for x in (a, b))\n",
+        second=((ADD_A, ADD_A.replace("grad_output.data", "np.ones(grad_output.shape)")),
+                (ADD_B, ADD_B.replace("grad_output.data", "np.ones(grad_output.shape)"))),
         says="Add.backward ignores the gradient from above: multiply by grad_output."),
     Bug("1.1", "Add: gradient of b always summed over the rows", FUNCTIONAL,
         ADD_BACKWARD, "        grad_a, grad_b = grad_output, Tensor(grad_output.data.sum(axis=0))\n",
@@ -184,13 +204,17 @@ BUGS = (
     # 1.1.1 Subtraction
     Bug("1.1.1", "Sub: gradient of b without its minus", FUNCTIONAL,
         SUB_B, "grad_b = Tensor(unbroadcast(grad_output.data, b.shape))",
+        second=((SUB_BACKWARD, SUB_BACKWARD.replace("-", "")),),
         says="The gradient of b lacks its minus: the derivative with respect to b is -1."),
     Bug("1.1.1", "Sub: upstream gradient ignored", FUNCTIONAL,
         SUB_A, "        a, b = ctx.saved_tensors\n        grad_a = Tensor(np.ones(a.shape))\n",
         also=((SUB_B, "grad_b = Tensor(-np.ones(b.shape))"),),
+        second=((SUB_BACKWARD, "ones = np.ones(grad_output.shape)\n"
+                 "        return tensor.Tensor(ones), tensor.Tensor(-ones)"),),
         says="Sub.backward ignores the gradient from above: multiply by grad_output."),
     Bug("1.1.1", "Sub: forward adds (copied from Add)", FUNCTIONAL,
         'compute("Sub", np.subtract, a, b)', 'compute("Sub", np.add, a, b)',
+        second=((SUB_FORWARD, SUB_FORWARD.replace("-", "+")),),
         says="Sub.forward adds instead of subtracting."),
     Bug("1.1.1", "Sub: negates the upstream gradient in place", FUNCTIONAL,
         SUB_B, "grad_output.data *= -1\n        grad_b = Tensor(grad_output.data)",
@@ -198,17 +222,21 @@ BUGS = (
     Bug("1.1.1", "Sub: gradients are ndarrays, not Tensors", FUNCTIONAL,
         SUB_A, "        grad_a = grad_output.data\n",
         also=((SUB_B, "grad_b = -grad_output.data"),),
+        second=((SUB_BACKWARD, "return grad_output.data, -grad_output.data"),),
         says="Sub.backward returns ndarrays: return Tensors."),
     Bug("1.1.1", "Sub: one gradient instead of two", FUNCTIONAL,
         SUB_B, "return grad_a",
+        second=((SUB_BACKWARD, "return grad_output.copy()"),),
         says="Sub.backward returns one gradient: return two, of a and of b."),
     Bug("1.1.1", "operator - calls Add", TENSOR,
         'F.Sub.apply(self, as_operand(other, self, "-"))',
         'F.Add.apply(self, as_operand(other, self, "-"))',
+        second=(("F.Sub.apply", "F.Add.apply"),),
         says="The operator - adds: let Tensor.__sub__ call F.Sub.apply(self, other)."),
     Bug("1.1.1", "operator - with its operands exchanged", TENSOR,
         'F.Sub.apply(self, as_operand(other, self, "-"))',
         'F.Sub.apply(as_operand(other, self, "-"), self)',
+        second=(("F.Sub.apply(self, other)", "F.Sub.apply(other, self)"),),
         says="The operator - subtracts the left side from the right: let Tensor.__sub__ call "
              "F.Sub.apply(self, other), in this order."),
 
@@ -227,10 +255,12 @@ BUGS = (
     Bug("1.1.2", "Mul: gradients exchanged", FUNCTIONAL,
         "return grad_a, grad_b\n        # END SOLUTION 1.1.2",
         "return grad_b, grad_a\n        # END SOLUTION 1.1.2",
+        second=((MUL_BACKWARD, "b, a = ctx.saved_tensors\n        " + MUL_BACKWARD),),
         says="The gradients of a and b are in each other's place: that of a is grad_output * b, "
              "and that of b is grad_output * a."),
     Bug("1.1.2", "Mul: upstream gradient ignored", FUNCTIONAL,
         MUL_A, "grad_a = Tensor(b.data)", also=((MUL_B, "grad_b = Tensor(a.data)"),),
+        second=((MUL_BACKWARD, "return b, a"),),
         says="Mul.backward ignores the gradient from above: multiply by grad_output."),
     Bug("1.1.2", "Mul: matrix product instead of entry by entry", FUNCTIONAL,
         'compute("Mul", np.multiply, a, b)',
@@ -240,14 +270,20 @@ BUGS = (
     Bug("1.1.2", "Mul: saves twice, so that the second replaces the first", FUNCTIONAL,
         'np.multiply, a, b)\n        ctx.save_for_backward(a, b)',
         'np.multiply, a, b)\n        ctx.save_for_backward(a)\n        ctx.save_for_backward(b)',
+        third=(("save_for_backward(a, b)\n        return Tensor(a.data * b.data)",
+                "save_for_backward(a)\n        ctx.save_for_backward(b)\n"
+                "        return Tensor(a.data * b.data)"),),
         says="backward finds one saved tensor instead of two: let forward call "
              "save_for_backward(a, b), once."),
     Bug("1.1.2", "Mul: gradient as output / factor, nan where a factor is 0", FUNCTIONAL,
         MUL_A, "grad_a = Tensor(grad_output.data * (a.data * b.data) / a.data)",
+        second=((MUL_BACKWARD, MUL_BACKWARD.replace("(b.data", "(a.data * b.data / a.data", 1)),),
         says="A gradient is computed by dividing by a factor, which gives nan where the factor "
              "is 0: multiply grad_output by the other factor."),
     Bug("1.1.2", "Mul: gradients are multiplied into the upstream gradient in place", FUNCTIONAL,
         MUL_A, "grad_output.data *= b.data\n        grad_a = Tensor(grad_output.data)",
+        second=((MUL_BACKWARD, "grad_output.data *= b.data\n        "
+                 + MUL_BACKWARD.replace("b.data * ", "")),),
         says="Mul.backward changes the gradient it is given in place: make a new array instead."),
     Bug("1.1.2", "operator * not written", TENSOR,
         'return F.Mul.apply(self, as_operand(other, self, "*"))',
@@ -278,27 +314,35 @@ BUGS = (
                    "either of them does."),
     in_second("1.1.2", "Mul: the gradient of the sum of the products", FUNCTIONAL,
               MUL_BACKWARD, MUL_BACKWARD.replace("grad_output.data", "grad_output.data.sum()"),
+              third=(("(grad_output.data * b.data,", "(grad_output.data.sum() * b.data,"),
+                     ("(grad_output.data * a.data,", "(grad_output.data.sum() * a.data,")),
               says="Mul.backward adds up all of grad_output: multiply it entry by entry with "
                    "the other factor."),
 
     # 1.1.3 Division
     Bug("1.1.3", "Div: gradient of b without its minus", FUNCTIONAL,
         DIV_B_VALUE, "grad_output.data * a.data / b.data / b.data",
+        second=((DIV_B, DIV_B.replace("-a.data", "a.data")),),
         says="The gradient of b lacks its minus: it is -a / b**2 times grad_output."),
     Bug("1.1.3", "Div: divisor not squared in the gradient of b", FUNCTIONAL,
         DIV_B_VALUE, "-grad_output.data * a.data / b.data",
+        second=((DIV_B, DIV_B.replace("-2", "-1")),),
         says="The divisor is not squared in the gradient of b, which is -a / b**2 times "
              "grad_output."),
     Bug("1.1.3", "Div: numerator forgotten in the gradient of b", FUNCTIONAL,
         DIV_B_VALUE, "-grad_output.data / b.data / b.data",
+        second=((DIV_B, DIV_B.replace("a.data *", "1 *")),),
         says="The numerator is missing in the gradient of b, which is -a / b**2 times "
              "grad_output."),
     Bug("1.1.3", "Div: upstream gradient ignored for b", FUNCTIONAL,
         DIV_B_VALUE, "-a.data / b.data / b.data",
+        second=((DIV_B, DIV_B.replace(" * grad_output.data", "")),),
         says="The gradient of b ignores the gradient from above: multiply by grad_output."),
     Bug("1.1.3", "Div: gradients exchanged", FUNCTIONAL,
         "        return grad_a, grad_b\n        # END SOLUTION 1.1.3",
         "        return grad_b, grad_a\n        # END SOLUTION 1.1.3",
+        second=(("return tensor.Tensor(grad_a), tensor.Tensor(grad_b)",
+                 "return tensor.Tensor(grad_b), tensor.Tensor(grad_a)"),),
         says="The gradients of a and b are in each other's place: that of a comes first."),
     Bug("1.1.3", "Div: a small constant added to the divisor", FUNCTIONAL,
         'compute("Div", np.true_divide, a, b)',
@@ -329,29 +373,37 @@ BUGS = (
     # 1.2 Autograd: flags and nodes
     Bug("1.2", "results require grad only if all operands do", ENGINE,
         REQUIRES_GRAD, "output.requires_grad = all(node.next_functions)",
+        third=(("any(t.requires_grad", "all(t.requires_grad"),),
         says="A result requires grad only if all operands do: it must if any of them does."),
     Bug("1.2", "results never require grad", ENGINE,
         REQUIRES_GRAD, "output.requires_grad = False",
+        third=((ANY_TENSOR, "False"),),
         says="No result requires grad: it must if any of its operands does. Set requires_grad "
              "and is_leaf in Function.apply."),
     Bug("1.2", "results require grad if the first operand does", ENGINE,
         REQUIRES_GRAD, "output.requires_grad = bool(node.next_functions[0])",
+        third=((ANY_TENSOR, "tensors[0].requires_grad"),),
         says="A result requires grad only if its first operand does: it must if any of them "
              "does."),
     Bug("1.2", "results stay leaves", ENGINE,
         "output.is_leaf = not output.requires_grad", "output.is_leaf = True",
+        third=(("output.is_leaf = not output.requires_grad", "output.is_leaf = True"),),
         says="Results are still leaves: set is_leaf to False where a result requires grad."),
     in_second("1.2", "constants get an AccumulateGrad too", ENGINE,
               "if arg.requires_grad and arg.is_leaf:", "if arg.is_leaf:",
+              third=((TENSOR, "if self.requires_grad and self.is_leaf and", "if self.is_leaf and"),),
               says="A constant gets a gradient: the entry of an operand that does not require "
                    "grad is None in next_functions."),
     Bug("1.2", "constants left out of next_functions, gradients meet wrong parents", ENGINE,
         "node.next_functions = [gradient_node(arg) for arg in args]",
         "node.next_functions = [gradient_node(arg) for arg in args if gradient_node(arg)]",
+        third=(("for t in tensors]", "for t in tensors if t.requires_grad]"),),
         says=AFTER_CONSTANT),
     in_second("1.2", "apply takes two inputs, neither one nor three", ENGINE,
               "        output = cls.forward(node.ctx, *args)",
               "        a, b = args\n        output = cls.forward(node.ctx, a, b)",
+              third=(("        output = cls.forward(node.ctx, *args)",
+                      "        a, b = args\n        output = cls.forward(node.ctx, a, b)"),),
               says="Function.apply takes exactly two operands: it must take any number of them, "
                    "*args."),
     Bug("1.1.1", "operator - works on the data, outside the graph", TENSOR,
@@ -367,6 +419,7 @@ BUGS = (
 
     Bug("1.2", "results require grad if the last operand does", ENGINE,
         REQUIRES_GRAD, "output.requires_grad = bool(node.next_functions[-1])",
+        third=((ANY_TENSOR, "tensors[-1].requires_grad"),),
         says="A result requires grad only if its last operand does: it must if any of them does."),
     in_second("1.1.1", "Sub requires grad if its first operand does", FUNCTIONAL,
               SUB_FORWARD, "return result(a.data - b.data, a)",
@@ -394,6 +447,8 @@ BUGS = (
               "    def __init__(self, cls):\n        self.ctx = ContextManager()\n",
               "    def __init__(self, cls, ctx=ContextManager()):\n        self.ctx = ctx\n"
               "        del ctx.saved_tensors[:]\n",
+              third=(("    def __init__(self, cls):\n        self.ctx = ContextManager()\n",
+                      "    def __init__(self, cls, ctx=ContextManager()):\n        self.ctx = ctx\n"),),
               says="All nodes share one context: make a new ContextManager for each node."),
 
     # 1.2 Autograd: the traversal
@@ -419,6 +474,8 @@ BUGS = (
             break
         backward(parent, grad)
 """,
+              third=(("            if parent is not None:\n",
+                      "            if parent is None:\n                break\n            else:\n"),),
               says="Operands after a constant get no gradient: at a None in next_functions, go "
                    "on to the next entry."),
     in_second("1.2", "a leaf ends the loop over the parents (return)", ENGINE,
@@ -437,10 +494,12 @@ BUGS = (
                    "the next entry of next_functions."),
     in_second("1.2", "gradients handed to the parents in reversed order", ENGINE,
               PARENTS, PARENTS.replace("grads[i]", "grads[-1 - i]"),
+              third=((HANDED_ON, HANDED_ON.replace("shares", "reversed(shares)")),),
               says="The gradients that an operation returns reach its operands in reversed "
                    "order: they go by position."),
     in_second("1.2", "all parents get the first gradient", ENGINE,
               PARENTS, PARENTS.replace("grads[i]", "grads[0]"),
+              third=((HANDED_ON, HANDED_ON.replace("shares", "len(shares) * shares[:1]")),),
               says="Every operand gets the first gradient that the operation returns: they go "
                    "by position."),
     Bug("1.2", "level by level, a node that is reached at two levels runs twice with parts", ENGINE,
@@ -456,25 +515,13 @@ BUGS = (
 """,
         says="Of the gradients that meet in a node from the same depth only the last is kept: "
              "they must be added up."),
-    Bug("1.2", "what a node handed down the first time is handed down again", ENGINE,
-        TRAVERSAL, """\
-    handed_down = {}
-    def recurse(node, grad):
-        if node not in handed_down:
-            handed_down[node] = node.apply(grad)
-        for parent, share in zip(node.next_functions, handed_down[node]):
-            if parent is not None:
-                recurse(parent, share)
-    recurse(grad_fn, grad_of_output)
-""",
-        says="A node that is reached again hands down what it computed the first time: run it "
-             "on the gradient that it is given now."),
     Bug("1.2", "backward() follows the first parent alone", ENGINE,
         "zip(node.next_functions, shares):", "zip(node.next_functions[:1], shares):",
         says="Only the first operand of each operation gets a gradient: go through all of "
              "next_functions."),
     Bug("1.2", "a shared node keeps the gradient of the last path only", ENGINE,
         SUM, "pass",
+        third=((SUMMED, "share.data"),),
         says=ONE_ONLY),
     Bug("1.2", "a shared node runs for the first path only ('visited')", ENGINE,
         TRAVERSAL, """\
@@ -486,6 +533,7 @@ BUGS = (
                 recurse(parent, grad)
     recurse(grad_fn, grad_of_output)
 """,
+        third=((SUMMED, "grads.get(parent, share.data)"),),
         says="A tensor that is used several times gets the gradient of its first use alone: "
              "gradients that meet must be added up."),
     Bug("1.2", "parents are kept in a dict, so that a * a has only one", ENGINE,
@@ -552,10 +600,14 @@ BUGS = (
         "grads = self.function.backward(self.ctx, grad_output)",
         "grads = self.function.backward(self.ctx, grad_output)\n"
         "        self.ctx.saved_tensors = ()",
+        second=(("return self._forward_cls.backward(self.ctx, *args)",
+                 "grads = self._forward_cls.backward(self.ctx, *args)\n"
+                 "        self.ctx.saved_tensors = []\n        return grads"),),
         says="What forward saved is gone after the first backward(): keep it, so that "
              "backward() can run again."),
     Bug("1.2", "backward() starts from the output itself", TENSOR,
         "ones = Tensor(np.ones(self.shape, dtype))", "ones = Tensor(self.data)",
+        second=((ONES, "self.copy()"),),
         says="backward() starts from the result itself: start from ones of its shape."),
     Bug("1.2", "backward() starts from a single 1", TENSOR,
         "ones = Tensor(np.ones(self.shape, dtype))", "ones = Tensor(1.0)",
@@ -575,6 +627,7 @@ BUGS = (
     # 1.2 Autograd: what is stored
     in_second("1.2", "a leaf keeps the first of its gradients", ENGINE,
               ADD_UP, "            pass\n",
+              third=(("grad.data += grad", "grad.data += 0 if self.variable.grad.data.any() else grad"),),
               says="A leaf keeps the first of its gradients alone: AccumulateGrad must add up "
                    "all of them."),
     in_second("1.2", "a leaf keeps the mean of its gradients", ENGINE,
@@ -611,6 +664,7 @@ BUGS = (
                 clear(parent)
     clear(grad_fn)
 """ + TRAVERSAL,
+        third=(("if self.variable.grad is None:", "if True:"),),
         says="A new backward() forgets the gradients of the one before: they add up until "
              "somebody sets .grad to None."),
     Bug("1.2", "the stored gradient is another's array, and added to in place", ENGINE,
@@ -623,10 +677,15 @@ if leaf.grad is None:
         says=ADDED_IN_PLACE),
     Bug("1.2", "the stored gradient is an ndarray", ENGINE,
         ACCUMULATE, "leaf.grad = total.data",
+        third=(("            self.variable.grad = self.variable.zeros_like()\n"
+                "        self.variable.grad.data += grad\n",
+                "            self.variable.grad = 0\n        self.variable.grad = self.variable.grad + grad\n"),),
         says="AccumulateGrad stores an ndarray in .grad: store a Tensor."),
     Bug("1.2", "the tensor that backward() was called on gets a gradient", TENSOR,
         "ones = Tensor(np.ones(self.shape, dtype))",
         "ones = Tensor(np.ones(self.shape, dtype))\n        self.grad = ones",
+        third=(("        backward(self.node()", "        self.grad = Tensor.ones(*self.shape)\n"
+                "        backward(self.node()"),),
         says="The tensor that backward() is called on gets a .grad: only leaves store gradients."),
     Bug("1.2", "intermediate results keep their gradients", ENGINE,
         "output.grad_fn = node", "output.grad_fn, node.ctx.output = node, output",
@@ -638,20 +697,25 @@ if leaf.grad is None:
     # 2.1 Linear
     in_second("2.1", "Linear: weight not transposed", LINEAR,
               LINEAR_FORWARD, "return x @ self.weight + self.bias",
+              third=SAME,
               says="The weight is not transposed: Linear is x @ weight.T() + bias."),
     in_second("2.1", "Linear: bias forgotten", LINEAR,
               LINEAR_FORWARD, "return x @ self.weight.T()",
+              third=SAME,
               says="The bias is missing: Linear is x @ weight.T() + bias."),
     in_second("2.1", "Linear: bias taken as a constant", LINEAR,
-              LINEAR_FORWARD, "return x @ self.weight.T() + Tensor(self.bias.data)",
+              LINEAR_FORWARD, "return x @ self.weight.T() + type(x)(self.bias.data)",
+              third=SAME,
               says="No gradient reaches the bias: compute with self.bias itself, not with its "
                    ".data, and return a gradient for it from backward."),
     in_second("2.1", "Linear: weight taken as a constant", LINEAR,
-              LINEAR_FORWARD, "return x @ Tensor(self.weight.data.T) + self.bias",
+              LINEAR_FORWARD, "return x @ type(x)(self.weight.data.T) + self.bias",
+              third=SAME,
               says="No gradient reaches the weight: compute with self.weight itself, not with "
                    "its .data, and return a gradient for it from backward."),
     in_second("2.1", "Linear: input taken as a constant", LINEAR,
-              LINEAR_FORWARD, "return Tensor(x.data) @ self.weight.T() + self.bias",
+              LINEAR_FORWARD, "return type(x)(x.data) @ self.weight.T() + self.bias",
+              third=SAME,
               says="No gradient reaches the layer's input: compute with x itself, not with its "
                    ".data, and return a gradient for it from backward."),
     in_second("2.1", "Linear: weight transposed once, at the first call", LINEAR,
@@ -670,10 +734,12 @@ if leaf.grad is None:
               says="Transpose.backward only reshapes the gradient: transpose it."),
     in_second("2.1", "bias gradient not summed over the batch", FUNCTIONAL,
               UNBROADCAST_SUM, "        return grad\n",
+              third=(("grad = grad.sum(axis=tuple(range(added)))", "return grad"),),
               says="The gradient of the bias still has the batch in it: the bias is used once "
                    "for each row, so the rows of the gradient add up (unbroadcast)."),
     in_second("2.1", "bias gradient averaged over the batch", FUNCTIONAL,
               UNBROADCAST_SUM, UNBROADCAST_SUM.replace("sum", "mean"),
+              third=(("grad.sum(axis=tuple(", "grad.mean(axis=tuple("),),
               says="The gradient of the bias is averaged over the batch: add it up."),
     in_second("2.1", "bias gradient not summed for a batch of one row", FUNCTIONAL,
               UNBROADCAST_SUM,
@@ -682,6 +748,9 @@ if leaf.grad is None:
                    "the shape of the bias."),
     in_second("2.1", "MatMul: upstream gradient ignored", FUNCTIONAL,
               MATMUL_SAVED, MATMUL_SAVED.replace("grad_output.data", "np.ones(grad_output.shape)"),
+              third=(("[Tensor(grad_output.data @ b.data.T), Tensor(a.data.T @ grad_output.data)]",
+                      "[Tensor(np.ones(grad_output.shape) @ b.data.T),\n"
+                      "                Tensor(a.data.T @ np.ones(grad_output.shape))]"),),
               says="The gradients of the matrix product ignore the gradient G from above: they "
                    "are G @ B.T and A.T @ G."),
     in_second("2.1", "MatMul: gradient of b is Gᵀ A, the transpose of Aᵀ G", FUNCTIONAL,
@@ -702,6 +771,7 @@ if leaf.grad is None:
     # 2.1 Sequential.forward, which is asked for there
     Bug("2.1", "Sequential: returns inside the loop, after the first layer", SEQUENTIAL,
         SEQUENTIAL_LOOP, SEQUENTIAL_LOOP.replace("        return", "            return"),
+        second=(("            out = self.layers[i](out)\n", "            return out\n"),),
         says="Sequential returns the output of its first layer: hand it on to the next, and "
              "return after the loop."),
     Bug("2.1", "Sequential: every layer gets the input, the last one counts", SEQUENTIAL,
@@ -714,10 +784,8 @@ if leaf.grad is None:
              "the layer before."),
     Bug("2.1", "Sequential: layers in reversed order", SEQUENTIAL,
         "for layer in self.layers:", "for layer in reversed(self.layers):",
+        third=(("self.layers, x)", "self.layers[::-1], x)"),),
         says="Sequential runs its layers in reversed order."),
-    Bug("2.1", "Sequential: first two layers only", SEQUENTIAL,
-        "for layer in self.layers:", "for layer in self.layers[:2]:",
-        says="Sequential runs only its first two layers."),
     Bug("2.1", "Sequential: hands on the data without its graph", SEQUENTIAL,
         "x = layer(x)", "x = layer(type(x)(x.data))",
         says="Gradients do not come back through the Sequential: hand on each layer's output "
@@ -734,17 +802,21 @@ if leaf.grad is None:
     # 2.2 ReLU
     Bug("2.2", "ReLU: derivative 1 at 0", FUNCTIONAL,
         RELU_BACKWARD, "return Tensor(grad_output.data * (z.data >= 0))",
+        second=((RELU_MASK, RELU_MASK.replace(">", ">=")),),
         says="The derivative at exactly 0 is 0, not 1: the gradient passes only where the input "
              "is above 0."),
     Bug("2.2", "ReLU: 1 where the input is above 0, not the input itself", FUNCTIONAL,
         RELU_FORWARD, 'output = compute("ReLU", lambda data: 1.0 * (data > 0), z)',
+        second=(("return result(a.data * ctx.positive, a)", "return result(ctx.positive, a)"),),
         says="ReLU gives 1 where its input is above 0: it must give the input itself."),
     Bug("2.2", "ReLU: mask from the sign of the upstream gradient", FUNCTIONAL,
         RELU_BACKWARD, "return Tensor(grad_output.data * (grad_output.data > 0))",
+        second=(("grad_output.data * ctx.positive", "np.maximum(grad_output.data, 0)"),),
         says="The gradient passes where it is itself above 0: it must pass where the input of "
              "forward was."),
     Bug("2.2", "ReLU: upstream gradient ignored", FUNCTIONAL,
         RELU_BACKWARD, "return Tensor((z.data > 0).astype(float))",
+        second=(("grad_output.data * ctx.positive", "ctx.positive"),),
         says="ReLU.backward ignores the gradient from above: multiply by grad_output."),
     Bug("2.2", "ReLU: sets negative entries of its input to 0 in place", FUNCTIONAL,
         RELU_FORWARD, 'z.data[z.data < 0] = 0\n        output = compute("ReLU", np.copy, z)',
@@ -760,11 +832,14 @@ if leaf.grad is None:
         says=KEPT),
     Bug("2.2", "ReLU layer works on the data, outside the graph", ACTIVATIONS,
         "return F.ReLU.apply(x)", "return type(x)(x.data * (x.data > 0))",
+        second=(("return functional.ReLU.apply(x)", "return type(x)(x.data * (x.data > 0))"),),
         says="No gradient comes back through ReLU: apply a Function to x itself, do not compute "
              "with x.data."),
 
     in_second("2.2", "ReLU: a slope of 0.01 below 0", FUNCTIONAL,
               RELU_MASK, "np.where(a.data > 0, 1.0, 0.01)",
+              third=(("np.where(ctx.dead, 0, z.data)", "np.where(ctx.dead, 0.01 * z.data, z.data)"),
+                     ("grad[ctx.dead] = 0", "grad[ctx.dead] *= 0.01")),
               says="ReLU lets a hundredth of negative numbers through: it must make them 0."),
     in_second("2.2", "ReLU: the size of the input", FUNCTIONAL,
               RELU_MASK, "np.where(a.data > 0, 1.0, -1.0)",
@@ -786,16 +861,20 @@ if leaf.grad is None:
     # 2.3 SGD
     Bug("2.3", "SGD: goes up instead of down", SGD,
         SGD_GRADIENT, "step = self.lr * param.grad.data",
+        second=((SGD_SECOND_UPDATE, "p.data += self.lr * v"),),
         says="step() goes up instead of down: subtract lr times the gradient."),
     Bug("2.3", "SGD: learning rate forgotten", SGD,
         SGD_GRADIENT, "step = -param.grad.data",
+        second=((SGD_SECOND_UPDATE, "p.data -= v"),),
         says="step() moves by the whole gradient: multiply it by the learning rate."),
     Bug("2.3", "SGD: always the default learning rate", SGD,
         "self.lr = lr\n", "self.lr = 0.001\n",
+        second=SAME,
         says="step() takes 0.001 as the learning rate whatever lr is given: store lr in "
              "__init__."),
     Bug("2.3", "SGD: the new value is a local variable, the parameter stays", SGD,
         SGD_UPDATE, "param = param + step",
+        second=((SGD_SECOND_UPDATE, "p = p.data - self.lr * v"),),
         says=UNCHANGED),
     Bug("2.3", "SGD: parameter loses requires_grad", SGD,
         SGD_UPDATE, "param.data = param.data + step\n            param.requires_grad = False",
@@ -806,12 +885,14 @@ if leaf.grad is None:
              "its .data alone."),
     Bug("2.3", "SGD: data becomes a Tensor", SGD,
         SGD_UPDATE, "param.data = type(param)(param.data + step)",
+        second=((SGD_SECOND_UPDATE, "p.data = type(p)(p.data - self.lr * v)"),),
         says="After a step the parameter's .data is a Tensor: compute with param.grad.data."),
     Bug("2.3", "SGD: new Tensors in optimizer.params, which the layers do not know", SGD,
         SGD_UPDATE, "self.params[i] = type(param)(param.data + step, is_parameter=True)",
         says=UNCHANGED),
     Bug("2.3", "SGD: steps with the first parameter only", SGD,
         SGD_UPDATE, "param.data = param.data + step\n            return",
+        second=((SGD_SECOND_UPDATE, SGD_SECOND_UPDATE + "\n            return"),),
         says="step() changes the first parameter alone."),
     Bug("2.3", "SGD: parameters are an iterator, exhausted after one use", SGD,
         "self.momentums = [np.zeros_like(param.data) for param in self.params]",
@@ -821,10 +902,12 @@ if leaf.grad is None:
              "used up then. Keep a list."),
     Bug("2.3", "SGD: step() takes the gradients away", SGD,
         SGD_UPDATE, SGD_UPDATE + "\n            param.grad = None",
+        second=((SGD_SECOND_UPDATE, SGD_SECOND_UPDATE + "\n            p.grad = None"),),
         says="step() removes the gradients: only zero_grad() does, so that a second step uses "
              "them again."),
     Bug("2.3", "zero_grad() does nothing", OPTIMIZER,
         "param.grad = None", "pass",
+        second=((SGD, "p.grad = None", "pass"),),
         says="zero_grad() has no effect: later steps still use the gradients of earlier ones. "
              "Set param.grad to None."),
     Bug("2.3", "zero_grad() reaches the first parameter only", OPTIMIZER,
@@ -844,44 +927,55 @@ if leaf.grad is None:
                    "itself."),
     in_second("2.3", "SGD: weight decay that nobody asked for", SGD,
               SGD_SECOND_UPDATE, "p.data -= self.lr * (v + 0.01 * p.data)",
+              third=(("param.data + step", "param.data + step - 0.01 * self.lr * param.data"),),
               says="step() also shrinks the weights (weight decay), which the formula does not."),
     in_second("2.3", "SGD: gradients cut off at 1", SGD,
               "v += p.grad.data", "v += np.clip(p.grad.data, -1, 1)",
               says="step() cuts gradients off at 1."),
     in_second("2.3", "SGD: a momentum of 0.9 where 0 is given", SGD,
               "self.momentum = momentum", "self.momentum = momentum or 0.9",
+              third=SAME,
               says="step() uses a momentum of 0.9 although none was given: the default is 0."),
     in_second("2.3", "SGD: the learning rate shrinks with each step", SGD,
               "    def step(self):\n", "    def step(self):\n        self.lr *= 0.9\n",
               says="The learning rate shrinks with each step: it stays what was given."),
     in_second("2.3", "SGD: all parameters but the last", SGD,
               "        for p, v in zip(self.params,", "        for p, v in zip(self.params[:-1],",
+              third=(("for param in self.params:", "for param in self.params[:-1]:"),),
               says="step() leaves out the last parameter."),
-    in_second("2.3", "SGD: the parameter is made anew and is a parameter no more", SGD,
-              SGD_SECOND_UPDATE, "p.__init__(p.data - self.lr * v, requires_grad=True)",
+    in_second("2.3", "SGD: the parameter is no longer marked as one", SGD,
+              SGD_SECOND_UPDATE, SGD_SECOND_UPDATE + "\n            p.is_parameter = False",
               says="After a step the parameter is no longer marked is_parameter: change its "
                    ".data alone."),
 
     # 2.4 BatchNorm: training
     in_second("2.4", "BatchNorm: normalises with the unbiased variance", FUNCTIONAL,
               "var = np.var(x.data, axis=0)", "var = np.var(x.data, axis=0, ddof=1)",
+              third=((BATCHNORM, "var = (deviation * deviation).mean()", "unbiased = number(len(x.data) - 1)\n"
+                      "            var = (deviation * deviation).mean() * number(len(x.data)) / unbiased"),
+                     (BATCHNORM, "var.data * m / (m - 1)", "var.data")),
               says="The batch is normalised by the unbiased variance: divide by m there. m - 1 "
                    "is for running_var alone."),
     in_second("2.4", "BatchNorm: ε added after the root", FUNCTIONAL,
               BN_STD, "ctx.std = np.sqrt(var) + eps",
+              third=((BATCHNORM, "(var + self.eps).sqrt()", "(var.sqrt() + self.eps)"),),
               says="eps is added after the square root: it belongs under it, sqrt(variance + "
                    "eps)."),
     in_second("2.4", "BatchNorm: ε forgotten", FUNCTIONAL,
               BN_STD, "ctx.std = np.sqrt(var)",
+              third=((BATCHNORM, "(var + self.eps).sqrt()", "var.sqrt()"),),
               says="eps is missing: divide by sqrt(variance + eps)."),
     in_second("2.4", "BatchNorm: ε always the default", BATCHNORM,
               "self.eps = eps", "self.eps = 1e-5",
+              third=(("number(eps)", "number(1e-5)"),),
               says="eps is always 1e-5, whatever BatchNorm1d is given: store it in __init__."),
     in_second("2.4", "BatchNorm: gamma and beta exchanged", FUNCTIONAL,
               "ctx.x_hat * gamma.data + beta.data", "ctx.x_hat * beta.data + gamma.data",
+              third=((BATCHNORM, "* self.gamma + self.beta", "* self.beta + self.gamma"),),
               says="gamma and beta are exchanged: the output is gamma * x_hat + beta."),
     in_second("2.4", "BatchNorm: gamma and beta taken as constants", BATCHNORM,
               BN_APPLY, BN_APPLY.replace("gamma, self.beta", "gamma.copy(), self.beta.copy()"),
+              third=(("* self.gamma + self.beta", "* self.gamma.copy() + self.beta.copy()"),),
               says="No gradient reaches gamma and beta: compute with these Tensors themselves, "
                    "not with their .data, and return gradients for them from backward."),
     in_second("2.4", "BatchNorm: variance taken as a constant in backward", FUNCTIONAL,
@@ -889,6 +983,8 @@ if leaf.grad is None:
               says="No gradient flows through the variance: it depends on x too."),
     in_second("2.4", "BatchNorm: mean and variance constants in backward", FUNCTIONAL,
               BN_BY_MEAN + BN_BY_VAR, "",
+              third=((BATCHNORM, "mean = x.mean()", "mean = x.mean().copy()"),
+                     (BATCHNORM, "(deviation * deviation).mean()", "(deviation * deviation).mean().copy()")),
               says="No gradient flows through mean and variance: both depend on x too."),
     in_second("2.4", "BatchNorm: normalises each row instead of each feature", FUNCTIONAL,
               BN_STATISTICS, BN_STATISTICS.replace("axis=0", "axis=1, keepdims=True"),
@@ -937,11 +1033,14 @@ if leaf.grad is None:
     in_second("2.4", "BatchNorm: running averages are those of the last batch", BATCHNORM,
               "old = 1 - self.momentum", "old = 0",
               also=(("self.momentum * mean", "mean"), ("self.momentum * unbiased", "unbiased")),
+              third=(("average.data *= 1 - self.momentum", "average.data *= 0"),
+                     ("+= self.momentum * new", "+= new")),
               says="running_mean and running_var are those of the last batch alone: keep (1 - "
                    "momentum) times the old ones."),
     in_second("2.4", "BatchNorm: ε in the running variance too", BATCHNORM,
               "unbiased = np.var(x.data, axis=0, ddof=1)",
               "unbiased = np.var(x.data, axis=0, ddof=1) + self.eps",
+              third=(("var.data * m / (m - 1)", "var.data * m / (m - 1) + self.eps.data"),),
               says="eps is added to running_var: it belongs to the division alone."),
     in_second("2.4", "BatchNorm: standard deviation in place of the running variance", BATCHNORM,
               "np.var(x.data, axis=0, ddof=1)", "np.std(x.data, axis=0, ddof=1)",
@@ -981,15 +1080,19 @@ class BatchNorm1d(Module):
              says="train() starts the running averages anew: it must leave them as they are."),
     in_second("2.4", "BatchNorm: stores the biased variance", BATCHNORM,
               ", ddof=1", "",
+              third=(("var.data * m / (m - 1)", "var.data"),),
               says="running_var takes the biased variance: divide by m - 1 there."),
     in_second("2.4", "BatchNorm: momentum the other way round", BATCHNORM,
               "old = 1 - self.momentum", "old = self.momentum",
               also=(("self.momentum * mean", "(1 - old) * mean"),
                     ("self.momentum * unbiased", "(1 - old) * unbiased")),
+              third=(("average.data *= 1 - self.momentum", "average.data *= self.momentum"),
+                     ("+= self.momentum * new", "+= (1 - self.momentum) * new")),
               says="The weights of the running averages are exchanged: momentum is the weight "
                    "of the new batch, and 1 - momentum of the old average."),
     in_second("2.4", "BatchNorm: running variance not updated", BATCHNORM,
               BN_UPDATE_VAR, "pass",
+              third=(("            self.update(self.running_var, var.data * m / (m - 1))\n", ""),),
               says="running_var stays as it was: update it in training, like running_mean."),
     in_second("2.4", "BatchNorm: running averages updated in evaluation too", BATCHNORM,
               BN_IF_EVALUATION, BN_IF_EVALUATION +
@@ -998,6 +1101,7 @@ class BatchNorm1d(Module):
               says="Evaluation changes the running averages: it must only read them."),
     in_second("2.4", "BatchNorm: batch statistics in evaluation too", BATCHNORM,
               BN_IF_EVALUATION, "        if False:\n",
+              third=(("if self.is_train:", "if True:"),),
               says="Evaluation normalises by the mean and variance of the batch: where is_train is "
                    "False (train is a method), take the running averages."),
     in_second("2.4", "BatchNorm: evaluation of a single row with that row as the mean", BATCHNORM,
@@ -1020,6 +1124,8 @@ class BatchNorm1d(Module):
     Bug("2.4", "eval() does not reach the layers inside", MODULE,
         "for module in self.modules():\n            module.is_train = bool(mode)",
         "self.is_train = bool(mode)",
+        third=(("        self.is_train = False\n        for module in self.submodules():\n"
+                "            module.eval()", "        self.is_train = False"),),
         says="eval() does not reach the layers inside: they still work in training mode."),
     Bug("2.4", "eval() reaches the first layer inside only", MODULE,
         "for module in self.modules():\n            module.is_train = bool(mode)",
@@ -1027,28 +1133,30 @@ class BatchNorm1d(Module):
         says="eval() does not reach all of the layers inside: some still work in training mode."),
     Bug("2.4", "train() does not come back from evaluation", MODULE,
         "module.is_train = bool(mode)", "module.is_train = module.is_train and bool(mode)",
+        third=(("        self.is_train = True\n        for", "        for"),),
         says="train() does not bring the layers back from evaluation mode."),
 
     # 2.5 Cross entropy
     Bug("2.5", "cross entropy: sum over the batch instead of mean", FUNCTIONAL,
         CE_LOSS, CE_LOSS.replace(" / len(losses)", ""),
         also=((CE_GRADIENT, CE_GRADIENT.replace(" / len(grad)", "")),),
+        second=(("-1.0 / batch_size", "-1.0"),),
         says="The loss is summed over the batch: divide it, and its gradient, by N."),
     Bug("2.5", "cross entropy: maximum not taken off, overflows", FUNCTIONAL,
         CE_SHIFT, "shifted = z",
-        says="exp overflows for large logits: take the maximum of each row off them first."),
+        second=(("tensor.Tensor(-biggest)", "tensor.Tensor(0 * biggest)"),),
+        says="exp overflows for large logits: take the maximum of each row off them first, not that "
+             "of the whole batch."),
     Bug("2.5", "cross entropy: maximum not taken off in the gradient's softmax", FUNCTIONAL,
         CE_LOSS,
         "ctx.softmax = np.exp(logits.data) / np.exp(logits.data).sum(axis=1, keepdims=True)\n"
         "        " + CE_LOSS,
         says="exp overflows for large logits in the gradient: take the maximum of each row off "
              "them there too."),
-    Bug("2.5", "cross entropy: maximum of the batch taken off, not of each row", FUNCTIONAL,
-        CE_SHIFT, "shifted = z - z.max()",
-        says="Take the maximum of each row off the logits before exp, not that of the whole "
-             "batch."),
     Bug("2.5", "cross entropy: log(softmax + 1e-8)", FUNCTIONAL,
         CE_LOSS, "return Tensor(-np.log(ctx.softmax[rows] + 1e-8).mean())",
+        second=((LOG_PROBABILITIES, SOFTMAX + "    log_probabilities = (exps / sums"
+                 " + tensor.Tensor(np.full(predicted.shape, 1e-8))).log()\n"),),
         says="The loss cannot rise above 18.42, because 1e-8 is added to the probability: leave "
              "it out, and compute log softmax as logits - max - log(sum of exp(logits - max))."),
     Bug("2.5", "cross entropy: softmax over the batch instead of the classes", FUNCTIONAL,
@@ -1068,16 +1176,20 @@ class BatchNorm1d(Module):
     Bug("2.5", "cross entropy: labels counted from 1", FUNCTIONAL,
         "(len(shifted)), labels.data", "(len(shifted)), labels.data - 1",
         also=(("(len(grad)), labels.data]", "(len(grad)), labels.data - 1]"),),
+        second=(("one_hot[row, label] = 1", "one_hot[row, label - 1] = 1"),),
         says="The labels are taken to count from 1: they count from 0."),
     Bug("2.5", "cross entropy: a new Tensor, outside the graph", FUNCTIONAL,
         CE_APPLY, "return Tensor(CrossEntropy.apply(predicted, target).data, requires_grad=True)",
+        second=(("return chosen *", "return tensor.Tensor(chosen.data, requires_grad=True) *"),),
         says="No gradient comes back from the loss: return the result of an operation on the "
              "logits themselves, not a new Tensor."),
     Bug("2.5", "cross entropy: upstream gradient ignored", FUNCTIONAL,
         CE_GRADIENT, CE_GRADIENT.replace("grad_output.data * ", ""),
+        third=(("grad * grad_output.data", "grad"),),
         says="The gradient of the loss ignores the gradient from above: multiply by grad_output."),
     Bug("2.5", "cross entropy: gradient not divided by N", FUNCTIONAL,
         CE_GRADIENT, CE_GRADIENT.replace(" / len(grad)", ""),
+        third=((" - one_hot.data) / len(ctx.labels)", " - one_hot.data)"),),
         says="The gradient is not divided by N: the loss is a mean over the batch."),
     Bug("2.5", "cross entropy: gradient divided by the number of classes", FUNCTIONAL,
         CE_GRADIENT, CE_GRADIENT.replace("len(grad)", "grad.shape[1]"),
@@ -1086,6 +1198,7 @@ class BatchNorm1d(Module):
     Bug("2.5", "cross entropy: loss and gradient divided by the number of classes", FUNCTIONAL,
         CE_LOSS, CE_LOSS.replace("len(losses)", "logits.data.shape[1]"),
         also=((CE_GRADIENT, CE_GRADIENT.replace("len(grad)", "grad.shape[1]")),),
+        second=(("-1.0 / batch_size", "-1.0 / num_classes"),),
         says="Loss and gradient are divided by the number of classes: divide them by N, the "
              "size of the batch."),
     Bug("2.5", "cross entropy: changes its saved softmax, wrong the second time", FUNCTIONAL,
@@ -1121,11 +1234,14 @@ class BatchNorm1d(Module):
     in_second("2.5", "cross entropy: number of classes taken from the labels", FUNCTIONAL,
               "one_hot = np.zeros((len(arr.data), num_classes))",
               "one_hot = np.zeros((len(arr.data), arr.data.max() + 1))",
+              third=(("to_one_hot(Tensor(ctx.labels), ctx.log_softmax.shape[1])",
+                      "to_one_hot(Tensor(ctx.labels), max(ctx.labels) + 1)"),),
               says="The one-hot rows are as long as the largest label in the batch: make them "
                    "num_classes long."),
     in_second("2.5", "cross entropy: the most likely class in place of the label", FUNCTIONAL,
               "to_one_hot(target, num_classes)",
               "to_one_hot(tensor.Tensor(predicted.data.argmax(axis=1)), num_classes)",
+              third=(("target.data.astype(int)", "predicted.data.argmax(axis=1)"),),
               says="The loss is that of the most likely class: take the class that the label "
                    "says."),
     in_second("2.5", "cross entropy: softmax of the softmax", FUNCTIONAL,
@@ -1139,6 +1255,8 @@ class BatchNorm1d(Module):
               says="The logarithm is to base 2: take the natural one."),
     in_second("2.5", "cross entropy: minus forgotten", FUNCTIONAL,
               "-1.0 / batch_size", "1.0 / batch_size",
+              third=(("return Tensor(-np.mean(", "return Tensor(np.mean("),
+                     (" - one_hot.data) / len(ctx.labels)", " - one_hot.data) / -len(ctx.labels)")),
               says="The loss lacks its minus: it is the mean of -log softmax(logits)[label]."),
     in_second("2.5", "Log: gradient multiplied by the input", FUNCTIONAL,
               "grad_output.data / ctx.saved_tensors[0].data",
@@ -1163,9 +1281,11 @@ class BatchNorm1d(Module):
     # 2.6 Momentum
     Bug("2.6", "momentum: previous step taken off instead of added", SGD,
         SGD_MOMENTUM, "step = step - self.momentum * self.momentums[i]",
+        second=(("v *= self.momentum", "v *= -self.momentum"),),
         says="The step before is subtracted: add momentum times it."),
     Bug("2.6", "momentum: gradient damped by 1 - momentum", SGD,
         SGD_MOMENTUM, "step = self.momentum * self.momentums[i] + (1 - self.momentum) * step",
+        second=(("v += p.grad.data", "v += (1 - self.momentum) * p.grad.data"),),
         says="The gradient is multiplied by 1 - momentum: v = momentum * v - lr * gradient."),
     Bug("2.6", "momentum: one buffer for all parameters of a shape", SGD,
         "self.momentums = [np.zeros_like(param.data) for param in self.params]",
@@ -1175,10 +1295,12 @@ class BatchNorm1d(Module):
         says="Parameters of one shape share one v: keep one for each parameter."),
     Bug("2.6", "momentum: never stored", SGD,
         SGD_STORE, "pass",
+        second=(("v *= self.momentum", "v *= 0"),),
         says="The steps are those without momentum: each step must keep momentum times the one "
              "before."),
     Bug("2.6", "momentum: Nesterov's", SGD,
         SGD_UPDATE, "param.data = param.data + self.momentum * step - self.lr * param.grad.data",
+        second=((SGD_SECOND_UPDATE, "p.data -= self.lr * (self.momentum * v + p.grad.data)"),),
         says="This is Nesterov's momentum: the plain one is v = momentum * v - lr * gradient, W "
              "= W + v."),
     Bug("2.6", "momentum: learning rate applied once more to the step", SGD,
@@ -1191,6 +1313,7 @@ class BatchNorm1d(Module):
     Bug("2.6", "momentum: of weights only, not of biases", SGD,
         SGD_MOMENTUM,
         "if len(param.shape) > 1:\n                    " + SGD_MOMENTUM,
+        second=(("v *= self.momentum", "v *= self.momentum if v.ndim > 1 else 0"),),
         says="Momentum is missing for the biases: every parameter has a v."),
     in_second("2.6", "momentum: buffers kept on the class, for all optimizers", SGD,
               SGD_BUFFERS, "self.momentums = [SGD.buffers.setdefault(\n"

@@ -117,6 +117,23 @@ def test_every_problem_has_a_bug_that_fails_it():
     assert failed == {problem.key for problem in GRADED}
 
 
+@pytest.mark.slow
+def test_the_name_of_a_bug_is_the_same_in_other_peoples_code_and_never_a_false_one():
+    twins = [twin for bug in BUGS for twin in bug.elsewhere]
+    code = ("import json, multiprocessing, bug_table\n"
+            "tasks = [(twin, [twin.number], False) for bug in bug_table.BUGS for twin in bug.elsewhere]\n"
+            "with multiprocessing.Pool(2) as pool:\n"
+            "    found = pool.starmap(bug_table.grade_change, tasks, chunksize=1)\n"
+            "print(json.dumps([list(finding['mistakes'].values()) for finding in found]))")
+    ended = subprocess.run([sys.executable, "-c", code], cwd=str(BUG_TABLE.parent), check=True,
+                           stdout=subprocess.PIPE, encoding="utf-8")
+    named = {twin.name: [twin.says in names for names in found if names]
+             for twin, found in zip(twins, json.loads(ended.stdout))}
+    assert [name for name, right in named.items() if not all(right)] == []
+    assert sum(map(any, named.values())) >= 0.85 * len(twins)
+    assert len(twins) >= len(BUGS) / 3
+
+
 def test_there_are_many_styles_and_bugs_with_different_names():
     names = [change.name for change in (*STYLES, *BUGS)]
     assert len(set(names)) == len(names)
@@ -125,7 +142,7 @@ def test_there_are_many_styles_and_bugs_with_different_names():
 
 
 def test_every_style_and_bug_still_fits_its_solution():
-    for change in (*STYLES, *BUGS):
+    for change in (*STYLES, *BUGS, *[twin for bug in BUGS for twin in bug.elsewhere]):
         for file, text in solutions.edited(change.solution, change.edits).items():
             compile(text, file, "exec")
 

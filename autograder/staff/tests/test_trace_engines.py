@@ -278,8 +278,6 @@ WORDS = {
     "all parents get the first gradient": "computed for a arrived at b",
     "level by level, a node that is reached at two levels runs twice with parts":
         "step 1 (Add -> z) never arrived",
-    "what a node handed down the first time is handed down again":
-        "The [1, 1] from step 1 (Add -> z) never",
     "backward() follows the first parent alone": "b was never visited",
     "a shared node keeps the gradient of the last path only":
         "The [11, 13] from step 2 (Mul) never",
