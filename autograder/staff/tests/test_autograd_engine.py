@@ -214,11 +214,12 @@ def test_backward_starts_from_ones_of_any_shape(shape):
     assert a.grad.shape == shape and (a.grad.data == 6).all()
 
 
-def test_backward_starts_from_floats_also_where_a_function_returned_integers():
+@pytest.mark.parametrize("dtype, start", [(np.float32, np.float32), (int, np.float64)])
+def test_backward_starts_from_floats_of_the_precision_that_a_function_returned(dtype, start):
     upstream = []
-    step = function(lambda ctx, a: Tensor((a.data > 0).astype(int)), lambda ctx, g: upstream.append(g))
+    step = function(lambda ctx, a: Tensor(a.data.astype(dtype)), lambda ctx, g: upstream.append(g))
     step.apply(leaf([2.0])).backward()
-    assert (upstream[0].data.dtype, upstream[0].data.tolist()) == (np.float64, [1])
+    assert (upstream[0].data.dtype, upstream[0].data.tolist()) == (start, [1])
 
 
 def test_a_second_backward_over_the_same_graph_adds_the_same_gradients_again():

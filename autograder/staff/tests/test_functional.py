@@ -265,13 +265,14 @@ def test_cross_entropy_of_odds_one_two_three_is_log_two_for_the_last():
     np.testing.assert_allclose(logits.grad.data, [[-1, -2, 3]])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_cross_entropy_of_huge_logits_neither_overflows_nor_divides_by_zero(dtype):
-    logits = leaf(np.array([[1000, -1000], [-1000, 1000]], dtype))
+@pytest.mark.parametrize("dtype, size", [(np.float32, 1000), (np.float64, 1000), (np.float32, 1e38)])
+def test_cross_entropy_of_huge_logits_neither_overflows_nor_divides_by_zero(dtype, size):
+    logits = leaf(np.array([[size, -size]] + 3 * [[-size, size]], dtype))
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        loss = F.cross_entropy(logits, Tensor([0, 0]))
+        loss = F.cross_entropy(logits, Tensor([0, 0, 0, 0]))
         loss.backward()
-    assert loss.data == 1000 and logits.grad.data.tolist() == [[0, 0], [-0.5, 0.5]]
+    assert np.isclose(loss.item(), 1.5 * size)
+    assert logits.grad.data.tolist() == [[0, 0]] + 3 * [[-0.25, 0.25]]
 
 
 def test_rows_of_very_different_sizes_do_not_hide_each_other():

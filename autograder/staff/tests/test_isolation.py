@@ -45,10 +45,12 @@ said.update(processor=resource.getrlimit(resource.RLIMIT_CPU))
 def limited():
     """What a process says of its limits."""
     os.environ["SECRET"] = "of the one who grades"
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
     try:
         return said(run(LIMITS)[0])
     finally:
         del os.environ["SECRET"]
+        signal.signal(signal.SIGINT, interrupt)
 
 
 @linux

@@ -44,10 +44,10 @@ WALKS = {  # ways to run nodes, each beside a way to find them
             for node in nodes:
                 down(node.next_functions, BackwardFunction.apply(node, grad))
         """,
-    "filter and reduce": """
-        def down(nodes, grad):
-            reduce(lambda found, node: found + node.next_functions, filter(nodes[0].apply, grad), [])
-        """,
+    **{name: f"""
+        def down(node, grads):
+            return list({name}(node.apply, grads)), node.next_functions
+        """ for name in ("map", "filter", "reduce")},
     "methods of a class": """
         class Walker:
             def run(self, node, grad):

@@ -261,6 +261,14 @@ def test_a_count_that_is_wrong_is_told_with_the_right_one(digits):
     assert "it returned 0.0%, but the largest logit is the right one for 100.0%" in complaint
 
 
+@pytest.mark.parametrize("returned, complaints", [(0.96, 0), (0.94, 1)])
+def test_a_count_is_wrong_that_is_five_percent_below_the_right_one(returned, complaints):
+    watch = Watch()
+    watch.labels, watch.outputs = np.arange(10), {"the last layer": [np.eye(10)]}
+    watch.after_validate(returned)
+    assert len(watch.complaints()) == complaints
+
+
 def test_where_it_cannot_follow_the_training_goes_on_and_nothing_is_found():
     watch = Watch()
     watch.stepped = watch.leftover = 5
