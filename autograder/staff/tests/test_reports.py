@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader import errors, graded, judge, places, report, verdict
+from grader import errors, graded, grading, judge, places, report, verdict
 from planted_bugs import BATCHNORM, ENGINE, FUNCTIONAL, LINEAR, SGD, TENSOR
 from problems import GRADED, HINTS
+from processes import isolation
 from reading import SECOND_BATCHNORM, report_of
 
 SUB = "    def __sub__(self, other):\n        return F.Sub.apply(self, other)\n"
@@ -48,6 +49,20 @@ def test_the_last_line_says_where_to_go_on():
     said = report_of("1.1.1", "1.1.2", changes=[(
         FUNCTIONAL, "tensor.Tensor(b.data * grad_output.data)", "tensor.Tensor(b.data)")])
     assert re.search(r"next: 1.1.2, Mul.backward in mytorch/nn/functional.py:\d+$", said)
+
+
+TODO = {"type": "NotImplementedError", "message": "TODO (1.1.2): multiply"}
+OTHER = {"type": "ValueError", "message": "no"}
+
+
+@pytest.mark.parametrize("ended_by, number", [((TODO, TODO), "1.1.2"), ((TODO, OTHER, TODO), "")])
+def test_a_problem_waits_for_an_earlier_one_only_if_all_its_failing_tests_do(ended_by, number):
+    problem, answers = next(p for p in GRADED if p.number == "1.2"), grading.RecordedAnswers()
+    answers.load()
+    cases = [case for case in verdict.cases_of(problem) if case.scored][:len(ended_by)]
+    outcome = isolation.Outcome(None)
+    outcome.cases = {case.name: {"error": error} for case, error in zip(cases, ended_by)}
+    assert verdict.Verdict(problem, outcome, answers, cases).waits_for == number
 
 
 # Is an earlier problem used?
