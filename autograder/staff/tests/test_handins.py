@@ -36,13 +36,11 @@ KINDS = {".tar": TAR, ".tar.gz": gzip.compress(TAR), ".tgz": gzip.compress(TAR),
 @pytest.mark.parametrize("name, student, version", [
     ("ann@x.edu_3_handin.tar", "ann@x.edu", 3),
     ("a_b@x.edu_10_handin.tar", "a_b@x.edu", 10),
-    ("leeann_12_34567_handin.tar", "leeann_12", 34567),
     ("leeann_LATE_12_34567_my hw-1.zip", "leeann_12", 34567),
     ("leeann_12_34567_hw_1_2_part.tar.gz", "leeann_12", 34567),
     ("Ann Lee_77_assignsubmission_file_handin.tar", "Ann Lee_77", 1),
     ("Ann Lee_77_assignsubmission_file_/handin.zip", "Ann Lee_77", 1),
     ("ann/handin.tar", "ann", 1),
-    ("ann/work/mytorch/tensor.py", "ann", 1),
     ("ann/mytorch/tensor.py", "ann", 1),
 ])
 def test_names_say_whose_a_handin_is(name, student, version, tmp_path):
@@ -52,10 +50,8 @@ def test_names_say_whose_a_handin_is(name, student, version, tmp_path):
 
 
 @pytest.mark.parametrize("name, reason", [
-    ("handin.tar", "its name does not say whose it is"),
     ("ann_1_handin.rar", "its name does not say whose it is"),
-    ("ann/notes.txt", "this folder holds neither mytorch/ nor a tar or zip file"),
-    (f"{'a' * 230}_1_handin.tar", "its name is too long")])
+    ("ann/notes.txt", "this folder holds neither mytorch/ nor a tar or zip file")])
 def test_what_is_no_students_is_named_with_the_reason(name, reason, tmp_path):
     write(tmp_path, name, TAR)
     assert handins.find(tmp_path) == ([], [(reason, name.partition("/")[0])])
@@ -95,7 +91,6 @@ def test_every_kind_of_archive_and_a_folder_are_read_as_the_tarball_they_stand_f
 @pytest.mark.parametrize("content, reason", [
     (gzip.compress(TAR)[:-20], "ended before"),
     (KINDS[".zip"][:-9], "not a zip file"),
-    (gzip.compress(bytes(packing.MAX_BYTES + 1)), "more than 20 MiB"),
     (zip_of({"mytorch/x.py": bytes(packing.MAX_BYTES + 1)}), "too many files, or too large ones"),
     ({f"mytorch/{n}.py": b"" for n in range(packing.MAX_FILES + 1)}, "too many files")])
 def test_what_cannot_be_read_is_named_with_the_reason(content, reason, tmp_path):
