@@ -47,32 +47,13 @@ def test_only_leaves_store_a_gradient():
     assert b.grad is None and constant.grad is None and a.grad.data.tolist() == [36]
 
 
-def test_an_accumulate_grad_made_by_hand_stores_what_is_applied():
-    a = leaf([2.0])
-    node = AccumulateGrad(a)
-    node.apply(Tensor([5.0]))
-    node.apply(Tensor([-1.0]))
-    assert node.variable is a and a.grad.data.tolist() == [4]
-
-
-def test_a_backward_function_made_by_hand_runs_on_its_context():
-    node = BackwardFunction(F.Mul)
+def test_nodes_made_by_hand_store_what_is_applied_and_run_on_their_context():
+    a, node = leaf([2.0]), BackwardFunction(F.Mul)
+    for gradient in (5.0, -1.0):
+        AccumulateGrad(a).apply(Tensor([gradient]))
     F.Mul.forward(node.ctx, Tensor([2.0]), Tensor([3.0]))
+    assert a.grad.data.tolist() == [4]
     assert [grad.data.tolist() for grad in node.apply(Tensor([-1.0]))] == [[-3], [-2]]
-
-
-def test_the_context_keeps_tensors_in_order_and_any_attribute():
-    ctx, a, b = ContextManager(), Tensor([1.0]), Tensor([2.0])
-    ctx.save_for_backward(b, a)
-    ctx.axis = 1
-    assert [tensor.data for tensor in ctx.saved_tensors] == [[2], [1]] and ctx.axis == 1
-
-
-@pytest.mark.parametrize("operation", [F.MatMul, F.Linear])
-def test_without_apply_an_operation_computes_all_its_gradients(operation):
-    ctx, square = ContextManager(), Tensor(uneven(2, 2))
-    operation.forward(ctx, *[square, square, Tensor(uneven(2))][:2 + (operation is F.Linear)])
-    assert None not in operation.backward(ctx, square)
 
 
 def test_nodes_show_what_they_are():
@@ -81,104 +62,58 @@ def test_nodes_show_what_they_are():
     assert (repr(node), repr(node.next_functions)) == ("<Mul>", "[<AccumulateGrad of (3, 4)>, None]")
 
 
-def test_a_node_takes_any_attribute():
-    a = leaf([1.0])
-    node = (a * 2.0).grad_fn
-    node.visited = node.next_functions[0].visited = True
-    assert node.visited and a.grad_fn.visited
-
-
 @pytest.mark.parametrize("value", [np.ones(2), 1.0, [1.0], None])
 def test_save_for_backward_refuses_what_is_no_tensor(value):
     with pytest.raises(TypeError, match=f"save_for_backward.*{type(value).__name__}"):
         ContextManager().save_for_backward(Tensor([1.0]), value)
 
 
-# A change of the inputs between forward and backward
-
-def operations_of_a_weight():
-    constant = Tensor(uneven(2, 2) + 4)
-    return {
-        "Mul": lambda w: w * w, "Mul by a constant": lambda w: w * constant, "Div": lambda w: constant / w,
-        "MatMul": lambda w: w @ w, "Log": lambda w: w.log(), "Sqrt": lambda w: w.sqrt(),
-        "ReLU": lambda w: F.ReLU.apply(w - 4.0) * w, "Linear": lambda w: F.Linear.apply(w, w, w.sum(axis=0)),
-        "BatchNorm": lambda w: F.BatchNorm.apply(w, w.sum(axis=0), w.sum(axis=1), 0.1),
-        "CrossEntropy": lambda w: F.cross_entropy(w, Tensor([1, 0]))}
-
-
-@pytest.mark.parametrize("change", [lambda w: SGD([w], lr=0.5).step(), lambda w: w.fill_(7.0)],
-                         ids=["a step", "filling it"])
-@pytest.mark.parametrize("operation", operations_of_a_weight())
-def test_a_change_between_forward_and_backward_does_not_change_the_gradient_of(operation, change):
-    gradients = []
-    for changed in (lambda w: None, change):
-        w = Tensor(uneven(2, 2) + 4, is_parameter=True)
-        w.grad = Tensor(np.ones((2, 2)))
-        loss = operations_of_a_weight()[operation](w)
-        changed(w)
-        loss.backward()
-        gradients.append(w.grad.data)
-    np.testing.assert_array_equal(*gradients)
-
+# What is saved, and data that was replaced
 
 def test_what_is_saved_keeps_array_shape_and_flags_and_is_in_no_graph():
     a, ctx = leaf(uneven(2, 3)) * 2.0, ContextManager()
     ctx.save_for_backward(a, Tensor([1.0]))
     saved, constant = ctx.saved_tensors
-    assert type(saved) is Tensor and saved.data is a.data and saved.shape == (2, 3)
+    assert saved.data is a.data and constant.data.tolist() == [1]
     assert (saved.requires_grad, saved.is_leaf, saved.grad, saved.grad_fn) == (True, False, None, None)
     assert (constant.requires_grad, constant.is_leaf) == (False, True)
 
 
-@pytest.mark.parametrize("use", [lambda t: t * 0.5, lambda t: t.sum(), lambda t: 1.0 - t])
-def test_an_integer_leaf_that_was_enabled_later_is_refused_at_its_use(use):
-    t = Tensor([1, 2])
-    t.requires_grad = True
-    with pytest.raises(TypeError, match="requires grad must hold floats.*int64"):
-        use(t)
-
-
-def test_a_gradient_is_not_stored_in_integers_that_replaced_the_data():
-    t = leaf([1.0, 2.0])
-    result = t * 0.5
-    t.data = np.array([1, 2])
-    with pytest.raises(TypeError, match="requires grad must hold floats.*int64"):
-        result.backward()
-    assert t.grad is None
+def test_an_integer_leaf_that_was_enabled_later_is_refused_at_its_use_and_its_gradient():
+    t, replaced = Tensor([1, 2]), leaf([1.0, 2.0])
+    result = replaced * 0.5
+    t.requires_grad, replaced.data = True, np.array([1, 2])
+    for use in (lambda: t * 0.5, t.sum, lambda: 1.0 - t, result.backward):
+        with pytest.raises(TypeError, match="requires grad must hold floats.*int64"):
+            use()
+    assert replaced.grad is None
 
 
 def test_data_replaced_by_a_tensor_is_refused_at_the_next_use_with_the_right_way():
-    w = Tensor([1.0, 2.0], is_parameter=True)
+    w, constant = Tensor([1.0, 2.0], is_parameter=True), Tensor([1.0])
     (w * w).backward()
-    w.data = w.data - 0.1 * w.grad
-    with pytest.raises(TypeError, match=r"Mul: .*w\.data - lr \* w\.grad\.data"):
-        w * 2.0
-    for use in (lambda: 2.0 - w, lambda: w.log(), lambda: F.Linear.apply(w, w, w)):
-        with pytest.raises(TypeError, match=r"w\.grad\.data"):
+    w.data, constant.data = w.data - 0.1 * w.grad, constant * 2
+    for use in (lambda: 2.0 - w, w.log, lambda: F.Linear.apply(w, w, w)):
+        with pytest.raises(TypeError, match=r"w\.data - lr \* w\.grad\.data"):
             use()
     assert "w.grad.data" in repr(w)
-    constant = Tensor([1.0])
-    constant.data = constant * 2
     with pytest.raises(TypeError, match="Add: the data of an input is a Tensor"):
         constant + 1.0
 
 
 # The walk
 
-def counting_add(calls):
-    def backward(ctx, grad_output):
-        calls.append(1)
-        assert len(calls) < 1000, "backward is called once per path"
-        return grad_output, grad_output
-    return function(lambda ctx, a, b: Tensor(a.data + b.data), backward)
-
-
 def test_a_node_shared_by_long_and_short_paths_waits_for_all_of_them():
     calls, a = [], leaf([1.0])
-    shared = counting_add(calls).apply(a, a)
+
+    def backward(ctx, grad_output):
+        calls.append(1)
+        return grad_output, grad_output
+
+    shared = function(lambda ctx, a, b: Tensor(a.data + b.data), backward).apply(a, a)
     output = shared + (shared + 2.0 + 3.0) * shared  # 2a + (2a + 5) 2a, derivative 12 + 8a
     output.backward()
-    assert len(calls) == 1 and a.grad.data.tolist() == [20]
+    assert calls == [1] and a.grad.data.tolist() == [20]
 
 
 def test_the_walk_is_depth_first_in_the_order_of_the_arguments():
@@ -198,15 +133,6 @@ def test_the_walk_is_depth_first_in_the_order_of_the_arguments():
     assert order == ["top", "left", "left below", "right"]
 
 
-def test_a_leaf_used_a_thousand_times_collects_every_use():
-    a = leaf([2.0, -1.0])
-    total = a * 1.0
-    for _ in range(999):
-        total = total + a
-    autograd_engine.backward(total.grad_fn, Tensor([3.0, -0.5]))
-    assert a.grad.data.tolist() == [3000, -500]
-
-
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 1, 2)], ids=str)
 def test_backward_starts_from_ones_of_any_shape(shape):
     a = leaf(np.full(shape, 3.0))
@@ -220,15 +146,6 @@ def test_backward_starts_from_floats_of_the_precision_that_a_function_returned(d
     step = function(lambda ctx, a: Tensor(a.data.astype(dtype)), lambda ctx, g: upstream.append(g))
     step.apply(leaf([2.0])).backward()
     assert (upstream[0].data.dtype, upstream[0].data.tolist()) == (start, [1])
-
-
-def test_a_second_backward_over_the_same_graph_adds_the_same_gradients_again():
-    a = leaf([2.0])
-    b = a * a * 3.0
-    b.backward()
-    once = a.grad
-    b.backward()
-    assert once.data.tolist() == [12] and a.grad.data.tolist() == [24]
 
 
 def test_backward_of_a_leaf_itself_stores_ones():
@@ -274,13 +191,6 @@ def test_leaves_share_the_memory_of_their_gradients_with_nobody(operation):
     autograd_engine.backward(output.grad_fn, upstream)
     arrays = [upstream.data, a.grad.data, b.grad.data]
     assert not any(np.shares_memory(arrays[i], arrays[j]) for i, j in [(0, 1), (0, 2), (1, 2)])
-
-
-def test_accumulating_leaves_the_incoming_gradient_as_it_was():
-    a, upstream = leaf([1.0]), Tensor([3.0])
-    for _ in range(3):
-        autograd_engine.backward((a + a).grad_fn, upstream)
-    assert upstream.data.tolist() == [3] and a.grad.data.tolist() == [18]
 
 
 def test_a_stored_gradient_has_the_dtype_of_its_leaf():

@@ -35,12 +35,6 @@ def test_linear_starts_uniform_between_plus_and_minus_one_over_root_in_features(
         assert abs(values.mean()) < tolerance and abs(values.std() - 0.05 / np.sqrt(3)) < tolerance
 
 
-def test_linear_has_two_float64_parameters_of_the_right_shapes():
-    layer = Linear(3, 2)
-    found = [(p.shape, p.data.dtype, p.is_parameter) for p in layer.parameters()]
-    assert found == [((2, 3), np.float64, True), ((2,), np.float64, True)]
-
-
 # Bad input
 
 @pytest.mark.parametrize("sizes", [(0, 2), (3, 0), (-1, 2)])
@@ -119,12 +113,6 @@ def test_added_parameters_and_modules_are_attributes_and_found():
     assert [id(p) for p in model.parameters()] == [id(p) for p in (weight, layer.weight, layer.bias)]
 
 
-def test_a_replaced_parameter_is_forgotten():
-    layer, bias = Linear(1, 1), Tensor([3.0], is_parameter=True)
-    layer.bias = bias
-    assert [id(p) for p in layer.parameters()] == [id(layer.weight), id(bias)]
-
-
 def test_train_and_eval_switch_every_module_inside():
     model = Nested()
     modules = [model, model.first, model.network, model.network[0], model.network[0][1]]
@@ -154,14 +142,6 @@ def test_modules_in_a_ring_are_found_once_each_and_can_be_printed():
     assert repr(first) == "Linear(\n  (other): Linear(\n    (other): ...\n  )\n)"
 
 
-def test_a_module_deep_in_a_chain_of_thousands_is_found():
-    model = Module()
-    for _ in range(3000):
-        outer = Module()
-        outer.inner, model = model, outer
-    assert sum(1 for _ in model.modules()) == 3001
-
-
 def test_sequential_calls_the_layers_that_are_registered_and_no_others():
     model = Sequential(ReLU(), Linear(1, 1))
     scale = Linear(1, 1)
@@ -175,20 +155,17 @@ def test_sequential_calls_the_layers_that_are_registered_and_no_others():
         model.layers = (ReLU(),)
 
 
-def test_sequential_can_be_iterated_indexed_and_measured():
-    layers = [Linear(2, 2), ReLU(), BatchNorm1d(2)]
-    model = Sequential(*layers)
-    assert list(model) == list(model.layers) == layers and len(model) == 3
-    assert model[0] is layers[0] and model[-1] is layers[2]
-
-
-def test_sequential_calls_more_than_ten_layers_in_the_order_given():
+def test_a_sequential_is_iterated_indexed_and_sliced_and_calls_its_layers_in_the_order_given():
     layers = [Linear(1, 1) for _ in range(12)]
-    x = 1.0
     for number, layer in enumerate(layers):
         layer.weight.data, layer.bias.data = np.array([[2.0]]), np.array([float(number)])
-        x = 2 * x + number
-    assert Sequential(*layers)(Tensor([[1.0]])).data.tolist() == [[x]]
+    model = Sequential(*layers)
+    assert list(model) == list(model.layers) == layers and len(model) == 12
+    assert model[0] is layers[0] and model[-1] is layers[-1]
+    first = model[:3]
+    assert type(first) is Sequential and list(first) == layers[:3]
+    assert first(Tensor([[1.0]])).data.tolist() == [[12]]  # 2 * (2 * (2 * 1 + 0) + 1) + 2
+    assert model(Tensor([[1.0]])).data.tolist() == [[2.0**12 + 2**12 - 13]]
 
 
 def test_the_cross_entropy_loss_of_a_network_has_the_gradients_of_central_differences():
@@ -212,33 +189,21 @@ def test_a_converted_network_computes_in_that_dtype_throughout(convert, dtype):
     assert dtypes == [dtype] * (1 + 8 + 7)
 
 
-def test_converting_keeps_the_parameters_the_same_objects_with_their_values_and_flags():
+def test_converting_keeps_the_parameters_the_same_objects_and_takes_gradients_along():
     model = small_network()
+    model(Tensor(uneven(5, 3))).backward()
     before = [(p, p.data.astype(np.float32)) for p in model.parameters()]
     model.steps = Tensor([3])
     assert model.float() is model and model.steps.dtype.kind == "i"
     for parameter, (same, values) in zip(model.parameters(), before):
         assert parameter is same and parameter.is_parameter and (parameter.data == values).all()
-
-
-def test_converting_takes_stored_gradients_along():
-    model = Sequential(Linear(2, 1))
-    model(Tensor(np.ones((1, 2)))).backward()
-    model.float()
-    assert [p.grad.data.dtype for p in model.parameters()] == [np.float32] * 2
+        assert parameter.grad.data.dtype == np.float32
 
 
 def test_repr_shows_the_layers_with_their_sizes():
     assert repr(small_network()) == (
         "Sequential(\n  (0): Linear(3, 4)\n  (1): BatchNorm1d(4, eps=1e-05, momentum=0.1)\n"
         "  (2): ReLU()\n  (3): Linear(4, 2)\n)")
-
-
-def test_a_slice_of_a_sequential_is_a_sequential_of_the_same_layers():
-    model = small_network()
-    first = model[:2]
-    assert type(first) is Sequential and list(first) == [model[0], model[1]] and model[-1] is model[3]
-    assert first(Tensor(uneven(4, 3))).shape == (4, 4)
 
 
 @pytest.mark.parametrize("layer, name, position", [
@@ -317,28 +282,17 @@ def test_batchnorms_averages_keep_their_dtype_whatever_the_input_has(layer, dtyp
     assert layer.running_mean.data.dtype == layer.running_var.data.dtype == dtype
 
 
-def test_batchnorm_averages_also_where_nothing_requires_grad():
-    layer = BatchNorm1d(2, momentum=0.25)
-    layer.gamma, layer.beta = Tensor([1.0, 1.0]), Tensor([0.0, 0.0])
-    assert layer(Tensor(BATCH)).grad_fn is None and averages(layer) == ([0.5, 0], [1.25, 8.75])
-
-
 def test_batchnorm_has_defaults_and_starts_of_pytorch():
     layer = BatchNorm1d(2)
     assert (layer.eps, layer.momentum, averages(layer)) == (1e-5, 0.1, ([0, 0], [1, 1]))
+    assert layer.running_mean.data.dtype == layer.running_var.data.dtype == np.float64
     assert [p.data.tolist() for p in layer.parameters()] == [[1, 1], [0, 0]]
-
-
-def test_training_batchnorm_on_one_row_is_a_value_error_and_evaluating_works():
-    layer = BatchNorm1d(3)
-    with pytest.raises(ValueError, match=r"BatchNorm1d.*2 rows.*\(1, 3\)"):
-        layer(Tensor(np.ones((1, 3))))
-    assert layer.eval()(Tensor(np.ones((1, 3)))).shape == (1, 3)
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 4), (2,)], ids=str)
 def test_a_failed_call_leaves_batchnorms_averages_as_they_were(shape):
-    layer = BatchNorm1d(3)
-    with pytest.raises(ValueError):
+    layer, one_row = BatchNorm1d(3), Tensor(np.ones((1, 3)))
+    with pytest.raises(ValueError, match=r"BatchNorm1d: .*(2 rows|\(N, 3\))"):
         layer(Tensor(np.ones(shape)))
     assert averages(layer) == ([0, 0, 0], [1, 1, 1])
+    assert layer.eval()(one_row).shape == (1, 3)
