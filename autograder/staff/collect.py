@@ -7,6 +7,7 @@ import collections
 import compileall
 import contextlib
 import csv
+import fcntl
 import hashlib
 import html
 import json
@@ -38,13 +39,26 @@ BY_HAND = [problem for problem in PROBLEMS if problem.by_hand]
 
 
 @contextlib.contextmanager
-def scratch_folder():
-    """Context with a new folder (str) for what is of no use afterwards."""
-    folder = tempfile.mkdtemp(prefix="mytorch-handins-")
-    try:
-        yield folder
-    finally:
-        jail.remove_tree(folder, patience=60.0)  # also what stopped jobs have left
+def scratch_for(folder, progress):
+    """Context with a folder (str) for what is of no use after a run on ``folder``. A run that was
+    killed has left one of the same name, which goes first.
+
+    Raises:
+        OSError: while another run holds the file ``progress``.
+    """
+    name = hashlib.sha256(os.fsencode(str(folder.resolve()))).hexdigest()[:16]
+    scratch = os.path.join(tempfile.gettempdir(), f"mytorch-handins-{os.getuid()}-{name}")
+    with progress.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"another collect.py is at work on {folder}") from None
+        jail.remove_tree(scratch, patience=60.0)
+        os.mkdir(scratch, 0o700)  # which somebody else's must not be
+        try:
+            yield scratch
+        finally:
+            jail.remove_tree(scratch, patience=60.0)  # also what stopped jobs have left
 
 
 def unpacked_grader(folder):
@@ -383,7 +397,8 @@ def main(arguments=None):
         return 1
     reports, comparison = folder / "reports", folder / "for-comparison"
     reports.mkdir(exist_ok=True)
-    with scratch_folder() as scratch:
+    read_marks(folder / "scores.csv")  # what is wrong in it is told now, not after the grading
+    with scratch_for(folder, reports / "progress.jsonl") as scratch:
         unreadable, tarballs = {}, {}
         for submission in submissions:
             try:

@@ -4,7 +4,11 @@ A stand-in for the grading job makes it quick; one slow test grades for true."""
 import csv
 import gzip
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import autolab_job
@@ -148,6 +152,36 @@ def test_an_interrupted_run_leaves_nothing_in_the_folder_for_temporary_files(fol
     with pytest.raises(KeyboardInterrupt):
         collect.main([str(folder)])
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import collect
+collect.tempfile.tempdir = sys.argv[2]
+collect.unpacked_grader = lambda folder: os.kill(os.getpid(), 9)
+collect.main([sys.argv[1]])
+"""
+
+
+def test_what_a_run_that_was_killed_has_left_the_next_one_clears(folder, job, tmp_path):
+    hand_in(folder, "a")
+    ran = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "scratch")],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "autograder" / "staff")})
+    assert ran.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "scratch").iterdir())) == 1
+    assert collect.main([str(folder)]) == 0
+    assert list((tmp_path / "scratch").iterdir()) == [] and rows(folder)["a"]["total"] == "100"
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(folder, job):
+    hand_in(folder, "a")
+    (folder / "reports").mkdir()
+    with collect.scratch_for(folder, folder / "reports" / "progress.jsonl"):
+        with pytest.raises(OSError, match="another collect.py is at work on"):
+            collect.main([str(folder)])
+    assert collect.main([str(folder)]) == 0
 
 
 def test_no_more_jobs_run_than_there_are_processors(folder, job, monkeypatch):
