@@ -17,7 +17,6 @@ sys.path.insert(0, str(STAFF / "tests"))
 
 from grader import grading  # noqa: E402
 from processes import isolation  # noqa: E402
-from grader import messages  # noqa: E402
 import record  # noqa: E402
 from planted_bugs import BUGS  # noqa: E402
 from problems import BY_KEY, GRADED  # noqa: E402
@@ -81,8 +80,8 @@ def outcome_of(problem, root, seed, with_closer_look):
     cases = [case for case in grading.cases_of(problem) if with_closer_look or not case.closer]
     sent = record.run_tests(problem, root, seed, cases)
     outcome.ending = "done"
-    outcome.cases = messages.read([json.dumps(message).encode() for message in sent],
-                                  {case.name for case in cases})
+    outcome.cases = grading.read([json.dumps(message).encode() for message in sent],
+                                 {case.name for case in cases})
     return outcome
 
 

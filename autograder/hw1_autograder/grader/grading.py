@@ -1,13 +1,14 @@
 """Grades problems: runs the student's code elsewhere, holds the answers here, and judges.
 verdict.py is the judgement on one problem; report.py shows it to people."""
 
+import contextlib
+import functools
 import json
 import sys
 from pathlib import Path
 
 from grader import child
 from processes import isolation
-from grader import messages
 from grader.graded import CASES
 from grader.verdict import TO_WRITE, Verdict, cases_of
 from problems import BY_KEY
@@ -34,10 +35,7 @@ class RecordedAnswers:
     """
 
     def __init__(self, path=ANSWERS):
-        self.path = Path(path)
-        self.by_case = {}
-        self.mistakes = []
-        self.seed = None
+        self.path, self.seed, self.by_case, self.mistakes = Path(path), None, {}, []
 
     def load(self):
         """Read the file; returns the seed.
@@ -49,22 +47,17 @@ class RecordedAnswers:
             recorded = json.loads(self.text())
             self.seed, self.by_case = int(recorded["seed"]), recorded["answers"]
             self.mistakes = recorded.get("mistakes", [])
+            missing = [case.name for case in CASES.values()
+                       if case.scored and case.name not in self.by_case]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CannotGrade(f"cannot read the answers in {self.path}: {error}") from None
-        check_complete(self.by_case)
+        if missing:
+            raise CannotGrade(f"there are no answers for {', '.join(missing)}")
         return self.seed
 
     def text(self):
         """The content of the file."""
         return self.path.read_text(encoding="utf-8")
-
-
-def check_complete(by_case):
-    """Raise CannotGrade if the answers to a test are missing."""
-    missing = [case.name for case in CASES.values()
-               if case.name not in by_case and case.scored]
-    if missing:
-        raise CannotGrade(f"there are no answers for {', '.join(missing)}")
 
 
 def grade(problems, root, answers):
@@ -87,7 +80,7 @@ def grade(problems, root, answers):
     try:
         with isolation.Crew(child.__name__, root) as crew:
             for problem, outcome in run(crew, problems, answers.seed):
-                above.append(judged(problem, outcome, answers, above))
+                above.append(Verdict(problem, outcome, answers, above=above))
                 yield above[-1]
     except isolation.HostFault as error:
         raise CannotGrade(f"this machine does not let the grader work: {error}") from None
@@ -95,11 +88,17 @@ def grade(problems, root, answers):
 
 def verdict_on(case):
     """The Verdict that one graded test alone gives on the tree, for plain pytest."""
-    answers, problem = RecordedAnswers(), BY_KEY[case.key]
+    answers = RecordedAnswers()
     answers.load()
+    return Verdict(BY_KEY[case.key], outcome_of_tree(case.key, answers.seed), answers, cases=[case])
+
+
+@functools.lru_cache(maxsize=None)
+def outcome_of_tree(key, seed):
+    """The isolation.Outcome of a problem of the tree, which is run once."""
     with isolation.Crew(child.__name__, ROOT) as crew:
-        ((_, outcome),) = run(crew, [problem], answers.seed)
-        return Verdict(problem, outcome, answers, cases=[case])
+        ((_, outcome),) = run(crew, [BY_KEY[key]], seed)
+        return outcome
 
 
 def run(crew, problems, seed, deadline=None):
@@ -112,19 +111,35 @@ def run(crew, problems, seed, deadline=None):
         deadline (float): as of Crew.run.
     """
     for problem, outcome in crew.run(problems, seed, deadline):
-        outcome.cases = messages.read(outcome.lines, {
-            TO_WRITE, *(case.name for case in cases_of(problem))})
+        outcome.cases = read(outcome.lines, {TO_WRITE, *(case.name for case in cases_of(problem))})
         outcome.lines = []  # they may be many, and are needed no more
         yield problem, outcome
 
 
-def judged(problem, outcome, answers, above=()):
-    """The Verdict on an outcome, whatever came back; ``above`` are those before it."""
-    try:
-        return Verdict(problem, outcome, answers, above=above)
-    except Exception:  # it has a form that nobody foresaw
-        outcome.cases, outcome.ending = {}, "odd"
-        return Verdict(problem, outcome, answers)
+def read(lines, names):
+    """The messages in what a process sent, which may be anything that a student's code wrote: the
+    first of each test, of known names. Whatever form their parts have is for the Verdict to bear.
+
+    Args:
+        lines (sequence of bytes): each should be a dict in JSON, as child.run_task sends it.
+        names (container of str): of the tests that can have sent something.
+
+    Returns:
+        dict: name of a test → message.
+    """
+    messages = {}
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            message = json.loads(line.decode("utf-8", "replace"), parse_int=number)
+            case = message.get("case") if isinstance(message, dict) else None
+            if isinstance(case, str) and case in names:
+                messages.setdefault(case, message)
+    return messages
+
+
+def number(digits):
+    """An int, or where it has more digits than any result, a float."""
+    return int(digits) if len(digits) < 20 else float(digits)
 
 
 def grade_here(problems, root, answers):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from grader.errors import without_addresses
+from grader.errors import first_not_finite, without_addresses
 
 AFTERWARDS = ", afterwards"  # ends the label of an input, looked at again after the call
+THAT_IS = "that is "  # begins what is said of numbers in a simple relation to the right ones
 MOST = 3  # mistakes that are named where several give the same results
 
 # Of the third solution of staff/tests, all in float32, no result is off by a twentieth of this.
@@ -46,29 +47,44 @@ def judge_case(expected, message):
         return {"": "the test returned nothing"}
     tolerance, changed, complaints = tolerance_for(results), {}, {}
     for label, answer in expected.items():
-        name, is_input, _ = label.partition(AFTERWARDS)
         if is_left_out(label, answer, results):
             continue
-        got = results.get(label)
+        got, (name, is_input, _) = results.get(label), label.partition(AFTERWARDS)
         complaint = f"{label}: nothing came back" if not isinstance(got, dict) else (
-            compare(name if is_input else label, answer, got, **tolerance))
+            compare(label, answer, got, **tolerance))
         if complaint and is_input:
-            changed[label] = says_changed(name)
+            changed[label] = ("backward changed the gradient it was given"
+                              if name == "upstream gradient" else
+                              f"forward changed its input {name}") + ", in place: make a new array instead"
         elif complaint:
             complaints[label] = complaint
     return {**changed, **complaints}
 
 
+def described(wrong, expected, message):
+    """The complaints about one test, each with what else is known of the numbers: a simple relation
+    to the right ones, and of inf or nan the line in which the first appears."""
+    lines, results = [], message.get("results") or {}
+    not_finite = first_not_finite(message.get("warning") or {})
+    for label, complaint in wrong.items():
+        lines.append(complaint)
+        got, right, values = results.get(label) or {}, None, None
+        if ": expected" in complaint and isinstance(expected[label], dict):
+            right, values = arrays_of(expected[label], got)
+        if values is None:
+            continue
+        if np.isfinite(values).all():
+            known = numbers.looks_like(right, values, **tolerance_for(results))
+            lines += [THAT_IS + known] if known else []
+        elif not_finite:
+            lines.append(not_finite)
+            not_finite = ""
+    return lines
+
+
 def is_left_out(label, answer, results):
     """Whether there is no result, and there need not be one."""
     return label not in results and isinstance(answer, dict) and bool(answer.get("optional"))
-
-
-def says_changed(name):
-    """The complaint about an input that a call should leave as it was before."""
-    what = "backward changed the gradient it was given" if name == "upstream gradient" else (
-        f"forward changed its input {name}")
-    return what + ", in place: make a new array instead"
 
 
 def tolerance_for(results):
@@ -89,8 +105,6 @@ def compare(label, answer, got, **tolerance):
         return f"{label}: expected {answer}, got {describe(got)}"
     if got.get("kind") not in ("Tensor", "Numbers"):
         return f"{label}: expected a Tensor, got {describe(got)}"
-    if got.get("type") != "ndarray":
-        return f"{label}: expected a Tensor with an ndarray as data, got {describe(got)}"
     right, values = arrays_of(answer, got)
     if values is None:
         return f"{label}: expected numbers of shape {right.shape}, got {describe(got)}"
@@ -99,13 +113,14 @@ def compare(label, answer, got, **tolerance):
 
 def describe(got):
     """A result that is not an array of numbers, in a few words."""
-    kind = str(got.get("kind"))[:40]
+    kind, value, data, dtype, shape = (
+        str(got.get(name))[:100] for name in ("kind", "value", "type", "dtype", "shape"))
     if kind in ("bool", "int"):
-        return str(got.get("value"))[:40]
-    if kind == "Tensor" and got.get("type") == "ndarray":
-        return f"a Tensor of shape {tuple(got.get('shape', ()))}, dtype {got.get('dtype')}"
+        return value
     if kind == "Tensor":
-        return f"a Tensor whose data is {str(got.get('type'))[:40]}"
+        shape = shape.replace("[", "(").replace("]", ")")
+        return f"a Tensor whose data is {data}" if data != "ndarray" else (
+            f"a Tensor of shape {shape}, dtype {dtype}")
     return kind
 
 
@@ -135,27 +150,14 @@ def as_array(plain):
 # Names of mistakes, from what the planted bugs gave when they were recorded.
 
 
-def mistakes_that_fit(mistakes, tests):
-    """The recorded mistakes with which all results of a problem agree, and those that a result
-    refutes. One that fits a single result may do so by chance.
-
-    Args:
-        mistakes (list): as recorded: dicts with "says", "results" and "errors".
-        tests (list): triples of a test's name, ``expected`` and ``message``, as for judge_case.
-
-    Returns:
-        tuple: two lists of mistakes.
-    """
-    fit, refuted = [], []
-    for mistake in mistakes:
-        agreed = all(agrees(mistake, *test) for test in tests)
-        (fit if agreed else refuted).append(mistake)
-    return fit, refuted
-
-
 def agrees(mistake, name, expected, message):
     """Whether a test's results are what a recorded mistake gives; where nothing is recorded for
-    it, it changes nothing. An exception, with the mistake or here, speaks against nothing."""
+    it, it changes nothing. An exception, with the mistake or here, speaks against nothing.
+
+    Args:
+        mistake (dict): as recorded, with "says", "results" and "errors".
+        name (str): of the test; ``expected`` and ``message`` are as for judge_case.
+    """
     results, made = message.get("results"), mistake["results"].get(name, {})
     if not isinstance(results, dict) or name in mistake["errors"]:
         return True
@@ -172,8 +174,6 @@ def gives(made, got, **tolerance):
         return not compare("", made, got, **tolerance)
     if "kind" in made:
         return all(got.get(field) == value for field, value in made.items())
-    if got.get("type") != "ndarray":
-        return False
     wanted, values = arrays_of(made, got)
     if values is None or values.shape != wanted.shape:
         return False
@@ -182,26 +182,26 @@ def gives(made, got, **tolerance):
                 and numbers.close(wanted[finite], values[finite], **tolerance).all())
 
 
-def names_of(mistakes, name, wrong, error, message):
-    """What mistakes that fit a problem are called, of those that explain what is wrong in one test.
+def names_of(mistakes, name, wrong, message):
+    """What mistakes that fit a problem are called, of those that explain what is wrong in one test:
+    its results, or the exception that ended it.
 
     Args:
         mistakes (list): as recorded.
         name (str): of the test.
         wrong (dict): label of a wrong result → complaint.
-        error (dict): the exception that ended the test instead, as plain data, or empty.
         message (dict): of the test.
 
     Returns:
         list of str: at most MOST; empty if more would fit.
     """
+    error, results = message.get("error"), message.get("results")
     names = {}
     for mistake in mistakes:
         made, raised = mistake["results"].get(name, {}), mistake["errors"].get(name)
-        same_error = bool(error) and bool(raised) and signature(error) == signature(raised)
-        explains = [label for label in wrong if label in made and gives(
-            made[label], message["results"][label], **tolerance_for(message["results"]))]
-        if same_error or explains:
+        if error and raised and signature(error) == signature(raised) or any(
+                gives(made[label], results[label], **tolerance_for(results))
+                for label in wrong if label in made):
             names[mistake["says"]] = None
     return list(names) if len(names) <= MOST else []
 
@@ -210,20 +210,3 @@ def signature(error):
     """What two exceptions have in common if they are the same one."""
     message = re.sub(r" \(defined at [^)]*\)", "", without_addresses(error.get("message")))
     return str(error.get("type")), message.strip()
-
-
-def description(answer, got, **tolerance):
-    """How wrong numbers come from the right ones, in words that are true whatever the reason;
-    empty if in no simple way.
-
-    Args:
-        answer (dict): what should have come, "shape" and "values".
-        got (dict): what came.
-        **tolerance: as for compare.
-    """
-    if not isinstance(answer, dict) or got.get("type") != "ndarray":
-        return ""
-    right, values = arrays_of(answer, got)
-    if values is None or not np.isfinite(values).all():
-        return ""
-    return numbers.looks_like(right, values, **tolerance)

@@ -1,6 +1,7 @@
 """Operations of the grader's own, run by the student's engine: with them outputs are weighed, and the
 graphs of problem 1.2 are built, so that a mistake in an operation of the student's costs once."""
 
+import contextlib
 import functools
 
 import numpy as np
@@ -74,54 +75,20 @@ def plus(a, b):
     class Plus(my.Function):
         @staticmethod
         def forward(ctx, a, b):
+            ctx.by_add = my.ContextManager()
+            with contextlib.suppress(Exception):  # an Add that does not work is found wrong in 1.1
+                my.F.Add.forward(ctx.by_add, a, b)
             return result_of(a.data + b.data, a, b)
 
         @staticmethod
         def backward(ctx, grad_output):
-            return handed_on_as_by_add(grad_output, *sharing_of_add(my.Function))
+            with contextlib.suppress(Exception):
+                gradients = my.F.Add.backward(ctx.by_add, grad_output)
+                if all(np.array_equal(grad.data, grad_output.data) for grad in gradients):
+                    return gradients
+            return my.Tensor(grad_output.data.copy()), my.Tensor(grad_output.data.copy())
 
     return Plus.apply(a, b)
-
-
-def handed_on_as_by_add(grad_output, first, second, same):
-    """The gradients of two summands; see sharing_of_add."""
-    def handed_on(kind):
-        return {"object": lambda: grad_output, "array": lambda: with_array_of(grad_output),
-                "new": lambda: my.Tensor(grad_output.data.copy())}[kind]()
-
-    grad_a = handed_on(first)
-    if same:
-        return grad_a, grad_a if same == "object" else with_array_of(grad_a)
-    return grad_a, handed_on(second)
-
-
-@functools.lru_cache(maxsize=1)
-def sharing_of_add(function):
-    """What Add makes of the gradient it is given: for each operand "object", that one itself,
-    "array", another Tensor with its array, or "new"; and "object" or "array" where both operands
-    get the same, else ""."""
-    try:
-        ctx, grad = my.ContextManager(), constant(np.ones((2, 3)))
-        my.F.Add.forward(ctx, leaf(np.ones((2, 3))), leaf(np.ones((2, 3))))
-        first, second = my.F.Add.backward(ctx, grad)
-        return (relation(first, grad) or "new", relation(second, grad) or "new",
-                relation(first, second))
-    except Exception:  # an Add that does not work is found wrong in 1.1
-        return "new", "new", ""
-
-
-def relation(one, other):
-    """"object" if two Tensors are one, "array" if they have one array, else ""."""
-    if one is other:
-        return "object"
-    return "array" if np.shares_memory(one.data, other.data) else ""
-
-
-def with_array_of(tensor):
-    """Another Tensor with the same array."""
-    twin = my.Tensor(tensor.data)
-    twin.data = tensor.data
-    return twin
 
 
 def result_of(array, *tensors):

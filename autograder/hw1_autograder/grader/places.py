@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import traceback
+from pathlib import Path
 
 from problems import OPERATORS
 
@@ -21,6 +22,8 @@ CHECKING = ("compute", "check_tensors", "check_saved", "check_gradients", "check
             "complain", "save_for_backward", "as_operand", "to_array")
 # Functions in which a comment alone is left for a problem, and what a line has that solves it.
 COMMENTED = {"Function.apply": ("1.2", r"\.grad_fn\s*=[^=]"), "SGD.step": ("2.6", "momentum")}
+# Messages on what a method returned, or with which arguments it is called: its class, and its name.
+METHOD = re.compile(r"(?:[\w.<>]*?(\w+)\.)?(\w+)(?:: |\(\) (?:takes|missing|got multiple))")
 TODO = re.compile(r'raise NotImplementedError\("TODO \((\d[\d.]*)\)')
 
 
@@ -70,6 +73,14 @@ def in_words(name, function, root):
     return f"{name} in {place}" if place else ""
 
 
+def sources(root):
+    """Pairs (path, text) of the student's files of mytorch, or of their first 200,000 characters."""
+    for path in sorted((Path(root) / "mytorch").rglob("*.py")):
+        if "show" not in path.parts and path.is_file():
+            with open(str(path), encoding="utf-8", errors="replace") as file:
+                yield str(path), file.read(200_000)
+
+
 def left_to_write(root):
     """What the student's files say is still to be written.
 
@@ -77,17 +88,12 @@ def left_to_write(root):
         list of tuple: number of the problem, and the function as ``Class.name in file:line``.
     """
     found, operators = [], []
-    for folder, _, files in os.walk(os.path.join(str(root), "mytorch")):
-        for name in sorted(files):
-            path = os.path.join(folder, name)
-            if name.endswith(".py") and os.sep + "show" not in folder and os.path.isfile(path):
-                with open(path, encoding="utf-8", errors="replace") as file:
-                    text = file.read(200_000)
-                if "TODO (" in text:
-                    found += todos_in(text.splitlines(), path, root)
-                if path == os.path.join(str(root), "mytorch", "tensor.py"):
-                    operators = [(number, f"Tensor.{operator} in mytorch/tensor.py")
-                                 for number, operator in OPERATORS.values() if operator not in text]
+    for path, text in sources(root):
+        if "TODO (" in text:
+            found += todos_in(text.splitlines(), path, root)
+        if student_place(path, 0, root) == "mytorch/tensor.py:0":
+            operators = [(number, f"Tensor.{operator} in mytorch/tensor.py")
+                         for number, operator in OPERATORS.values() if operator not in text]
     return found + operators
 
 
@@ -135,23 +141,12 @@ def describe_error(error, root):
             described.update(where(frames, root), **named_by(frames, message, root))
         except BaseException:  # objects of a student's can do anything when looked at
             pass
-    if "null bytes" in message and not described["place"]:
-        described["place"] = file_with_null_bytes(root)
+    if "null bytes" in message and not described["place"]:  # Python does not say of which file
+        described["place"] = next((student_place(path, 1, root) for path, text in sources(root)
+                                   if "\0" in text), "")
     message = re.sub(r" \(defined at \.\.\./[^)]*\)", "", without_paths(message[:2000], root))
     described["message"] = message[:600]
     return described
-
-
-def file_with_null_bytes(root):
-    """The first line of the student's file that has them, which Python does not name."""
-    for folder, _, files in os.walk(os.path.join(str(root), "mytorch")):
-        for name in sorted(files):
-            path = os.path.join(folder, name)
-            if name.endswith(".py") and os.path.isfile(path):
-                with open(path, "rb") as file:
-                    if b"\0" in file.read(200_000):
-                        return student_place(path, 1, root)
-    return ""
 
 
 def where(frames, root):
@@ -161,7 +156,7 @@ def where(frames, root):
         filename = frame.f_code.co_filename
         source = linecache.getline(filename, number).strip()[:200]
         place = student_place(filename, number, root)
-        if place and place.startswith("mytorch/show/"):
+        if place.startswith("mytorch/show/"):
             continue  # of the tools: what called them is the place
         if place:
             own = checking if frame.f_code.co_name in CHECKING else lines
@@ -181,8 +176,8 @@ def where(frames, root):
 def named_by(frames, message, root):
     """What only the frames can tell: as "unwritten" the method that a class of the student's
     lacks, such as "Exp.backward"; as "circle" the files that import each other; as "import" the
-    line that binds a module where a class is meant; as "place" the operation that returned what
-    the engine cannot use, or whose signature does not fit."""
+    line that binds a module where a class is meant; as "place" the method that returned what the
+    engine cannot use, or whose signature does not fit."""
     if "partially initialized module" in message:
         files = [student_place(frame.f_code.co_filename, 0, root)[:-2] for frame, _ in frames
                  if frame.f_code.co_name == "<module>"]
@@ -191,15 +186,20 @@ def named_by(frames, message, root):
         return {}
     if "module" in message:
         return import_line(*frames[-1], root)
-    misread = re.match(r"(?:[\w.<>]*\.)?(\w+)\(\) (?:takes|missing|got multiple)", message)
-    if misread:
-        return misread_signature(frames, misread.group(1), root)
+    named = METHOD.match(message)
     last = frames[-1][0].f_code
-    if last.co_name not in ("forward", "backward", "step"):
-        return returned_by(frames, root)
-    for cls in classes_held(frames[:-1]):
+    for cls in classes_held(frames):
+        if named and named.group(1) in (None, cls.__name__) and named.group(2) in vars(cls):
+            method = vars(cls)[named.group(2)]
+            code = getattr(method, "__func__", method).__code__
+            place = student_place(code.co_filename, code.co_firstlineno, root)
+            if place and not BETWEEN.match(place):
+                lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1:][:3]
+                source = next((line.strip() for line in lines if "def " in line), "")
+                return {"place": place, "source": f"{cls.__name__}: {source}"}
         method = getattr(cls, last.co_name, None)
-        if getattr(method, "__code__", None) is last and last.co_name not in vars(cls):
+        if last.co_name in ("forward", "backward", "step") and last.co_name not in vars(cls) and (
+                getattr(method, "__code__", None) is last):
             return {"unwritten": f"{cls.__name__}.{last.co_name}"}
     return {}
 
@@ -213,51 +213,15 @@ def classes_held(frames):
         yield from [cls for cls in held if isinstance(cls, type)]
 
 
-def misread_signature(frames, name, root):
-    """The place of a method of a student's class that is called with other arguments."""
-    for cls in classes_held(frames):
-        place, lines = own_method(cls, name, root)
-        if place:
-            source = next((line for line in lines if line.startswith("def ")), "")
-            return {"place": place, "source": f"{cls.__name__}: {source}"}
-    return {}
-
-
-def own_method(cls, name, root):
-    """Where a class of the student's defines a method, and its first lines; "" and [] if it does
-    not."""
-    method = vars(cls).get(name)
-    code = getattr(getattr(method, "__func__", method), "__code__", None)
-    place = student_place(code.co_filename, code.co_firstlineno, root) if code else ""
-    return place, [linecache.getline(code.co_filename, code.co_firstlineno + i).strip()
-                   for i in range(3 if place else 0)]
-
-
-def returned_by(frames, root):
-    """The place of the forward or backward whose result the given lines of the engine refuse."""
-    frame = next((frame for frame, _ in reversed(frames) if frame.f_code.co_name == "apply"
-                  and student_place(frame.f_code.co_filename, 0, root)), None)
-    inner = {frame.f_code.co_name for frame, _ in frames[-3:]}
-    if frame is None or not inner & set(CHECKING):
-        return {}
-    for cls in classes_held([(frame, 0)]):
-        name = "forward" if frame.f_locals.get("cls") is cls else "backward"
-        if hasattr(cls, "apply") and name in vars(cls):
-            place, _ = own_method(cls, name, root)
-            return {"place": place, "source": f"{cls.__name__}.{name}"} if place else {}
-    return {}
-
-
 def import_line(frame, number, root):
     """The import that binds a module which a line of the student's uses as a class."""
     filename = frame.f_code.co_filename
-    if not student_place(filename, number, root):
-        return {}
     used = re.findall(r"\w+", linecache.getline(filename, number))
     modules = [name for name in used if type(frame.f_globals.get(name)) is type(os)
                and frame.f_globals[name].__name__.startswith("mytorch.") and name != "F"]
     for line, text in enumerate(linecache.getlines(filename), start=1):
         if re.match(r"\s*(import|from) ", text) and any(
                 re.search(rf"\b{name}\b", text) for name in modules):
-            return {"import": f"{student_place(filename, line, root)}:  {text.strip()}"}
+            place = student_place(filename, line, root)
+            return {"import": f"{place}:  {text.strip()}"} if place else {}
     return {}

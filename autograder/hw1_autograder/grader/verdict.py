@@ -1,6 +1,7 @@
 """Verdict: the judgement on one problem, from what came back of its process.
 Works on plain data alone; report.py shows it to people."""
 
+import contextlib
 import re
 
 from grader import errors
@@ -40,18 +41,27 @@ class Verdict:
     """
 
     def __init__(self, problem, outcome, answers, cases=None, above=()):
-        self.problem, self.outcome = problem, outcome
-        self.complaints, self.errors = {}, {}
-        self.mistakes, self.missing, self.notes, self.closer = [], [], [], []
-        self.waits_for, self.hints = "", []
-        self.at = outcome.defined_at
+        self.problem, self.outcome, self.at = problem, outcome, outcome.defined_at
+        self.complaints, self.errors, self.shown, self.waits_for = {}, {}, "", ""
+        self.mistakes, self.missing, self.notes, self.closer, self.hints = [], [], [], [], []
+        self._results, self._wrong = [], {}  # see _judge_case
         used = [other for other in above
                 if not other.passed and other.problem.number in problem.needs]
         self.uses = list(dict.fromkeys(other.problem.number for other in used))
-        self.refuted = [mistake for other in above if other.problem.number == problem.number
-                        for mistake in other.refuted]
-        self._wrong = {}  # name of a failing test → label of a wrong result → complaint
-        self._judge(cases_of(problem) if cases is None else cases, answers)
+        cases = cases_of(problem) if cases is None else cases
+        try:
+            for case in cases:
+                if case.scored:
+                    self._judge_case(case, answers)
+            if self.complaints:
+                self._read_missing()
+                self._name_mistakes(answers, above)
+                self._choose()
+        except Exception:  # forged messages can have any form
+            self.shown = next(iter(self.complaints), cases[0].name)
+            self.complaints[self.shown] = ["what came back cannot be judged"]
+        with contextlib.suppress(Exception):
+            self._read_notes([case for case in cases if not case.scored])
         self.passed = not self.complaints
         if not (self.passed or self.mistakes or self.missing or self.waits_for):
             self.waits_for = next((other.problem.number for other in used if other.not_started), "")
@@ -62,102 +72,70 @@ class Verdict:
         """Whether nothing of what the handout leaves to write for the problem is written."""
         return len(self.missing) >= LEFT_TO_WRITE.get(self.problem.number, 1)
 
-    def _judge(self, cases, answers):
-        scored = [case for case in cases if case.scored]
-        fitting = self._fitting_mistakes(scored, answers)
-        for case in scored:
-            try:
-                self._judge_case(case, answers, fitting)
-            except Exception:  # forged messages can have any form
-                self.complaints[case.name] = ["what came back cannot be judged"]
-        try:
-            self._read_missing()
-            self._choose(fitting)
-            self._read_notes([case for case in cases if not case.scored])
-        except Exception:  # so can these
-            self.shown = next(iter(self.complaints), "")
-
-    def _fitting_mistakes(self, cases, answers):
-        """The recorded mistakes that fit all results of this problem and of those before it."""
-        mistakes = [mistake for mistake in answers.mistakes if mistake not in self.refuted
-                    and mistake["number"] == self.problem.number]
-        came = [(case.name, answers.by_case[case.name], self.outcome.cases[case.name])
-                for case in cases if self.outcome.cases.get(case.name)]
-        try:
-            fit, refuted = judge.mistakes_that_fit(mistakes, came)
-        except Exception:  # forged messages can have any form
-            return []
-        self.refuted += refuted
-        return [] if self.uses else fit  # with other gradients than they should be, names are false
-
-    def _judge_case(self, case, answers, fitting):
+    def _judge_case(self, case, answers):
+        """Take in what came back of one test: into ``_results``, triples (its name, the answers, its
+        message), and what is wrong into ``_wrong``, its name → label of a result → complaint."""
         message = self.outcome.cases.get(case.name)
         if message is None:
             if not self.complaints:  # the tests after the one that ended the process are lost too
-                reason = errors.explain_ending(self.outcome)
-                self.complaints[case.name] = [reason]
-        elif isinstance(message.get("error"), dict):
+                self.complaints[case.name] = [errors.explain_ending(self.outcome)]
+            return
+        expected = answers.by_case[case.name]
+        self._results.append((case.name, expected, message))
+        if isinstance(message.get("error"), dict):
             error = {str(key): str(value)[:1000] for key, value in message["error"].items()}
             self.errors[case.name] = error
             self.complaints[case.name] = errors.explain_error(error, self.problem.number)
-        else:
-            expected = answers.by_case[case.name]
-            wrong = judge.judge_case(expected, message)
-            if wrong:
-                self._wrong[case.name] = wrong
-                describe = not judge.names_of(fitting, case.name, wrong, {}, message)
-                shapes = ", ".join(f"{name} {array.shape}"
-                                   for name, array in vars(case.draw(answers.seed)).items())
-                self.complaints[case.name] = [
-                    *self._lines(wrong, expected, message, describe),
-                    f"input: {shapes}; seed {answers.seed}"]
-
-    def _lines(self, wrong, expected, message, describe):
-        """The complaints about one test, each with what else is known of the numbers."""
-        lines, results = [], message.get("results") or {}
-        not_finite = errors.first_not_finite(message.get("warning") or {})
-        for label, complaint in wrong.items():
-            lines.append(complaint)
-            got = results.get(label) or {}
-            if describe and ": expected" in complaint:
-                known = judge.description(expected[label], got, **judge.tolerance_for(results))
-                lines += [f"that is {known}"] if known else []
-            values = got.get("values") or []
-            if not_finite and any(value != value or abs(value) == float("inf") for value in values):
-                lines.append(not_finite)
-                not_finite = ""
-        return lines
+            return
+        wrong = judge.judge_case(expected, message)
+        if wrong:
+            self._wrong[case.name] = wrong
+            shapes = ", ".join(f"{name} {array.shape}"
+                               for name, array in vars(case.draw(answers.seed)).items())
+            self.complaints[case.name] = [*judge.described(wrong, expected, message),
+                                          f"input: {shapes}; seed {answers.seed}"]
 
     def _read_missing(self):
         """Take over what the child said is still to be written, and what the failure waits for."""
         said = (self.outcome.cases.get(TO_WRITE) or {}).get("results") or {}
-        for got in said.values():
+        for got in list(said.values())[:20]:
             number, _, function = str(got.get("value")).partition(" ")
             if number == self.problem.number and function not in self.missing:
                 self.missing.append(function[:200])
         todos = [errors.todo_of(self.errors.get(name, {})) for name in self.complaints]
-        if todos and all(todos) and not self.missing:
-            earlier = [todo for todo in todos
-                       if errors.order(todo) < errors.order(self.problem.number)]
-            self.waits_for = earlier[0] if len(earlier) == len(todos) else ""
+        earlier = [todo for todo in todos
+                   if todo and errors.order(todo) < errors.order(self.problem.number)]
+        if len(earlier) == len(todos) and not self.missing:
+            self.waits_for = earlier[0]
 
-    def _choose(self, fitting):
-        """Choose the failing test that is shown, and name the mistake."""
+    def _name_mistakes(self, answers, above):
+        """Choose the failing test that is shown: the first, or the first of which the recorded
+        mistakes tell that fit all results of this problem and of those before it of its number."""
+        number = self.problem.number
         failing = [name for name in self.complaints
-                   if errors.todo_of(self.errors.get(name, {})) in ("", "?")]
-        self.shown = next(iter(failing), next(iter(self.complaints), ""))
+                   if not errors.todo_of(self.errors.get(name, {}))]
+        self.shown = next(iter(failing), next(iter(self.complaints)))
+        if self.uses:  # with other gradients than they should be, names are false
+            return
+        tests = [test for verdict in (*above, self) if verdict.problem.number == number
+                 for test in verdict._results]
+        fitting = [mistake for mistake in answers.mistakes if mistake["number"] == number
+                   and all(judge.agrees(mistake, *test) for test in tests)]
         for name in failing:
-            self.mistakes = judge.names_of(
-                fitting, name, self._wrong.get(name, {}), self.errors.get(name, {}),
-                self.outcome.cases.get(name) or {})
+            self.mistakes = judge.names_of(fitting, name, self._wrong.get(name, {}),
+                                           self.outcome.cases.get(name) or {})
             if self.mistakes:
                 if self.shown not in self.errors:
                     self.shown = name
-                break
+                lines = self.complaints[self.shown]
+                lines[:] = [line for line in lines if not line.startswith(judge.THAT_IS)]
+                return
+
+    def _choose(self):
+        """What to think of, and where, of the results that are wrong in the test that is shown."""
         wrong = self._wrong.get(self.shown, {})
         if wrong:
-            label = next(iter(wrong))
-            got = (self.outcome.cases[self.shown].get("results") or {}).get(label) or {}
+            got = self.outcome.cases[self.shown]["results"].get(next(iter(wrong))) or {}
             self.at = str(got.get("at") or "")[:200] or self.at
             hints = [hint_for(self.problem, label, wrong[label]) for label in wrong]
             self.hints = list(dict.fromkeys(filter(None, hints)))[:2]

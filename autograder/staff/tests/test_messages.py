@@ -2,29 +2,28 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from grader import messages
+from grader import grading
 from grader.places import student_place
+from grader.verdict import TO_WRITE, Verdict, cases_of
+from problems import BY_KEY
 
 RESULT = {"kind": "Tensor", "type": "ndarray", "dtype": "float64", "shape": [1], "values": [1.5]}
+ANSWERS = grading.RecordedAnswers()
+ANSWERS.load()
 
 
 def read(*said):
-    return messages.read([line if isinstance(line, bytes) else json.dumps(line).encode()
-                          for line in said], {"test_a", "test_b"})
+    return grading.read([line if isinstance(line, bytes) else json.dumps(line).encode()
+                         for line in said], {"test_a", "test_b"})
 
 
-def test_results_and_errors_are_taken_over_by_the_name_of_the_test():
-    error = {"type": "TypeError", "message": "m", "place": "p", "source": "s"}
-    assert read({"case": "test_a", "results": {"r": RESULT}}, {"case": "test_b", "error": error}) == {
-        "test_a": {"results": {"r": RESULT}}, "test_b": {"error": error}}
-
-
-def test_the_first_message_of_a_test_counts():
-    assert read({"case": "test_a", "results": {"r": RESULT}}, {"case": "test_a", "results": {}}) == {
-        "test_a": {"results": {"r": RESULT}}}
+def test_the_first_message_of_each_test_is_taken_over_by_its_name():
+    first, other = {"case": "test_a", "results": {"r": RESULT}}, {"case": "test_b", "error": {}}
+    assert read(first, other, {"case": "test_a", "results": {}}) == {"test_a": first, "test_b": other}
 
 
 @pytest.mark.parametrize("line", [
@@ -36,20 +35,27 @@ def test_a_line_of_any_other_form_is_passed_over(line):
     assert read(line) == {}
 
 
-@pytest.mark.parametrize("message", [
+LONG = "x" * 5000
+GOT = [{"kind": LONG}, {**RESULT, "dtype": LONG, "shape": [2]}, {**RESULT, "shape": LONG},
+       {**RESULT, "type": {}}, *({**RESULT, "shape": shape} for shape in (
+           "x", [LONG] * 40, [1] * 33, [1.5], [True], [[1]], {"a": 1})),
+       *({**RESULT, "values": values} for values in ("x", {"a": 1}, [LONG], [[1]], [], None))]
+
+
+@pytest.mark.parametrize("part", [
     {}, {"results": [1]}, {"results": None}, {"error": 5}, {"error": [RESULT], "results": "x"},
-    {"results": {str(n): RESULT for n in range(101)}}])
-def test_of_a_message_that_holds_nothing_known_its_name_is_left(message):
-    assert read({"case": "test_a", **message}) == {"test_a": {}}
-
-
-def test_fields_that_are_unknown_or_of_another_type_are_left_out_and_long_texts_cut_off():
-    got = read({"case": "test_a", "results": {
-        "r": {**RESULT, "shape": "x", "values": {"a": 1}, "dtype": {}, "more": [1] * 1000},
-        "s": 5, "t" * 5000: {"kind": "k" * 5000}}})["test_a"]["results"]
-    assert got == {"r": {"kind": "Tensor", "type": "ndarray"}, "t" * 600: {"kind": "k" * 600}}
-    got = read({"case": "test_a", "error": {"type": ["x"], "message": "m" * 5000, "cause": "c"}})
-    assert got == {"test_a": {"error": {"message": "m" * 600}}}
+    {"results": {str(n): RESULT for n in range(101)}}, {"error": {"type": ["x"], "message": LONG}},
+    {"error": {"type": "TypeError", "message": LONG, "place": [LONG], "cause": {}}},
+    *({"results": {"output of forward": got, "gradient of a": got}} for got in GOT),
+    *({"results": {"output of forward": RESULT}, "warning": warning} for warning in (
+        "x", [1], {"message": {}, "place": LONG}))])
+def test_a_message_of_any_form_costs_its_problem_and_is_told_in_short_lines(part):
+    problem = BY_KEY["subtest"]
+    outcome = SimpleNamespace(defined_at="", ending="done", limit=1.0, stuck_at=[], root=Path(), cases={
+        TO_WRITE: part, **{case.name: part for case in cases_of(problem)}})
+    verdict = Verdict(problem, outcome, ANSWERS)
+    assert not verdict.passed and verdict.points == 0
+    assert verdict.shown in verdict.complaints and len(verdict.text()) < 8000
 
 
 def test_a_number_of_5000_digits_is_infinite():
@@ -69,11 +75,3 @@ def test_a_place_is_compared_as_text_and_never_looked_up(filename, place):
 
 def test_a_place_is_short():
     assert len(student_place("/root/mytorch/" + "x" * 10_000, 7, Path("/root"))) == 200
-
-
-@pytest.mark.parametrize("shape", [["x" * 50] * 4000, [1] * 33, [1.5], [True], [[1]]])
-def test_a_shape_that_can_be_none_is_dropped(shape):
-    result = {"kind": "Tensor", "type": "ndarray", "dtype": "float64", "shape": shape}
-    line = json.dumps({"case": "test", "results": {"a": result}}).encode()
-    assert messages.read([line], {"test"}) == {"test": {"results": {"a": {
-        name: value for name, value in result.items() if name != "shape"}}}}
