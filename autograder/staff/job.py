@@ -122,7 +122,7 @@ def judge_all(outcomes, answers):
     """The verdicts on a dict of outcomes (problem → isolation.Outcome)."""
     verdicts = []
     for problem, outcome in outcomes.items():
-        verdicts.append(grading.judged(problem, outcome, answers, verdicts))
+        verdicts.append(grading.Verdict(problem, outcome, answers, above=verdicts))
     return verdicts
 
 
