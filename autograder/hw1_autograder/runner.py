@@ -89,9 +89,7 @@ def print_last(line, clean_up):
     """Print a line; if it cannot be written, as on a full disk, once more after cleaning up."""
     try:
         print(line, flush=True)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
+    except OSError:
         clean_up.close()
         print("\n" + line, flush=True)
 
@@ -155,8 +153,6 @@ def main(arguments=None):
             verdicts = grade_and_report(options, problems, report, clean_up)
         except unpacking.HandinError as error:
             report.line(f"Nothing was graded: {error}.")
-        except BrokenPipeError:
-            raise
         except (CannotGrade, OSError) as error:  # such as no room for temporary files
             print(f"./grade.sh 1: {error}", file=sys.stderr)
             return 2

@@ -186,7 +186,7 @@ def named_by(frames, message, root):
         return {}
     if "module" in message:
         return import_line(*frames[-1], root)
-    named = METHOD.match(message)
+    named = METHOD.match(message[:200])
     last = frames[-1][0].f_code
     for cls in classes_held(frames):
         if named and named.group(1) in (None, cls.__name__) and named.group(2) in vars(cls):

@@ -1,6 +1,7 @@
 """Shows verdicts to people: the report of ./grade.sh 1, on a terminal or in a log.
 What in it comes from a student's code is always told from what the grader says."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -32,7 +33,6 @@ class Report:
         self.width = LOG_WIDTH
         if stream.isatty():
             self.width = max(40, shutil.get_terminal_size((LOG_WIDTH, 24)).columns)
-        self.failed = []  # verdicts so far
         self.folded = []  # verdicts that are to be one line
         self.said = {}  # what identifies an exception or a mistake -> number of the problem
         self.next = ""  # where to go on
@@ -45,19 +45,13 @@ class Report:
             text = text.encode("ascii", "replace").decode()
         if colour and self.pretty:
             text = f"\033[{colour}m{text}\033[0m"
-        try:
+        with contextlib.suppress(OSError):  # a full disk, or nobody reads this: grading goes on
             print(text, file=self.stream, flush=True)
-        except BrokenPipeError:
-            raise
-        except OSError:  # a full disk: no reason to stop grading
-            pass
 
     def show(self, verdict):
         """Print one problem: its score, and what is wrong, if anything is."""
         try:
             self._show(verdict)
-        except BrokenPipeError:
-            raise
         except Exception as error:  # what is shown comes from a student's process
             self.line(f"       this cannot be shown ({type(error).__name__})")
 
@@ -74,38 +68,27 @@ class Report:
         if not verdict.passed and not self.next:
             code = (verdict.missing or [place_of(verdict)])[0]
             self.next = f"{number}, {code}" if code else number
-        if self._may_fold(verdict):
+        if not self.verbose and not verdict.outcome.output and (
+                verdict.not_started or verdict.waits_for):  # one line says all
             self.folded.append(verdict)
-        else:
-            self._unfold()
-            self._head([verdict])
-            if not verdict.passed:
-                self.explain(verdict)
-            for note in verdict.notes if verdict.passed else ():
-                self._indented(f"note: {note}")
-            self._show_output(verdict)
-            if self.verbose:
-                self._indented(f"limits: {', '.join(verdict.outcome.protections) or 'none'}")
+            return
+        self._unfold()
+        self._head([verdict])
         if not verdict.passed:
-            self.failed.append(verdict)
-
-    def _may_fold(self, verdict):
-        """Whether one line says all: nothing is written, or nothing of what the problem uses."""
-        return not self.verbose and not verdict.outcome.output and (
-            verdict.not_started or bool(verdict.waits_for))
+            self.explain(verdict)
+        for note in verdict.notes:
+            self._indented(f"note: {note}")
+        self._show_output(verdict)
+        if self.verbose:
+            self._indented(f"limits: {', '.join(verdict.outcome.protections) or 'none'}")
 
     def _unfold(self):
         """Print the line for the problems that are held back."""
         folded, self.folded = self.folded, []
-        if not folded:
-            return
-        state = "not started"
-        if not any(verdict.not_started for verdict in folded):
-            number = folded[0].waits_for
-            done = not any(other.problem.number == number and other.not_started
-                           for other in self.failed)
-            state = f"uses {number}, {'not finished' if done else 'not started'}"
-        self._head(folded, state)
+        if folded:
+            started = not any(verdict.not_started for verdict in folded)
+            self._head(folded, f"uses {folded[0].waits_for}, not finished" if started else
+                       "not started")
 
     def _head(self, verdicts, state=""):
         """The first line: number, title and points; of several problems those of all together."""
@@ -153,13 +136,10 @@ class Report:
             lines = [*verdict.closer, *lines]
         elif verdict.closer and not (verdict.mistakes and verdict.problem.number == "1.2"):
             lines[1:1] = verdict.closer
-        for line in lines[:1]:
-            self._indented(line)
-        if len(verdict.mistakes) == 1:
-            self._indented(f"mistake: {verdict.mistakes[0]}")
-        for number, says in enumerate(verdict.mistakes if len(verdict.mistakes) > 1 else ()):
-            self._indented(f"{'or' if number else 'mistake, one of'}: {says}")
-        for line in lines[1:]:
+        first = "mistake, one of" if len(verdict.mistakes) > 1 else "mistake"
+        lines[1:1] = [f"{'or' if number else first}: {says}"
+                      for number, says in enumerate(verdict.mistakes)]
+        for line in lines:
             self._indented(line)
 
     def _was_said(self, verdict):
@@ -209,15 +189,10 @@ def place_of(verdict):
 
 
 def shortened(lines):
-    """The complaints about one test, without those about its third wrong result and all after it."""
+    """The complaints about one test, without those about its third wrong result and all after it;
+    the last line is that on its input."""
     results = [i for i, line in enumerate(lines)
                if ": expected" in line or ": nothing came back" in line]
-    if len(results) <= SHOWN:
-        return list(lines)
-    end = results[-1] + 1
-    while end < len(lines) and not lines[end].startswith("input: "):
-        end += 1
     more = len(results) - SHOWN
-    return [*lines[:results[SHOWN]],
-            f"{more} more result{'s' * (more > 1)} of this test {'are' if more > 1 else 'is'} wrong",
-            *lines[end:]]
+    return list(lines) if more <= 0 else [
+        *lines[:results[SHOWN]], f"further results of this test that are wrong: {more}", lines[-1]]

@@ -189,8 +189,8 @@ FAULTS = {
     "a grader that breaks": (
         dict(package={"autograder/hw1_autograder/grader/judge.py": b"raise KeyError(1)"}), "the job ended with status 1"),
     "a job that does not come to an end": (
-        dict(package={"autograder/hw1_autograder/grader/messages.py":
-                      b"def read(lines, names):\n    while True:\n        pass\n",
+        dict(package={"autograder/hw1_autograder/grader/verdict.py":
+                      b"TO_WRITE = Verdict = ''\ndef cases_of(problem):\n    while True:\n        pass\n",
                       "autograder/staff/job.py": HASTY}), "the job did not finish in time"),
     "no room for the files": (
         dict(python='ulimit -f 16; exec {python} "$@"'), "cannot unpack handin.tar"),

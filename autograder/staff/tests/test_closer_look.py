@@ -179,10 +179,6 @@ def test_a_wrong_operation_is_told_with_both_numbers():
 @pytest.mark.parametrize("forward, backward, says", [
     (lambda a, b: a * b, lambda g, a, b: [g * b], "returns no gradient for argument 1"),
     (lambda a, b: a + 0 * b, lambda g, a, b: [g, None], ""),
-    (lambda a, b: a * a, lambda g, a, b: [2 * a * g, np.add(a, 1, out=a)][:1],
-     "changes what forward has kept: called a second time, it gives other gradients"),
-    (lambda a, b: a * a, lambda g, a, b: [np.multiply(g, 2 * a, out=g).copy()],
-     "changes the gradient it is given, in place"),
 ])
 def test_of_an_operation_it_is_said_what_else_is_wrong_with_its_backward(forward, backward, says):
     args = [Tensor(AT.copy(), requires_grad=True), Tensor(AT.copy(), is_parameter=True)]

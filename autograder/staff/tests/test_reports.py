@@ -301,7 +301,7 @@ def test_a_long_line_is_printed_once_and_a_list_of_results_is_cut_off():
     assert "the same as in 2.1, above, at mytorch/nn/functional.py:" in said
     said = report_of("2.6", bug="momentum: never stored")
     assert said.count("mistake: The steps are those without momentum") == 1
-    assert len(report.shortened([f"{label}: expected 1, got 2" for label in "abcde"])) == 3
+    assert len(report.shortened([f"{label}: expected 1, got 2" for label in "abcde"] + ["input: "])) == 4
 
 
 def test_text_is_as_wide_as_the_terminal(monkeypatch):
