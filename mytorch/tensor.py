@@ -88,12 +88,6 @@ class Tensor:
     def __float__(self):
         return float(self.item())
 
-    def __int__(self):
-        return int(self.item())
-
-    def __round__(self, digits=None):
-        return round(self.item(), digits)
-
     def __format__(self, spec):
         return format(self.item(), spec) if spec else str(self)
 

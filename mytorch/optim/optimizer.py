@@ -12,8 +12,8 @@ class Optimizer:
         params (list of Tensor): the same objects.
 
     Raises:
-        ValueError: if there are no parameters, if one is given twice, or if one of them is the result of an operation,
-            because only leaves have gradients.
+        ValueError: if there are no parameters, if one is given twice, or if one of them is the
+            result of an operation, because only leaves have gradients.
         TypeError: if one of them is not a Tensor, or if ``params`` cannot be iterated over.
     """
 

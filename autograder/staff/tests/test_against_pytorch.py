@@ -2,6 +2,7 @@
 To record them anew, where torch is installed: python3 test_against_pytorch.py"""
 
 import json
+import types
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from mytorch.nn.sequential import Sequential
 from mytorch.optim.sgd import SGD
 from mytorch.tensor import Tensor
 
+MYTORCH = types.SimpleNamespace(
+    Linear=Linear, BatchNorm1d=BatchNorm1d, ReLU=ReLU, Sequential=Sequential,
+    CrossEntropyLoss=CrossEntropyLoss, SGD=SGD, tensor=Tensor)
 FILE = Path(__file__).with_name("pytorch_figures.json")
 FIGURES = json.loads(FILE.read_text())  # torch (its version), start, batches and runs
 FEATURES, HIDDEN, CLASSES = 4, 3, 3
@@ -31,30 +35,38 @@ SHAPES = {
 PARAMETERS = list(SHAPES)[:6]
 
 
-def train(momentum):
-    """The figures that MyTorch computes for one run, in the form of the recorded ones."""
-    first, norm = Linear(FEATURES, HIDDEN), BatchNorm1d(HIDDEN, EPS, BATCHNORM_MOMENTUM)
-    second = Linear(HIDDEN, CLASSES)
-    model, criterion = Sequential(first, norm, ReLU(), second), CrossEntropyLoss()
-    tensors = dict(zip(SHAPES, [first.weight, first.bias, norm.gamma, norm.beta, second.weight,
-                                second.bias, norm.running_mean, norm.running_var]))
+def train(library, momentum):
+    """The figures of one run: of each step, and the logits of evaluation after them. ``library``
+    is MYTORCH or PyTorch, under the same names; only gamma and beta are called otherwise there."""
+    first, second = library.Linear(FEATURES, HIDDEN), library.Linear(HIDDEN, CLASSES)
+    norm = library.BatchNorm1d(HIDDEN, EPS, BATCHNORM_MOMENTUM)
+    gamma, beta = (norm.gamma, norm.beta) if library is MYTORCH else (norm.weight, norm.bias)
+    model, criterion = library.Sequential(first, norm, library.ReLU(), second), library.CrossEntropyLoss()
+    tensors = dict(zip(SHAPES, [first.weight, first.bias, gamma, beta, second.weight, second.bias,
+                                norm.running_mean, norm.running_var]))
     for name, tensor in tensors.items():
-        tensor.data = np.array(FIGURES["start"][name])
-    optimizer = SGD(model.parameters(), LEARNING_RATE, momentum)
+        tensor.data = library.tensor(FIGURES["start"][name]).data
+    optimizer = library.SGD(model.parameters(), LEARNING_RATE, momentum)
     steps = []
     for batch in FIGURES["batches"]:
-        x = Tensor(batch["x"], requires_grad=True)
+        x = library.tensor(batch["x"], requires_grad=True)
         optimizer.zero_grad()
         logits = model(x)
-        loss = criterion(logits, Tensor(batch["labels"]))
+        loss = criterion(logits, library.tensor(batch["labels"]))
         loss.backward()
         optimizer.step()
-        gradients = {name: tensors[name].grad.data for name in PARAMETERS}
-        steps.append({
-            "logits": logits.data, "loss": loss.data, "gradients": {"x": x.grad.data, **gradients},
-            "after": {name: tensor.data.copy() for name, tensor in tensors.items()},
-        })
-    return {"steps": steps, "evaluation": model.eval()(Tensor(FIGURES["batches"][0]["x"])).data}
+        gradients = {"x": x.grad, **{name: tensors[name].grad for name in PARAMETERS}}
+        steps.append({"logits": as_list(logits), "loss": as_list(loss), "gradients": as_list(gradients),
+                      "after": as_list(tensors)})
+    return {"momentum": momentum, "steps": steps,
+            "evaluation": as_list(model.eval()(library.tensor(FIGURES["batches"][0]["x"])))}
+
+
+def as_list(tensors):
+    """The numbers of a tensor, or of each in a dict of them."""
+    if isinstance(tensors, dict):
+        return {name: as_list(tensor) for name, tensor in tensors.items()}
+    return np.asarray(tensors.data).tolist()
 
 
 def assert_equal(where, computed, recorded):
@@ -68,7 +80,7 @@ def assert_equal(where, computed, recorded):
 
 @pytest.mark.parametrize("run", FIGURES["runs"], ids=lambda run: f"momentum {run['momentum']}")
 def test_values_gradients_parameters_and_averages_equal_pytorchs_at_every_step(run):
-    computed = train(run["momentum"])
+    computed = train(MYTORCH, run["momentum"])
     assert len(computed["steps"]) == len(run["steps"]) == BATCHES
     for number, step in enumerate(computed["steps"]):
         assert_equal(f"step {number}", step, run["steps"][number])
@@ -79,50 +91,18 @@ def record():
     """Write the figures of PyTorch's Linear -> BatchNorm1d -> ReLU -> Linear in float64."""
     import torch
 
+    torch.set_default_dtype(torch.float64)
+    library = types.SimpleNamespace(
+        **{**vars(torch.nn), "SGD": torch.optim.SGD, "tensor": torch.tensor})
     random = np.random.RandomState(11785)
     start = {name: random.uniform(-1, 1, shape).round(3) for name, shape in SHAPES.items()}
     start["running_var"] += 1.5
     batches = [{"x": random.normal(0.5, 2, (BATCH_SIZE, FEATURES)).round(3).tolist(),
                 "labels": random.randint(0, CLASSES, BATCH_SIZE).tolist()} for _ in range(BATCHES)]
-    figures = {
-        "torch": torch.__version__,
-        "start": {name: values.tolist() for name, values in start.items()},
-        "batches": batches,
-        "runs": [{"momentum": momentum, **pytorchs_figures(torch, start, batches, momentum)}
-                 for momentum in SGD_MOMENTUMS],
-    }
-    FILE.write_text(json.dumps(figures, indent=None).replace('{"', '\n{"') + "\n")
-
-
-def pytorchs_figures(torch, start, batches, momentum):
-    """Train on the batches: the figures of each step, and the logits of evaluation after them."""
-    torch.set_default_dtype(torch.float64)
-    norm = torch.nn.BatchNorm1d(HIDDEN, eps=EPS, momentum=BATCHNORM_MOMENTUM)
-    first, second = torch.nn.Linear(FEATURES, HIDDEN), torch.nn.Linear(HIDDEN, CLASSES)
-    model = torch.nn.Sequential(first, norm, torch.nn.ReLU(), second)
-    tensors = dict(zip(SHAPES, [first.weight, first.bias, norm.weight, norm.bias, second.weight,
-                                second.bias, norm.running_mean, norm.running_var]))
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            tensor.copy_(torch.tensor(start[name]))
-    optimizer = torch.optim.SGD([tensors[name] for name in PARAMETERS], LEARNING_RATE, momentum)
-    steps = []
-    for batch in batches:
-        x = torch.tensor(batch["x"], requires_grad=True)
-        optimizer.zero_grad()
-        logits = model(x)
-        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(batch["labels"]))
-        loss.backward()
-        optimizer.step()
-        gradients = {name: tensors[name].grad.tolist() for name in PARAMETERS}
-        steps.append({
-            "logits": logits.tolist(), "loss": loss.item(),
-            "gradients": {"x": x.grad.tolist(), **gradients},
-            "after": {name: tensor.tolist() for name, tensor in tensors.items()},
-        })
-    model.eval()
-    x = torch.tensor(batches[0]["x"])
-    return {"steps": steps, "evaluation": model(x).tolist()}
+    FIGURES.update(torch=torch.__version__, batches=batches,
+                   start={name: values.tolist() for name, values in start.items()})
+    FIGURES["runs"] = [train(library, momentum) for momentum in SGD_MOMENTUMS]
+    FILE.write_text(json.dumps(FIGURES, indent=None).replace('{"', '\n{"') + "\n")
 
 
 if __name__ == "__main__":

@@ -58,14 +58,11 @@ def test_an_input_that_is_no_tensor_is_a_type_error(layer):
         layer(np.ones((2, 3)))
 
 
-@pytest.mark.parametrize("value", [Linear(2, 2), Tensor([1.0], is_parameter=True)])
-def test_forgetting_super_init_is_an_error_that_says_so(value):
-    class Forgetful(Module):
-        def __init__(self):
-            self.part = value
-
-    with pytest.raises(AttributeError, match=r"Forgetful.*super\(\).__init__\(\).*part"):
-        Forgetful()
+def test_forgetting_super_init_is_an_error_that_says_so():
+    forgetful = type("Forgetful", (Module,), {"__init__": lambda self: None})()
+    for value in (Linear(2, 2), Tensor([1.0], is_parameter=True)):
+        with pytest.raises(AttributeError, match=r"Forgetful.*super\(\).__init__\(\).*part"):
+            forgetful.part = value
 
 
 @pytest.mark.parametrize("call", [
@@ -124,22 +121,8 @@ def test_train_and_eval_switch_every_module_inside():
 
 
 def test_a_module_is_called_with_keyword_arguments_too():
-    class Scaled(Module):
-        def forward(self, x, by=1.0):
-            return x * by
-
-    assert Scaled()(Tensor([2.0]), by=3.0).data.tolist() == [6]
-    assert Scaled()(x=Tensor([2.0])).data.tolist() == [2]
-
-
-def test_modules_in_a_ring_are_found_once_each_and_can_be_printed():
-    first, second = Linear(1, 1), Linear(1, 1)
-    first.other, second.other = second, first
-    assert list(first.modules()) == [first, second]
-    assert [id(p) for p in first.parameters()] == [
-        id(p) for p in (first.weight, first.bias, second.weight, second.bias)]
-    assert not first.eval().is_train and not second.is_train
-    assert repr(first) == "Linear(\n  (other): Linear(\n    (other): ...\n  )\n)"
+    scaled = type("Scaled", (Module,), {"forward": lambda self, x, by=1.0: x * by})()
+    assert scaled(Tensor([2.0]), by=3.0).data.tolist() == [6]
 
 
 def test_sequential_calls_the_layers_that_are_registered_and_no_others():
@@ -175,18 +158,14 @@ def test_the_cross_entropy_loss_of_a_network_has_the_gradients_of_central_differ
 
 # float32
 
-def tensors(model):
-    return [tensor for layer in model for tensor in vars(layer).values() if isinstance(tensor, Tensor)]
-
-
-@pytest.mark.parametrize("convert, dtype", [(Module.float, np.float32), (Module.double, np.float64)])
-def test_a_converted_network_computes_in_that_dtype_throughout(convert, dtype):
-    model, x = convert(small_network().float()), leaf(uneven(5, 3).astype(dtype))
+def test_a_converted_network_computes_in_float32_throughout():
+    model, x = small_network().float(), leaf(uneven(5, 3).astype(np.float32))
     loss = CrossEntropyLoss()(model(x), Tensor([0, 1, 1, 0, 1]))
     loss.backward()
     grads = [tensor.grad for tensor in [x, *model.parameters()]]
-    dtypes = [tensor.data.dtype for tensor in [loss, *tensors(model), *grads]]
-    assert dtypes == [dtype] * (1 + 8 + 7)
+    inside = [value for layer in model for value in vars(layer).values() if isinstance(value, Tensor)]
+    dtypes = [tensor.data.dtype for tensor in [loss, *inside, *grads]]
+    assert dtypes == [np.float32] * (1 + 8 + 7)
 
 
 def test_converting_keeps_the_parameters_the_same_objects_and_takes_gradients_along():
@@ -204,14 +183,6 @@ def test_repr_shows_the_layers_with_their_sizes():
     assert repr(small_network()) == (
         "Sequential(\n  (0): Linear(3, 4)\n  (1): BatchNorm1d(4, eps=1e-05, momentum=0.1)\n"
         "  (2): ReLU()\n  (3): Linear(4, 2)\n)")
-
-
-@pytest.mark.parametrize("layer, name, position", [
-    (Linear(2, 2), "bias", 2), (Linear(2, 2), "weight", 1), (BatchNorm1d(2), "gamma", 1)])
-def test_a_parameter_set_to_none_is_a_type_error_with_the_layer_and_its_place(layer, name, position):
-    setattr(layer, name, None)
-    with pytest.raises(TypeError, match=f"expected a Tensor, got NoneType as argument {position}"):
-        layer(Tensor(uneven(3, 2)))
 
 
 # BatchNorm1d, on a batch of means 2 and 0, biased variances 1 and 16, unbiased 2 and 32
@@ -268,17 +239,13 @@ def test_batchnorms_averages_stay_the_same_constants_outside_any_graph():
     assert [(t.requires_grad, t.grad_fn, t.grad) for t in (mean, var)] == [(False, None, None)] * 2
 
 
-def test_batchnorm_stays_float32_whatever_kind_of_number_eps_is():
-    layer = BatchNorm1d(2, eps=np.float64(1e-5)).float()
-    x = Tensor(np.ones((3, 2), np.float32))
-    assert layer(x).data.dtype == layer.eval()(x).data.dtype == np.float32
-
-
-@pytest.mark.parametrize("layer, dtype", [
-    (BatchNorm1d(2).float(), np.float32), (BatchNorm1d(2), np.float64)], ids=["float32", "float64"])
-def test_batchnorms_averages_keep_their_dtype_whatever_the_input_has(layer, dtype):
-    for given in (np.float64, np.float32):
-        layer(Tensor(np.array(BATCH, given)))
+@pytest.mark.parametrize("eps", [1e-5, np.float64(1e-5)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_batchnorm_keeps_the_dtype_of_its_averages_and_of_its_input(eps, dtype):
+    layer = BatchNorm1d(2, eps=eps).float() if dtype is np.float32 else BatchNorm1d(2, eps=eps)
+    x = Tensor(np.array(BATCH, dtype))
+    assert layer(x).data.dtype == layer.eval()(x).data.dtype == dtype
+    layer.train()(Tensor(BATCH))
     assert layer.running_mean.data.dtype == layer.running_var.data.dtype == dtype
 
 

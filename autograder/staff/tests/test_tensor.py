@@ -170,7 +170,7 @@ def test_a_tensor_is_not_none_and_a_key_told_apart_by_who_it_is():
 @pytest.mark.parametrize("data", [2.5, [2.5], [[2.5]], np.float32(2.5)], ids=str)
 def test_a_tensor_of_one_entry_is_a_number_on_request(data):
     t = leaf(np.array(data))
-    assert (t.item(), float(t), bool(t), int(t), round(t, 0)) == (2.5, 2.5, True, 2, 2)
+    assert (t.item(), float(t), bool(t)) == (2.5, 2.5, True)
     assert (type(t.item()), type(Tensor([3]).item())) == (float, int)
     assert (f"{t:.3f}", f"{t:>6.1f}", f"{t}") == ("2.500", "   2.5", str(t))
 
