@@ -8,30 +8,21 @@ other styles, which the graded tests find right. Beside the answers stand the mi
 planted bug makes of the results of its own problem, and what a student should read about it."""
 
 import argparse
-import compileall
-import contextlib
 import functools
 import hashlib
-import importlib
-import io
 import json
-import multiprocessing
-import re
-import signal
 import sys
-import tempfile
-import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from packages import STAFF  # noqa: E402
 import numpy as np  # noqa: E402
 
-sys.path.insert(0, str(STAFF / "tests"))
-
-from grader import child, judge  # noqa: E402
+from changes import NUMBERS, changed, grade_change, outcome_of  # noqa: E402
+from grader import judge  # noqa: E402
 from grader.graded import CASES  # noqa: E402
-from grader.grading import ANSWERS  # noqa: E402
+from grader.grading import ANSWERS, RecordedAnswers  # noqa: E402
 import solutions  # noqa: E402
 from planted_bugs import BUGS  # noqa: E402
 from problems import GRADED  # noqa: E402
@@ -40,67 +31,7 @@ from styles import FLOAT64_THROUGHOUT, STYLES  # noqa: E402
 SEED = 11785  # of the inputs that students have at home
 SEEDS = STAFF / "seeds.json"  # those of Autolab's jobs
 COUNT, MORE = 64, 4  # so many, and so many more to try at once
-SECONDS = 5  # of processor time, for the tests of a problem
 DIGITS, DIGITS_OF_MISTAKES = 10, 8  # that are kept; the judge compares six
-NOT_RUN = re.compile("mytorch.show")  # by the graded tests
-
-
-# Running the tests of a solution
-
-
-@contextlib.contextmanager
-def importing_from(root):
-    """Context in which mytorch is imported from ``root``, and what it changes is put back."""
-    path, floating, limit = sys.path[:], np.geterr(), sys.getrecursionlimit()
-    sys.path.insert(0, str(root))
-    importlib.invalidate_caches()
-    try:
-        yield Path(root)
-    finally:
-        sys.path[:] = path
-        np.seterr(**floating)
-        sys.setrecursionlimit(limit)
-
-
-@contextlib.contextmanager
-def changed(solution, edits):
-    """Context with the folder of a correct solution that was changed, fit to be imported."""
-    with tempfile.TemporaryDirectory(prefix="mytorch-change-") as root, importing_from(root):
-        solutions.write(root, solution, edits)
-        compileall.compile_dir(root, rx=NOT_RUN, quiet=2)  # once, not for each problem
-        yield Path(root)
-
-
-def run_tests(problem, root, seed, cases=None):
-    """What the tests of a problem send, in this process; one that goes on for seconds is stopped.
-
-    Args:
-        problem (Problem): which one.
-        root (Path): the folder that ``mytorch`` is imported from.
-        seed (int): of the inputs.
-        cases (container of Case): the tests to run; those with answers by default.
-
-    Returns:
-        list of dict: the messages, as child.run_task sends them.
-    """
-    sent, nowhere = [], io.StringIO()
-    signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS, SECONDS)
-    with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), \
-            warnings.catch_warnings():
-        key, drawn = child.prepare(problem.key, seed, root)
-        drawn = [(case, given) for case, given in drawn
-                 if (case.scored if cases is None else case in cases)]
-        child.run_task((key, drawn), root, sent.append)
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    return [message for message in sent if message.get("case") in CASES]
-
-
-def stop(*_):
-    raise TimeoutError(f"still running after {SECONDS} s")
-
-
-# What is kept of it
 
 
 def as_answer(got, digits=DIGITS):
@@ -117,17 +48,21 @@ def as_answer(got, digits=DIGITS):
     return {name: got[name] for name in ("kind", "type", "value") if name in got}
 
 
+def messages_of(problem, root, seed):
+    """(name of a test, what it sent) of all scored tests of a problem."""
+    sent = outcome_of(problem, root, seed).cases
+    return [(name, message) for name, message in sent.items() if name in CASES]
+
+
 def right_answers(seed):
     """Name of a test → label → answer, of all graded tests."""
     answers = {}
-    with changed(solutions.REFERENCE, []) as root:  # a copy, as the tree may not be compiled
+    with changed(solutions.REFERENCE) as root:  # a copy, as the tree may not be compiled
         for problem in GRADED:
-            for message in run_tests(problem, root, seed):
-                if "case" not in message:
-                    continue
+            for name, message in messages_of(problem, root, seed):
                 if "error" in message:
-                    sys.exit(f"{message['case']} fails with the reference: {message['error']}")
-                answers[message["case"]] = {
+                    sys.exit(f"{name} fails with the reference: {message['error']}")
+                answers[name] = {
                     label: as_answer(got) for label, got in message["results"].items()}
     for case in CASES.values():
         if case.optional:
@@ -136,42 +71,63 @@ def right_answers(seed):
     return answers
 
 
+def in_float64(bug):
+    """The same bug, in the third solution as if that one computed in float64."""
+    return bug._replace(also=(*bug.also, *FLOAT64_THROUGHOUT * (bug.solution == solutions.THIRD)))
+
+
 def mistake(bug, answers, seed):
     """What a planted bug makes of its own problem, as it is recorded: "says" and "number"; "results",
     the answers that differ; "errors", name of a test → what the exception says that ended it."""
-    edits = [*bug.edits, *(FLOAT64_THROUGHOUT if bug.solution == solutions.THIRD else ())]
     results, errors = {}, {}
-    with changed(bug.solution, edits) as root:
+    with changed(bug.solution, in_float64(bug).edits) as root:
         for problem in [problem for problem in GRADED if problem.number == bug.number]:
-            for message in run_tests(problem, root, seed):
+            for name, message in messages_of(problem, root, seed):
                 if "error" in message:
-                    errors[message["case"]] = {
-                        name: message["error"][name] for name in ("type", "message")}
+                    errors[name] = {part: message["error"][part] for part in ("type", "message")}
                 for label, got in message.get("results", {}).items():
-                    right = answers[message["case"]][label]
-                    if judge.compare(label, right, got):
-                        results.setdefault(message["case"], {})[label] = as_answer(
-                            got, DIGITS_OF_MISTAKES)
+                    if judge.compare(label, answers[name][label], got):
+                        results.setdefault(name, {})[label] = as_answer(got, DIGITS_OF_MISTAKES)
     return {"says": bug.says or bug.name, "number": bug.number, "results": results,
             "errors": errors}
 
 
-def without_equals(mistakes):
-    """The mistakes, of those that say and give the same only the first."""
-    return list({json.dumps(found, sort_keys=True): found for found in mistakes}.values())
-
-
 def record(seed):
-    """All that the file holds."""
-    with multiprocessing.Pool() as pool:
-        answers = pool.apply(right_answers, (seed,))
-        mistakes = pool.starmap(mistake, [(bug, answers, seed) for bug in BUGS], chunksize=4)
-    return {"seed": seed, "answers": answers, "mistakes": without_equals(mistakes)}
+    """All that the file holds; of mistakes that say and give the same only the first."""
+    with ProcessPoolExecutor() as pool:
+        answers = pool.submit(right_answers, seed).result()
+        mistakes = pool.map(functools.partial(mistake, answers=answers, seed=seed), BUGS, chunksize=4)
+    different = {json.dumps(found, sort_keys=True): found for found in mistakes}
+    return {"seed": seed, "answers": answers, "mistakes": list(different.values())}
+
+
+def answers_to(seeds):
+    """Seed → ``right_answers``, for each of ``seeds``."""
+    with ProcessPoolExecutor() as pool:
+        return dict(zip(seeds, pool.map(right_answers, seeds, chunksize=4)))
 
 
 def seeds():
     """The seeds of Autolab's jobs."""
     return json.loads(SEEDS.read_text(encoding="ascii"))["seeds"]
+
+
+@functools.lru_cache(maxsize=None)
+def for_autolab(chosen):
+    """Name of a file → its text: the answers to each of the seeds (tuple) that a job may take."""
+    return {f"{seed}.json": as_json({"seed": seed, "answers": right, "mistakes": []})
+            for seed, right in answers_to(chosen).items()}
+
+
+def as_json(recorded):
+    """The text of the file, with one test or mistake to a line, so that two can be compared."""
+    def lines(parts):
+        return ",\n".join(json.dumps(part, allow_nan=False, separators=(",", ":"),
+                                     ensure_ascii=False) for part in parts)
+    tests = ",\n".join(f"{json.dumps(name)}:{lines([answers])}"
+                       for name, answers in recorded["answers"].items())
+    return (f'{{"seed": {recorded["seed"]}, "answers": {{\n{tests}}},\n"mistakes": [\n'
+            f'{lines(recorded["mistakes"])}]}}\n')
 
 
 # Which seeds are fit for Autolab
@@ -193,65 +149,29 @@ def seeds_fit():
     return json.loads(SEEDS.read_text(encoding="ascii"))["checked with"] == fingerprint()
 
 
-def failing(change, answers):
-    """The problems that a changed solution fails at some seeds.
-
-    Args:
-        change (planted_bugs.Bug or styles.Style): how it is changed. A bug is run from its own
-            problem on, in float64.
-        answers (dict): seed → what is right.
-
-    Returns:
-        dict: seed → keys of problems failed, and keys failed if float32's tolerance held.
-    """
-    edits, number, found = change.edits, getattr(change, "number", ""), {}
-    if number and change.solution == solutions.THIRD:
-        edits = [*edits, *FLOAT64_THROUGHOUT]
-    with changed(change.solution, edits) as root:
-        for seed, right in answers.items():
-            failed, failed_in_float32 = found[seed] = [], []
-            for problem in [problem for problem in GRADED if problem.number >= number]:
-                tests = [(right[message["case"]], message)
-                         for message in run_tests(problem, root, seed) if "case" in message]
-                for keys, tolerance in ((failed, contextlib.nullcontext),
-                                        (failed_in_float32, float32_tolerance)):
-                    with tolerance():
-                        if any("error" in message or judge.judge_case(expected, message)
-                               for expected, message in tests):
-                            keys.append(problem.key)
-    return found
-
-
-@contextlib.contextmanager
-def float32_tolerance():
-    """Context in which results are judged as if all had come back in float32."""
-    by_dtype, judge.tolerance_for = judge.tolerance_for, lambda results: judge.IN_FLOAT32
-    try:
-        yield
-    finally:
-        judge.tolerance_for = by_dtype
+def unfit_for(change, answers):
+    """The seeds (of ``answers``, seed → what is right) at which a change does not lose what it should,
+    in float64 and with float32's tolerance: a bug what it loses at home, a style nothing."""
+    number = getattr(change, "number", NUMBERS[0])
+    change = in_float64(change) if hasattr(change, "number") else change
+    failed = {}
+    for seed, right in answers.items():
+        recorded = RecordedAnswers()
+        recorded.seed, recorded.by_case = seed, right
+        found = grade_change(change, NUMBERS[NUMBERS.index(number):], answers=recorded)
+        failed[seed] = [found["failed"], found["failed in float32"]]
+    wanted = failed[SEED][0] if hasattr(change, "number") else []
+    return [seed for seed in answers if failed[seed] != [wanted, wanted]]
 
 
 def unfit(candidates, changes=(*STYLES, *BUGS)):
     """What speaks against some seeds: seed → names of the changes that do not lose there what they
     should."""
-    against = {seed: [] for seed in candidates}
-    with multiprocessing.Pool() as pool:
-        wanted = (SEED, *candidates)
-        answers = dict(zip(wanted, pool.map(right_answers, wanted, chunksize=1)))
-        found = pool.starmap(failing, [(change, answers) for change in changes], chunksize=1)
-    for change, by_seed in zip(changes, found):
-        for seed in candidates:
-            if not is_fit(seed, change, by_seed):
-                against[seed].append(change.name)
-    return against
-
-
-def is_fit(seed, change, by_seed):
-    """Whether a change loses at a seed what it should, in float64 and with float32's tolerance: a bug
-    what it loses at home, a style nothing. ``by_seed`` is as ``failing`` gives it."""
-    wanted = by_seed[SEED][0] if hasattr(change, "number") else []
-    return all(failed == wanted for failed in by_seed[seed])
+    answers = answers_to([SEED, *candidates])
+    with ProcessPoolExecutor() as pool:
+        found = list(pool.map(functools.partial(unfit_for, answers=answers), changes))
+    return {seed: [change.name for change, against in zip(changes, found) if seed in against]
+            for seed in candidates}
 
 
 def check(count=COUNT):
@@ -270,36 +190,14 @@ def check(count=COUNT):
     print(f"{SEEDS}: {count} seeds of {first - 1} tried")
 
 
-@functools.lru_cache(maxsize=None)
-def for_autolab(chosen=None):
-    """Name of a file → its text: the answers to each of the seeds that a job may take, or of those
-    that are chosen (tuple)."""
-    chosen = chosen or tuple(seeds())
-    with multiprocessing.Pool() as pool:
-        answers = pool.map(right_answers, chosen, chunksize=4)
-    return {f"{seed}.json": as_json({"seed": seed, "answers": right, "mistakes": []})
-            for seed, right in zip(chosen, answers)}
-
-
-def as_json(recorded):
-    """The text of the file, with one test or mistake to a line, so that two can be compared."""
-    def lines(parts):
-        return ",\n".join(json.dumps(part, allow_nan=False, separators=(",", ":"),
-                                     ensure_ascii=False) for part in parts)
-    tests = ",\n".join(f"{json.dumps(name)}:{lines([answers])}"
-                       for name, answers in recorded["answers"].items())
-    return (f'{{"seed": {recorded["seed"]}, "answers": {{\n{tests}}},\n"mistakes": [\n'
-            f'{lines(recorded["mistakes"])}]}}\n')
-
-
-def main(arguments=None):
+def main():
     parser = argparse.ArgumentParser(description="Write the answers to the graded tests.")
     parser.add_argument("file", nargs="?", default=str(ANSWERS), metavar="FILE")
     parser.add_argument("--seed", type=int, default=SEED, help=f"of the inputs; default {SEED}")
     parser.add_argument("--check", action="store_true",
                         help="choose the seeds of Autolab's jobs anew (about twenty minutes)")
     parser.add_argument("--right", action="store_true", help="leave the mistakes out, as for a job")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     if options.check:
         check()
         return

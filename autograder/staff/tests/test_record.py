@@ -62,14 +62,13 @@ def test_a_bug_costs_the_same_and_a_style_nothing_at_two_seeds_of_autolab():
     assert list(json.loads(ended.stdout).values()) == [[], []]
 
 
-def test_a_seed_is_fit_if_a_bug_loses_there_what_it_loses_at_home_in_both_precisions():
-    bug, style = BUGS[0], record.STYLES[0]
-    at_home = {record.SEED: (["one"], ["one"])}
-    for in_float64, in_float32, fit in (
-            (["one"], ["one"], True), (["one"], [], False), (["one", "two"], ["one"], False)):
-        assert record.is_fit(7, bug, {**at_home, 7: (in_float64, in_float32)}) == fit
-    assert record.is_fit(7, style, {record.SEED: ([], []), 7: ([], [])})
-    assert not record.is_fit(7, style, {**at_home, 7: (["one"], ["one"])})
+def test_a_seed_is_fit_if_a_bug_loses_there_what_it_loses_at_home_in_both_precisions(monkeypatch):
+    failed = {record.SEED: ["one"], 7: ["one"], 8: ["one", "two"], 9: ["one"]}
+    monkeypatch.setattr(record, "grade_change", lambda change, numbers, answers: {
+        "failed": failed[answers.seed], "failed in float32": failed[answers.seed] * (answers.seed != 9)})
+    assert record.unfit_for(BUGS[0], dict.fromkeys(failed)) == [8, 9]
+    failed[7] = []
+    assert 7 not in record.unfit_for(record.STYLES[0], dict.fromkeys(failed))
 
 
 def test_the_file_stays_small():
