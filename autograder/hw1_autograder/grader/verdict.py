@@ -98,7 +98,7 @@ class Verdict:
     def _read_missing(self):
         """Take over what the child said is still to be written, and what the failure waits for."""
         said = (self.outcome.cases.get(TO_WRITE) or {}).get("results") or {}
-        for got in list(said.values())[:20]:
+        for got in list(said.values())[:100]:
             number, _, function = str(got.get("value")).partition(" ")
             if number == self.problem.number and function not in self.missing:
                 self.missing.append(function[:200])
