@@ -88,9 +88,7 @@ def grade(report, clean_up):
 
 def results_of(verdicts, report):
     """What Gradescope reads: a test for each score line."""
-    if verdicts:
-        active = max((verdict.outcome.protections for verdict in verdicts), key=len)
-        report.line(f"Limits: {', '.join(active)}")
+    job.report_limits(verdicts, report)
     points = {verdict.problem.key: verdict.points for verdict in verdicts}
     return {"score": sum(points.values()), "output": report.stream.getvalue(), "tests": [
         {"name": problem.title, "number": problem.number, "score": points.get(problem.key, 0),

@@ -50,27 +50,13 @@ ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "TZ", "TERM", "NO_COLOR", "LD_LIBRARY_P
 
 
 class SealedAnswers(grading.RecordedAnswers):
-    """The answers for one seed, in a file that no other process can read: this one holds it open,
-    and it is deleted before any submission code runs.
+    """The answers for one seed, SEED.json, which no other process can read: this one holds the file
+    open, and it is deleted before any submission code runs."""
 
-    Args:
-        seed (int): which one; None to choose one of those in the folder at random.
-        folder (Path): holds SEED.json for each seed.
-
-    Raises:
-        CannotGrade: if it holds none.
-    """
-
-    def __init__(self, seed, folder):
-        super().__init__()
-        if seed is None:
-            files = sorted(folder.glob("*.json"))
-            if not files:
-                raise grading.CannotGrade(f"there are no answers in {folder}")
-            seed = int(secrets.choice(files).stem)
-        self.seed = seed
-        self.path = folder / f"{seed}.json"
-        self._file = self.path.open(encoding="utf-8")
+    def __init__(self, path):
+        super().__init__(path)
+        self.seed = int(path.stem)
+        self._file = path.open(encoding="utf-8")
 
     def text(self):
         self._file.seek(0)
@@ -78,30 +64,32 @@ class SealedAnswers(grading.RecordedAnswers):
 
 
 def answers_for(options):
-    """The SealedAnswers that the command line asks for. If no folder holds any, as in the course's
-    own tree, another process records them."""
+    """The SealedAnswers that the command line asks for, chosen at random where it names no seed.
+    If no folder holds any, as in the course's own tree, another process records them.
+
+    Raises:
+        CannotGrade: if the folder does not hold them.
+    """
     if options.answers.is_dir():
-        return SealedAnswers(options.seed, options.answers)
+        files = list(options.answers.glob("*.json" if options.seed is None else f"{options.seed}.json"))
+        if not files:
+            raise grading.CannotGrade(f"there are no answers in {options.answers}")
+        return SealedAnswers(secrets.choice(files))
     seed = options.seed
     if seed is None:
         seed = secrets.choice(json.loads((STAFF / "seeds.json").read_text())["seeds"])
     with tempfile.TemporaryDirectory(prefix="mytorch-answers-") as folder:
         subprocess.run([sys.executable, "-B", str(STAFF / "record.py"), f"{folder}/{seed}.json",
                         "--seed", str(seed), "--right"], check=True)
-        return SealedAnswers(seed, Path(folder))
+        return SealedAnswers(Path(folder, f"{seed}.json"))
 
 
 def grade(crew, answers):
-    """The verdicts on all problems, with the seed of ``answers``. Once this process knows an
-    answer, it starts no more processes for the student's code.
-
-    Args:
-        crew (isolation.Crew): already entered.
-        answers (SealedAnswers): the correct results.
-    """
+    """The verdicts on all problems, with the seed of ``answers`` (SealedAnswers). Once this process
+    knows an answer, it starts no more processes for the student's code."""
     deadline = time.monotonic() + SECONDS
     outcomes = dict(grading.run(crew, GRADED, answers.seed, deadline))
-    if any(outcome.ending in ("share", "never") for outcome in outcomes.values()):
+    if any(outcome.ending in ("time", "never") for outcome in outcomes.values()):
         check_that_the_host_is_not_busy()
     # A problem that fails is run once more with the seed that students have: for that seed, the
     # results of typical mistakes are recorded, and students can reproduce the report at home.
@@ -170,6 +158,13 @@ def semantic_line(verdicts):
     return re.sub(r"(\w):", r"\1 -", line)
 
 
+def report_limits(verdicts, report):
+    """Say what limited the submission's processes, if there were any."""
+    if verdicts:
+        active = max((verdict.outcome.protections for verdict in verdicts), key=len)
+        report.line(f"Limits: {', '.join(active) or 'none'}")
+
+
 def conclude(verdicts, report, clean_up):
     """Print what Autolab reads, with the score line last.
 
@@ -178,9 +173,7 @@ def conclude(verdicts, report, clean_up):
     """
     points = {problem.key: 0 for problem in GRADED}
     points.update((verdict.problem.key, verdict.points) for verdict in verdicts)
-    if verdicts:
-        active = max((verdict.outcome.protections for verdict in verdicts), key=len)
-        report.line(f"Limits: {', '.join(active) or 'none'}")
+    report_limits(verdicts, report)
     report.line(f"Total score: {sum(points.values())}/{FULL_SCORE}", 1)
     with contextlib.suppress(Exception):  # it is only for display, and contains students' words
         print(semantic_line(verdicts), flush=True)
@@ -201,7 +194,6 @@ def parse_arguments(arguments):
                         help="run the submission as the user with this number; needs root")
     parser.add_argument("--remove", nargs="*", type=Path, default=(), metavar="PATH",
                         help="delete these files before any submission code runs")
-    parser.add_argument("--json", metavar="FILE", help="also write the result to FILE")
     return parser.parse_args(arguments)
 
 
@@ -213,26 +205,22 @@ def main(arguments=None):
     """
     leave_after(SECONDS + OVERDUE, SAID, "the job did not finish in time.")
     options, report = parse_arguments(arguments), Report(sys.stdout)
-    clean_up = contextlib.ExitStack()
+    clean_up, status = contextlib.ExitStack(), SAID
     try:
         verdicts = run(options, report, clean_up)
         conclude(verdicts, report, clean_up)
-        leave_after(OVERDUE, 0)
-        with contextlib.suppress(Exception):
-            be_silent()  # nothing may follow the score line in the log
-            if options.json:
-                runner.write_json(options.json, verdicts)
-            clean_up.close()
-        return 0
+        status = 0
     except FAULTS as error:
         print(f"{NO_SCORES}{error}. See autograder/staff/README.md.", flush=True)
     except Exception:
         traceback.print_exc(file=sys.stdout)
         print(f"{NO_SCORES}the grader crashed; see above.", flush=True)
+    leave_after(OVERDUE, status)
     with contextlib.suppress(Exception):
-        be_silent()
+        for stream in (1, 2):  # nothing may follow the last line in the log
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         clean_up.close()
-    return SAID
+    return status
 
 
 def run(options, report, clean_up):
@@ -244,8 +232,6 @@ def run(options, report, clean_up):
     jail = Jail(not options.without_landlock, options.user) if sys.platform == "linux" else None
     if not jail and not options.without_landlock:
         raise grading.CannotGrade("only Linux can confine a submission")
-    if jail:
-        jail.confine_signals()
     try:
         root = runner.unpacked(options.handin, report, clean_up, remove_tree)
     except unpacking.HandinError as error:
@@ -259,12 +245,6 @@ def run(options, report, clean_up):
     for verdict in verdicts:
         report.show(verdict)
     return verdicts
-
-
-def be_silent():
-    """Write nothing more to standard output and error: the score line must stay the last one."""
-    for stream in (1, 2):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def leave_after(seconds, status, words=""):

@@ -2,11 +2,12 @@
 Nothing here knows this homework. What only defends Autolab is staff/jail.py, handed in as ``jail``."""
 
 import contextlib
+import dataclasses
 import faulthandler
 import importlib
 import json
 import os
-import resource
+import re
 import select
 import shutil
 import signal
@@ -16,7 +17,6 @@ import time
 import traceback
 import types
 from pathlib import Path
-from typing import NamedTuple
 
 GRADER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if __name__ == "__main__":  # a new Python, see start
@@ -29,91 +29,79 @@ RESULT_LIMIT = 256 << 10  # bytes of results that are read
 LINE_LIMIT = 1 << 10  # bytes of a line that is not a result
 PLACES_LIMIT = 100  # lines of a student's code under way
 IMPORT_SECONDS = 20.0  # of processor time, until the student's code is imported
-CLOCK = 4  # a task may sleep for so many times its processor time
-BUSY = 0.05  # of a processor: who uses more does not sleep, the machine is slow or loaded
+SLEEP = 20.0  # seconds by the clock that a process may sleep
+BUSY = 0.05  # of a processor: a process that uses more does not sleep, the machine is slow or loaded
+LOOP_SECONDS = 0.5  # of processor time, once a loop is known, see Crew._seconds_for
 LAST_WORDS = 0.3  # seconds for a process to say where it was, before it is killed
-PATIENCE = 60.0  # seconds for the system to make a process, and to end one
+PATIENCE = 60.0  # seconds for the system to make a process
+PLACE = re.compile(rb'  File "(.*?)", line (\d{1,9}) in (.*)')
 ENVIRONMENT = (  # the variables that a student's process keeps
     "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
     "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_NUM_THREADS")
 
 # A fork has NumPy already loaded. Not on macOS, whose system libraries do not survive a fork of a
 # process that has used them; there each process is a new Python.
-CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"
+CAN_FORK = sys.platform != "darwin"
 
 
 class HostFault(Exception):
     """This machine, or someone on it, does not let the grader do its work."""
 
 
+@dataclasses.dataclass
 class Outcome:
     """What came back from one task's process.
 
-    Attributes:
-        root (Path): the folder that the task was given.
-        lines (list of bytes): what it sent of its results; unchecked.
-        cases (dict): for the caller, to keep what is in them.
-        output (str): the beginning of what the student's code printed.
-        output_lines (int): how many lines it printed in all.
-        ending (str): "done", "exit N", "signal N", "flood" (of results), "import" (too slow),
-            "processor" (its time used up), "time" (slept), "share" (of the clock used up, at little
-            work), "never" (no time was left for it).
-        limit (float): the seconds that were over, for "import", "processor", "time" and "share".
-        ready (bool): whether the student's code was imported, and tests could run.
-        stuck_at (list of (str, int, str)): files, lines and functions of the calls that
-            were under way when a limit or a crash ended it, innermost first, where they are known.
-        defined_at (str): file and line of the code in question.
-        protections (list of str): what limited the process.
+    Its ending is "done", "exit N", "signal N", "flood" (of results), "import" (too slow), "processor"
+    (its time used up), "loop" (in the function in which a task before it has used up its time),
+    "time" (by the clock), or "never" (no time was left for it).
     """
 
-    def __init__(self, root):
-        self.root = root
-        self.lines = []
-        self.cases = {}
-        self.output = ""
-        self.output_lines = 0
-        self.ending = "never"
-        self.limit = 0.0
-        self.ready = False
-        self.stuck_at = []
-        self.defined_at = ""
-        self.protections = []
-
-
-class Order(NamedTuple):
-    """What the process of a task is told: a module and a folder as of Crew, a folder to write to, the
-    task's key and seconds of processor time, and the seed."""
-
-    inside: str
-    root: str
-    home: str
-    key: str
-    seconds: float
-    seed: int
+    root: Path  # the folder that the task was given
+    lines: list = dataclasses.field(default_factory=list)  # bytes: its results, unchecked
+    cases: dict = dataclasses.field(default_factory=dict)  # for the caller, what is in them
+    output: str = ""  # the beginning of what the student's code printed
+    output_lines: int = 0  # how many lines it printed in all
+    ending: str = "never"
+    limit: float = 0.0  # the seconds that were over, for "import", "processor" and "time"
+    ready: bool = False  # whether the student's code was imported, and tests could run
+    # Where a limit or a crash ended it, if that is known: files, lines and functions, innermost first.
+    stuck_at: list = dataclasses.field(default_factory=list)
+    defined_at: str = ""  # file and line of the code in question
+    protections: list = dataclasses.field(default_factory=list)  # names of what limited the process
 
 
 class Child:
-    """The process of one task, seen from its parent. All that it says may be forged."""
+    """The process of one task, seen from its parent. All that it says may be forged.
 
-    def __init__(self, order, jail, share):
-        self.order = order
-        self.outcome = Outcome(Path(order.root))
-        self.ending = ""  # why it is stopped
-        (self._results, results), (self._output, output) = os.pipe(), os.pipe()
-        self.streams = [self._results, self._output]
+    Args:
+        task: as of Crew.run.
+        seconds (float): of processor time, for the task.
+        share (float): seconds by the clock, after which it has to end.
+        jail (jail.Jail): or None.
+        order (tuple): what ``be_child`` takes after that.
+    """
+
+    def __init__(self, task, seconds, share, jail, order):
+        self.task, self.seconds, self.share = task, seconds, share
+        self.outcome = Outcome(Path(order[1]))
+        (self.results, results), (self.output, output) = os.pipe(), os.pipe()
+        self.streams = [self.results, self.output]
+        self.came = dict.fromkeys(self.streams, b"")
         for stream in self.streams:
             os.set_blocking(stream, False)
-        self._text, self._received, self._printed = b"", 0, b""
         try:
-            self.pid = start(order, results, output, jail)
+            self.pid = start(results, output, jail, *order)
         except BaseException:
             self.close()
             raise
         finally:
             os.close(results)
             os.close(output)
-        self._share, self._used, self._kill_at = share, 0.0, float("inf")
-        self._began = self._since = time.monotonic()
+        self.ending, self.kill_at = "", float("inf")  # why and when it is stopped
+        self.began = time.monotonic()
+        # Seconds of processor time: what it had used when it was ready, and what it has from then on.
+        self.importing, self.limit = 0.0, IMPORT_SECONDS
 
     def read(self, stream):
         """Take in what stands in a pipe, at most 64 KiB; whether there may be more."""
@@ -124,77 +112,34 @@ class Child:
         if not data:
             os.close(stream)
             self.streams.remove(stream)
-        elif stream == self._output:
+        most = RESULT_LIMIT + 1
+        if stream == self.output:
             self.outcome.output_lines += data.count(b"\n")
-            self._printed += data[:max(OUTPUT_LIMIT - len(self._printed), 0)]
-        else:
-            self._received += len(data)
-            if self._received <= RESULT_LIMIT:
-                *lines, self._text = (self._text + data).split(b"\n")
-                for line in lines:
-                    self._take(line)
+            most = OUTPUT_LIMIT
+        self.came[stream] += data[:max(most - len(self.came[stream]), 0)]
+        if not self.outcome.ready and b'\n{"ready": ' in self.came[self.results]:
+            self.outcome.ready = True
+            self.importing, self.limit = limits.processor_time_of(self.pid), self.seconds
         return bool(data)
-
-    def _take(self, line):
-        """A line of results. None is trusted, none takes long to read."""
-        outcome = self.outcome
-        if line.startswith(b'{"case": '):
-            outcome.lines.append(line)
-        elif line.startswith(b'  File "') and len(outcome.stuck_at) < PLACES_LIMIT:
-            name, _, rest = line[len(b'  File "'):LINE_LIMIT].partition(b'", line ')
-            number, _, function = rest.partition(b" in ")
-            if number.isdigit() and len(number) < 10:
-                outcome.stuck_at.append((os.fsdecode(name), int(number), os.fsdecode(function)))
-        elif len(line) <= LINE_LIMIT:
-            with contextlib.suppress(ValueError, RecursionError):
-                message = json.loads(line.decode("utf-8", "replace"))
-                if isinstance(message, dict):
-                    self._take_news(message)
-
-    def _take_news(self, message):
-        outcome = self.outcome
-        if not outcome.protections:  # the first line, written before any student's code runs
-            if message.get("refused"):
-                raise HostFault(str(message["refused"])[:LINE_LIMIT])
-            outcome.protections = [str(name)[:40] for name in message["protections"]][:20]
-        elif "ready" in message and not outcome.ready:
-            outcome.ready = True
-            self._used, self._since = limits.processor_time_of(self.pid), time.monotonic()
-            with contextlib.suppress(OSError, AttributeError):  # it is gone; not on this system
-                limits.limit_processor_time(self.order.seconds, pid=self.pid)
-        elif "done" in message:
-            outcome.defined_at = str(message["done"])[:200]
-            self.ending = self.ending or "done"
-            self._kill_at = time.monotonic()
 
     def look_after(self):
         """Stop it if it has to be stopped."""
-        now = time.monotonic()
-        if self.ending:
-            if now >= self._kill_at:
-                end(self.pid)
-            if now >= self._kill_at + PATIENCE:
-                raise HostFault("a process could not be ended")
-        elif self._received > RESULT_LIMIT:
-            self._stop("flood")
-        elif now >= self._began + self._share:
-            self._stop("share" if self.outcome.ready else "import", LAST_WORDS)
-        elif now >= self._since + self._may_sleep():
-            used = limits.processor_time_of(self.pid) - self._used
-            if used < BUSY * self._may_sleep():
-                self._stop("time" if self.outcome.ready else "import", LAST_WORDS)
-            self._used, self._since = self._used + used, now
-
-    def _may_sleep(self):
-        return CLOCK * (self.order.seconds if self.outcome.ready else IMPORT_SECONDS / 2)
-
-    def _stop(self, ending, patience=0.0):
-        """End it, after some seconds in which it can say in which line it is."""
-        self.ending, self._kill_at = ending, time.monotonic() + patience
-        if patience:
-            os.kill(self.pid, signal.SIGXCPU)
-        else:
+        elapsed, ready = time.monotonic() - self.began, self.outcome.ready
+        used = limits.processor_time_of(self.pid)
+        if time.monotonic() >= self.kill_at:
             end(self.pid)
+        elif len(self.came[self.results]) > RESULT_LIMIT:
+            self.stop("flood")
+        elif used - self.importing >= self.limit:
+            self.stop("processor" if ready else "import")
+        elif elapsed >= min(self.share, SLEEP + used / BUSY):
+            self.stop("time" if ready else "import")
+
+    def stop(self, ending):
+        """End it, after a moment in which it can say in which line it is."""
+        if not self.ending:
+            self.ending, self.kill_at = ending, time.monotonic() + LAST_WORDS
+            os.kill(self.pid, signal.SIGXCPU)
 
     def has_ended(self):
         """Whether the process has ended; its Outcome is complete then."""
@@ -207,33 +152,48 @@ class Child:
                 if not self.read(stream):
                     break
         self.close()
-        outcome, seconds = self.outcome, self.order.seconds
-        outcome.output = self._printed.decode("utf-8", "replace")
-        limit = seconds if outcome.ready else IMPORT_SECONDS
-        used_up = used.ru_utime + used.ru_stime >= limit
-        outcome.ending = self.ending or how_it_ended(status, used_up, outcome.ready)
-        by_the_clock = self.ending in ("time", "share", "import")
-        outcome.limit = round(time.monotonic() - self._began) if by_the_clock else limit
+        self.used = used.ru_utime + used.ru_stime - self.importing
+        outcome = self.outcome
+        outcome.output = self.came[self.output].decode("utf-8", "replace")
+        outcome.ending = self.ending or f"exit {os.WEXITSTATUS(status)}"
+        if not self.ending and os.WIFSIGNALED(status):
+            outcome.ending = f"signal {os.WTERMSIG(status)}"
+            if os.WTERMSIG(status) == signal.SIGXCPU:  # the system's limit
+                outcome.ending = "processor" if outcome.ready else "import"
+        outcome.limit = self.limit
+        if self.ending == "time":
+            outcome.limit = round(time.monotonic() - self.began)
+        for line in self.came[self.results].split(b"\n"):
+            self.take(line)
         if not outcome.protections and not self.ending:
             raise HostFault(f"a process ended before it could run ({outcome.ending}): "
                             f"{outcome.output.strip()[-300:]}")
         return True
 
+    def take(self, line):
+        """A line of results. None is trusted, none takes long to read."""
+        outcome, place = self.outcome, PLACE.match(line[:LINE_LIMIT])
+        if line.startswith(b'{"case": '):
+            outcome.lines.append(line)
+        elif place and len(outcome.stuck_at) < PLACES_LIMIT:
+            file, number, function = place.groups()
+            outcome.stuck_at.append((os.fsdecode(file), int(number), os.fsdecode(function)))
+        elif line.startswith(b"{") and len(line) <= LINE_LIMIT:
+            message = {}
+            with contextlib.suppress(ValueError, RecursionError):
+                message = json.loads(line.decode("utf-8", "replace"))
+            if not outcome.protections:  # the first line, written before any student's code runs
+                if message.get("refused"):
+                    raise HostFault(message["refused"])
+                outcome.protections = message.get("protections", [])
+            elif "done" in message and not self.ending:
+                outcome.defined_at = str(message["done"])[:200]
+                outcome.ending = "done"
+
     def close(self):
         """Close its pipes."""
         while self.streams:
             os.close(self.streams.pop())
-
-
-def how_it_ended(status, used_up, ready):
-    """An Outcome's ending, by the status of a process that ended by itself, and whether its
-    processor time was used up."""
-    if not os.WIFSIGNALED(status):
-        return f"exit {os.WEXITSTATUS(status)}"
-    number = os.WTERMSIG(status)
-    if number == signal.SIGXCPU or number == signal.SIGKILL and used_up:
-        return "processor" if ready else "import"
-    return f"signal {number}"
 
 
 def end(pid):
@@ -262,9 +222,10 @@ class Crew:
         self.inside, self.root, self.jail = inside, Path(root).resolve(), jail
         self.scratch = os.path.realpath(tempfile.mkdtemp(prefix="mytorch-grading-"))
         self._running = []
+        self._loops = set()  # file and function in which tasks have used up their time
+        self._slowest = 0.0  # seconds of processor time of a task that came to its end
 
     def __enter__(self):
-        hold_standard_files()
         if CAN_FORK:
             importlib.import_module(self.inside)
         limits.processes_of_this_user()  # counted here, once
@@ -295,7 +256,7 @@ class Crew:
             deadline (float): time.monotonic() at which all must have ended. Each task has its share
                 of the time that is left when it starts, so that it cannot use up that of the others.
         """
-        waiting, outcomes = list(tasks), {}
+        waiting, outcomes = [(task, 0.0) for task in tasks], {}
         # All at once, before a task can fill the disk.
         homes = {task.key: tempfile.mkdtemp(dir=self.scratch) for task in tasks}
         workers = min(2, processors())
@@ -303,21 +264,27 @@ class Crew:
             while task.key not in outcomes:
                 left = float("inf") if deadline is None else deadline - time.monotonic()
                 while waiting and left > 0 and len(self._running) < workers:
-                    count = len(waiting) + len(self._running)
-                    share = left * min(workers / count, 1)
-                    first = waiting.pop(0)
-                    self._start(first, homes[first.key], seed, share)
+                    share = left * min(workers / (len(waiting) + len(self._running)), 1)
+                    first, seconds = waiting.pop(0)
+                    self._start(first, seconds or self._seconds_for(first), share,
+                                homes[first.key], seed)
                 self._wait_for_news()
-                for child in list(self._running):
-                    if child.has_ended():
-                        self._running.remove(child)
-                        self._tidy_up(child)
-                        outcomes[child.order.key] = child.outcome
+                for child in [child for child in self._running if child.has_ended()]:
+                    self._running.remove(child)
+                    if self.jail:
+                        self.jail.sweep(homes[child.task.key], keep=[c.pid for c in self._running])
                     else:
-                        child.look_after()
+                        shutil.rmtree(homes[child.task.key], ignore_errors=True)
+                    if self._was_stopped_too_early(child):
+                        os.mkdir(homes[child.task.key])
+                        waiting.insert(0, (child.task, child.task.time_limit))
+                    else:
+                        outcomes[child.task.key] = child.outcome
+                for child in self._running:
+                    child.look_after()
                 slow = [one for one in outcomes.values() if one.ending == "import"]
                 if left <= 0 or slow:  # an import that is too slow once is too slow for all
-                    for other in waiting:
+                    for other, _ in waiting:
                         outcomes[other.key] = outcome = Outcome(self.root)
                         outcome.limit = IMPORT_SECONDS
                         outcome.ending = "import" if slow else "never"
@@ -325,18 +292,38 @@ class Crew:
                     waiting = []
             yield task, outcomes[task.key]
 
-    def _start(self, task, home, seed, share):
+    def _start(self, task, seconds, share, home, seed):
         """Start a task's process; where the system has none to give, try again for a while."""
-        order = Order(self.inside, str(self.root), home, task.key, task.time_limit, seed)
         give_up = time.monotonic() + PATIENCE
+        order = self.inside, str(self.root), home, task.key, seconds, seed
         while True:
             try:
-                self._running.append(Child(order, self.jail, share))
+                self._running.append(Child(task, seconds, share, self.jail, order))
                 return
             except BlockingIOError as error:
                 if time.monotonic() > give_up:
                     raise HostFault(f"no process can be made: {error}") from None
                 time.sleep(0.05)
+
+    def _seconds_for(self, task):
+        """The processor time that a task gets: an endless loop costs all of it once. After that each
+        task gets three times what the slowest one took that came to its end; only if it is then in the
+        function of a known loop, it is taken to be caught there, too. If not, it runs again."""
+        early = max(LOOP_SECONDS, 3 * self._slowest) if self._loops else task.time_limit
+        return min(early, task.time_limit)
+
+    def _was_stopped_too_early(self, child):
+        """Note how long a task took or where it looped; whether it is to run again."""
+        outcome, early = child.outcome, child.seconds < child.task.time_limit
+        place = next(((file, function) for file, _, function in outcome.stuck_at
+                      if file.startswith(str(self.root))), None)
+        if outcome.ending == "done":
+            self._slowest = max(self._slowest, child.used)
+        elif outcome.ending == "processor" and place and not early:
+            self._loops.add(place)
+        elif outcome.ending == "processor" and place in self._loops:
+            outcome.ending = "loop"
+        return early and outcome.ending == "processor"
 
     def _wait_for_news(self):
         """Wait a moment for something to be written, and take it in. (By poll: what epoll watches is
@@ -349,35 +336,18 @@ class Crew:
         for stream, _ in poll.poll(10):
             owners[stream].read(stream)
 
-    def _tidy_up(self, child):
-        """Leave nothing of a task that has ended."""
-        if self.jail:
-            self.jail.sweep(child.order.home, keep=[other.pid for other in self._running])
-        else:
-            shutil.rmtree(child.order.home, ignore_errors=True)
 
-
-def start(order, results, output, jail):
-    """Make the process of a task, which writes to two open files; returns its number."""
+def start(results, output, jail, *order):
+    """Make the process of a task, with the arguments of ``be_child``; returns its number."""
     if jail or CAN_FORK:
         pid = os.fork()
         if pid == 0:
-            be_child(order, results, output, jail)
+            be_child(results, output, jail, *order)
         return pid
     for file in (results, output):
         os.set_inheritable(file, True)
-    told = json.dumps([results, output, sys.path, order])
+    told = json.dumps([sys.path, [results, output, None, *order]])
     return os.posix_spawn(sys.executable, [sys.executable, "-B", __file__, told], os.environ)
-
-
-def hold_standard_files():
-    """Open what is closed of standard input, output and error: else a pipe of ours would get its
-    number, and a student's process would have it as its own."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def processors():
@@ -390,24 +360,24 @@ def processors():
 # From here on: what happens in the process of a task.
 
 
-def be_child(order, results, output, jail):
-    """Run a task and send what it has to say; does not return."""
+def be_child(results, output, jail, inside, root, home, key, seconds, seed):
+    """Run a task, with its key and seconds of processor time, in the empty folder ``home``, and send
+    what it has to say into the pipe ``results``; does not return."""
     leave = os._exit
     try:
         os.setsid()  # which also leaves the terminal
-        redirect(output)
-        close_all_but(results)
-        use_folder(order.home)
-        inside = importlib.import_module(order.inside)
+        take_files(results, output)
+        module = importlib.import_module(inside)
+        forget_the_grader(home, root)
         channel = os.fdopen(results, "w", encoding="utf-8", errors="backslashreplace")
 
         def send(message, write=channel.write, flush=channel.flush, dumps=json.dumps):
             write(dumps(message) + "\n")
             flush()
 
-        active = limits.limit_this_process(IMPORT_SECONDS, later=order.seconds)
+        active = limits.limit_this_process(IMPORT_SECONDS, later=seconds)
         try:
-            active += jail.confine(order.home, order.root) if jail else []
+            active += jail.confine(home, root) if jail else []
         except OSError as error:
             send({"refused": str(error)})
             return
@@ -415,20 +385,18 @@ def be_child(order, results, output, jail):
         # When the processor time is used up, or the parent asks: the line it is at, then the end.
         faulthandler.enable(file=channel, all_threads=False)
         faulthandler.register(signal.SIGXCPU, file=channel, all_threads=False, chain=True)
-        forget_the_grader(order.root)
-        prepared = inside.prepare(order.key, order.seed, Path(order.root))
+        prepared = module.prepare(key, seed, Path(root))
         send({"ready": True})
-        if not hasattr(resource, "prlimit"):  # else the parent does it, whom no student can patch
-            limits.limit_processor_time(order.seconds)
-        inside.run_task(prepared, Path(order.root), send)
+        limits.limit_processor_time(seconds)  # where the parent does not measure it
+        module.run_task(prepared, Path(root), send)
     except BaseException:
         traceback.print_exc()
     finally:
         leave(0)  # at once: the student's atexit functions and threads have no say
 
 
-def redirect(output):
-    """No standard input, and standard output and error into one pipe."""
+def take_files(results, output):
+    """Have no standard input, standard output and error in one pipe, and no other file but one."""
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
@@ -436,27 +404,19 @@ def redirect(output):
     sys.stdout = sys.__stdout__ = open(
         1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
     sys.stderr = sys.__stderr__ = sys.stdout
+    os.set_inheritable(results, False)
+    os.closerange(3, results)
+    os.closerange(results + 1, max(4096, results + 1))
 
 
-def close_all_but(kept):
-    """Close what was inherited beyond standard input and output, but for one file."""
-    os.set_inheritable(kept, False)
-    os.closerange(3, kept)
-    os.closerange(kept + 1, max(4096, kept + 1))
-
-
-def use_folder(home):
-    """Make ``home`` the current folder and that for temporary files, and forget all that the
-    environment says but what a program needs."""
+def forget_the_grader(home, root):
+    """Work in ``home``, import from ``root`` first, and keep no trace of the one who grades: neither
+    of the environment, but what a program needs, nor of how this was started."""
     os.chdir(home)
     kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     os.environ.clear()
     os.environ.update(kept, **dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP"), home))
     tempfile.tempdir = home
-
-
-def forget_the_grader(root):
-    """Let Python import from ``root`` first and find no trace of how it was started."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGIO):
         signal.signal(number, signal.SIG_DFL)
@@ -467,6 +427,6 @@ def forget_the_grader(root):
 
 
 if __name__ == "__main__":
-    *files, path, order = json.loads(sys.argv[1])
+    path, order = json.loads(sys.argv[1])
     sys.path[:] = path
-    be_child(Order(*order), *files, jail=None)
+    be_child(*order)

@@ -2,7 +2,6 @@
 Each applies where the system has it; nothing here knows what the process computes."""
 
 import functools
-import math
 import os
 import resource
 from pathlib import Path
@@ -19,50 +18,33 @@ def limit_this_process(processor_seconds, later):
         processor_seconds (float): what it can use more than it has; then it gets SIGXCPU.
         later (float): how many seconds more ``limit_processor_time`` can allow it afterwards.
     """
-    active = ["a process of its own"]
     limit_processor_time(processor_seconds, later)
-    for name, kind, most in (
-            ("memory", "RLIMIT_AS", MEMORY_LIMIT),
-            ("processes", "RLIMIT_NPROC", processes_of_this_user() + PROCESS_LIMIT),
-            ("file size", "RLIMIT_FSIZE", FILE_SIZE_LIMIT),
-            ("core files", "RLIMIT_CORE", 0)):
-        if lower(kind, most):
-            active.append(name)
-    return [active[0], "processor time", *active[1:]]
+    return ["a process of its own", "processor time"] + [name for name, kind, most in (
+        ("memory", "RLIMIT_AS", MEMORY_LIMIT),
+        ("processes", "RLIMIT_NPROC", processes_of_this_user() + PROCESS_LIMIT),
+        ("file size", "RLIMIT_FSIZE", FILE_SIZE_LIMIT),
+        ("core files", "RLIMIT_CORE", 0)) if lower(kind, most)]
 
 
-def lower(kind, most):
-    """Set a limit (name in the module resource) to ``most``, if it is not lower already; whether
-    this system has it and took it."""
+def lower(kind, most, first=None):
+    """Set a limit (name in the module resource) to ``most``, if it is not lower already, and that at
+    which the process is warned to ``first``; whether this system has it and took it."""
     try:
         kind = getattr(resource, kind)
         hard = resource.getrlimit(kind)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (most, most))
+        resource.setrlimit(kind, (most if first is None else min(first, most), most))
     except (AttributeError, ValueError, OSError):
         return False
     return True
 
 
-def limit_processor_time(seconds, later=0.0, pid=0):
-    """Let a process, this one by default, use so much more processor time. Then it gets SIGXCPU,
-    and where it ignores that, a second later, SIGKILL; but ``later`` seconds more can be allowed
-    before that. Of another process only Linux can limit it."""
-    if pid:
-        used, limits = processor_time_of(pid), functools.partial(resource.prlimit, pid)
-    else:
-        spent = resource.getrusage(resource.RUSAGE_SELF)
-        used = spent.ru_utime + spent.ru_stime
-        limits = own_limits
-    soft = math.ceil(used + seconds)  # the kernel takes whole seconds
-    most = limits(resource.RLIMIT_CPU)[1]
-    most = math.inf if most == resource.RLIM_INFINITY else most
-    limits(resource.RLIMIT_CPU, (min(soft, most), min(soft + 1 + math.ceil(later), most)))
-
-
-def own_limits(kind, limit=None):
-    """As resource.prlimit for this process, on every system."""
-    return resource.setrlimit(kind, limit) if limit else resource.getrlimit(kind)
+def limit_processor_time(seconds, later=0.0):
+    """Let this process use so much more processor time. Then it gets SIGXCPU, and where it ignores
+    that, a second later, SIGKILL; but ``later`` seconds more can be allowed before that."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime + seconds) + 1  # the kernel takes whole seconds
+    lower("RLIMIT_CPU", soft + 1 + int(later + 1), first=soft)
 
 
 @functools.lru_cache(maxsize=None)

@@ -15,42 +15,32 @@ from hostile import HOSTILE, Hostile, copy_grader, run_grader, run_runner
 from hostile_system import SYSTEM
 from problems import GRADED, PROBLEMS
 
-QUICK = ("os._exit(0) in one operation", "a forged score line",
-         "a process left running in a session of its own")
-QUICK_WITHOUT = ("a process that forks, moves on and exits, again and again", "kills everybody")
+QUICK = ("os._exit(0) in one operation", "forged score lines")
 
 # At home, where the code is one's own.
 CLUMSY = (
-    "an endless loop in one operation", "an endless loop at import", "recursion without end",
-    "an array of 128 GiB", "a list that grows for ever", "a million printed lines",
-    "a file without end", "300 processes", "a thread left running", "reads from the keyboard",
-    "sys.exit() in one operation", "os._exit(0) at import", "a segmentation fault",
-    "an exception with an enormous message", "changes np.random", "warnings as errors",
-    "a forged score line", "forged results in every open file", "results without end",
-    "temporary files, locks and a pool of processes at import", "KeyboardInterrupt",
-    "a syntax error in one file")
+    "an endless loop in one operation", "recursion without end", "a list that grows for ever",
+    "a million printed lines", "a file without end", "40 processes", "a thread left running",
+    "reads from the keyboard", "sys.exit() in one operation", "os._exit(0) at import",
+    "forged score lines", "results without end")
+# What is denied or removed in another way where there is no Landlock.
+OTHERWISE_WITHOUT = (
+    "kills and stops the grader, its group and everybody", "kills the grader by way of files",
+    "leaves the grader no priority, processor, time, file or process", "looks into the grader",
+    "closes its folders and those above", "shared memory of every kind",
+    "shared memory that makes others wait")
 
 
-def case(hostile, where, quick, **how):
-    return pytest.param(hostile, how, id=f"{hostile.name} {where}".replace(" ", "-"),
-                        marks=() if hostile.name in quick else pytest.mark.slow)
+def cases(hostile, where, names=None, **how):
+    """A parameter for each of some submissions, or of those that are named."""
+    return [pytest.param(one, how, id=f"{one.name} {where}".replace(" ", "-"),
+                         marks=() if one.name in QUICK and not how else pytest.mark.slow)
+            for one in hostile if names is None or one.name in names]
 
 
-# In the jail there is no shared memory, and so no lock.
-AT_HOME_ALONE = ("temporary files, locks and a pool of processes at import",)
-# What they send or make is read, counted and removed in the same way with Landlock and without.
-ALIKE_WITHOUT = (
-    "a number of 5,000 digits, deep nesting, floods of empty objects", "3.6 MB of calls under way",
-    "says that it is ready, done, refused", "a shape of 200 KB", "2,000 files",
-    "1,000 folders side by side", "output without lines or an end", "a thousand threads",
-    "a second's worth of zombies", "raises and lowers its own limits")
-
-CASES = [case(hostile, "on Autolab", QUICK) for hostile in HOSTILE + SYSTEM
-         if hostile.name not in AT_HOME_ALONE]
-CASES += [case(hostile, "without Landlock", QUICK_WITHOUT, landlock=False)
-          for hostile in SYSTEM if hostile.name not in ALIKE_WITHOUT]
-CASES += [case(hostile, "at home", QUICK, staffs=False)
-          for hostile in HOSTILE if hostile.name in CLUMSY]
+CASES = [*cases(HOSTILE + SYSTEM, "on Autolab"),
+         *cases(SYSTEM, "without Landlock", OTHERWISE_WITHOUT, landlock=False),
+         *cases(HOSTILE, "at home", CLUMSY, staffs=False)]
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +68,10 @@ def test_hostile_code_costs_its_own_points_and_nothing_else(hostile, how, tmp_pa
     left_running = end_what_is_left()
     assert status == (0 if staffs or not hostile.fails else 1), report
 
-    result = json.loads((tmp_path / "result.json").read_text())
-    failed = {p["key"] for p in result["problems"] if not p["passed"]}
-    assert failed == set(hostile.fails), report
-    points = {p.key: p.points for p in GRADED
-              if p.number in hostile.numbers and p.key not in hostile.fails}
-    expected = {problem.key: points.get(problem.key, 0)
-                for problem in PROBLEMS if not staffs or problem.number in hostile.numbers}
-    assert json.loads(report.splitlines()[-1]) == {"scores": expected}
+    expected = {problem.key: 0 for problem in PROBLEMS if not staffs or problem.key in hostile.keys}
+    expected.update({problem.key: problem.points for problem in GRADED
+                     if problem.key in hostile.keys and problem.key not in hostile.fails})
+    assert json.loads(report.splitlines()[-1]) == {"scores": expected}, report
 
     assert hostile.says in report
     assert "FOUND" not in report
@@ -109,7 +95,7 @@ def contents_of(root):
 def end_what_is_left():
     """End the processes of a submission that are still there after a moment, if there are any; their
     numbers."""
-    give_up = time.monotonic() + 2
+    give_up = time.monotonic() + 10
     while time.monotonic() < give_up:
         found = [pid for pid in jail.children_of_this_process() if jail.carries_our_limits(pid)]
         if all([os.waitpid(pid, os.WNOHANG)[0] for pid in found]):
@@ -133,8 +119,6 @@ def test_a_tree_without_the_files_of_mytorch_scores_0_at_home(tmp_path):
     assert "mytorch" in ended.stdout
 
 
-def test_there_are_at_least_24_hostile_solutions_of_each_kind_with_different_names():
-    names = {hostile.name for hostile in HOSTILE + SYSTEM}
-    assert len(names) == len(HOSTILE + SYSTEM)
-    assert len(HOSTILE) >= 24 and len(SYSTEM) >= 24
-    assert {*QUICK, *QUICK_WITHOUT, *CLUMSY, *ALIKE_WITHOUT} <= names
+def test_hostile_solutions_have_different_names():
+    names = [hostile.name for hostile in HOSTILE + SYSTEM]
+    assert len(names) == len(set(names)) and {*QUICK, *CLUMSY, *OTHERWISE_WITHOUT} <= set(names)

@@ -4,8 +4,6 @@ here are a few lines of Python (isolation_tasks.py); what only defends Autolab: 
 import errno
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -41,6 +39,12 @@ said.update(processor=resource.getrlimit(resource.RLIMIT_CPU))
 """
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """A process may sleep for half a second."""
+    monkeypatch.setattr(isolation, "SLEEP", 0.5)
+
+
 @pytest.fixture(scope="module")
 def limited():
     """What a process says of its limits."""
@@ -54,21 +58,17 @@ def limited():
 
 
 @linux
-@pytest.mark.parametrize("name, most", [
-    ("RLIMIT_AS", limits.MEMORY_LIMIT), ("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", limits.FILE_SIZE_LIMIT)])
-def test_memory_and_the_size_of_files_are_limited(name, most, limited):
-    assert limited["limits"][name] == [most, most]
+def test_memory_processes_and_the_size_of_files_are_limited(limited):
+    for name, most in (("RLIMIT_AS", limits.MEMORY_LIMIT), ("RLIMIT_CORE", 0),
+                       ("RLIMIT_FSIZE", limits.FILE_SIZE_LIMIT)):
+        assert limited["limits"][name] == [most, most], name
+    most = limited["limits"]["RLIMIT_NPROC"][1]
+    assert 256 < most and most <= 256 + 2 * limits.processes_of_this_user() + 100
 
 
 def test_processor_time_is_limited_to_that_of_the_task_and_what_was_used_before(limited):
     soft, hard = limited["processor"]
-    assert 5 <= soft < 5 + isolation.IMPORT_SECONDS / 2 and hard == soft + 1
-
-
-@linux
-def test_the_number_of_processes_is_limited_to_what_the_user_has_and_256_more(limited):
-    most = limited["limits"]["RLIMIT_NPROC"][1]
-    assert 256 < most and most <= 256 + 2 * limits.processes_of_this_user() + 100
+    assert 5 < soft < 5 + isolation.IMPORT_SECONDS / 2 and hard <= soft + 3
 
 
 def test_a_process_has_a_session_a_folder_and_a_seed_and_nobody_types(limited):
@@ -97,9 +97,7 @@ while True:
 
 @linux
 def test_limits_hold_whatever_a_student_patches():
-    began = time.process_time()
-    (outcome,) = run(PATCHING, time_limit=0.5)
-    assert outcome.ending == "processor" and time.process_time() - began < 5
+    assert run(PATCHING, time_limit=0.1)[0].ending == "processor"
 
 
 # How they end.
@@ -109,14 +107,45 @@ SLEEP = "# ready\nimport time\ntime.sleep(1000)"
 
 
 def test_a_loop_ends_when_its_processor_time_is_used_up_and_its_line_is_known():
-    (outcome,) = run(LOOP, time_limit=0.5)
-    assert (outcome.ending, outcome.limit, outcome.ready) == ("processor", 0.5, True)
+    (outcome,) = run(LOOP, time_limit=0.1)
+    assert (outcome.ending, outcome.limit, outcome.ready) == ("processor", 0.1, True)
     assert outcome.stuck_at[0][:2] in [
         (str(HERE / "mytorch/task.py"), line) for line in (2, 3)]
 
 
+def test_the_system_ends_a_loop_that_the_grader_does_not(monkeypatch):
+    monkeypatch.setattr(limits, "processor_time_of", lambda pid: 0.0)
+    monkeypatch.setattr(isolation, "SLEEP", 100.0)
+    assert run(LOOP, time_limit=0.1)[0].ending == "processor"
+
+
+IN_A_FUNCTION = """# ready
+import time
+def {name}():
+    end = time.process_time() + {seconds}
+    while time.process_time() < end:
+        pass
+{name}()
+"""
+
+
+def test_an_endless_loop_costs_all_its_time_only_once(monkeypatch):
+    monkeypatch.setattr(isolation, "processors", lambda: 1)
+    monkeypatch.setattr(isolation, "LOOP_SECONDS", 0.05)
+    seconds, start = [], isolation.Crew._start
+    monkeypatch.setattr(isolation.Crew, "_start", lambda crew, *args: (
+        seconds.append(args[1]), start(crew, *args)))
+    loop, right = (IN_A_FUNCTION.format(name=name, seconds=seconds)
+                   for name, seconds in (("loop", 1000), ("right", 0.12)))
+    outcomes = run(loop, right, loop + "\n", "said.update()", loop + "\n\n", time_limit=0.5)
+    assert [outcome.ending for outcome in outcomes] == ["processor", "done", "loop", "done", "loop"]
+    # What is right and slow runs again; after that, all have three times as long as it took.
+    assert seconds[:3] == [0.5, 0.05, 0.5] and all(0.3 < given < 0.5 for given in seconds[3:])
+    assert outcomes[2].stuck_at[0][2] == "loop"
+
+
 def test_sleep_ends_by_the_clock_and_its_line_is_known():
-    (outcome,) = run(SLEEP, time_limit=0.1)
+    (outcome,) = run(SLEEP)
     assert outcome.ending == "time" and outcome.stuck_at[0][1] == 3
 
 
@@ -131,25 +160,23 @@ while True:
 
 
 def test_a_little_work_now_and_then_ends_when_the_share_of_the_clock_is_used_up():
-    outcomes = run(*[LAZY + " " * n for n in range(4)], time_limit=0.1,
-                   deadline=time.monotonic() + 1.6)
-    assert [outcome.ending for outcome in outcomes] == ["share"] * 4
-    assert outcomes[0].stuck_at
+    outcomes = run(*[LAZY + " " * n for n in range(4)], deadline=time.monotonic() + 1.2)
+    assert [outcome.ending for outcome in outcomes] == ["time"] * 4
+    assert outcomes[0].stuck_at and outcomes[0].limit <= 1
 
 
 def test_slow_imports_have_a_limit_of_their_own_and_cost_its_time_only_once(monkeypatch):
-    monkeypatch.setattr(isolation, "IMPORT_SECONDS", 0.5)
+    monkeypatch.setattr(isolation, "IMPORT_SECONDS", 0.2)
     monkeypatch.setattr(isolation, "processors", lambda: 1)
     looping = LOOP.replace("# ready", "") + "\n# ready"
     outcomes = run(looping, "said.update()", "said.update(a=1)")
-    assert [(o.ending, o.limit, o.ready) for o in outcomes] == [("import", 0.5, False)] * 3
+    assert [(o.ending, o.limit, o.ready) for o in outcomes] == [("import", 0.2, False)] * 3
     assert outcomes[0].stuck_at == outcomes[1].stuck_at != [] and not outcomes[1].protections
 
 
-@pytest.mark.slow
 def test_a_slow_import_leaves_the_problem_all_of_its_own_time():
     busy = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end:\n    pass\n"
-    (outcome,) = run(busy.format(1.05) + "# ready\n" + busy.format(0.6), time_limit=0.8)
+    (outcome,) = run(busy.format(0.3) + "# ready\n" + busy.format(0.1), time_limit=0.2)
     assert outcome.ending == "done"
 
 
@@ -212,6 +239,7 @@ def test_never_more_run_at_once_than_there_are_processors(monkeypatch):
 
 
 def fail_to_fork(monkeypatch, times):
+    """Let the next calls of fork fail."""
     fork, calls = os.fork, []
 
     def failing():
@@ -241,28 +269,17 @@ def test_where_forks_are_unsafe_each_process_is_a_new_python(monkeypatch):
     monkeypatch.setattr(isolation, "CAN_FORK", False)
     monkeypatch.setattr(os, "fork", None)
     who = "import os, sys\nsaid.update(parent=os.getppid(), pytest='pytest' in sys.modules)"
-    outcomes = run(who, LOOP, time_limit=0.5)
+    outcomes = run(who, LOOP, time_limit=0.1)
     assert said(outcomes[0]) == {"case": "said", "parent": os.getpid(), "pytest": False}
     assert outcomes[1].ending == "processor" and outcomes[1].stuck_at[0][1] in (2, 3)
-
-
-@linux
-def test_with_closed_standard_files_no_process_gets_ours_as_its_own():
-    code = ("import os\nfor fd in range(3):\n    os.close(fd)\n"
-            f"import sys; sys.path[:] = {sys.path!r}\n"
-            "import crews\nopen(sys.argv[1], 'w').write(crews.run('said.update(a=1)')[0].ending)\n")
-    ended = Path(os.environ.get("TMPDIR", "/tmp"), f"ended-{os.getpid()}")
-    subprocess.run([sys.executable, "-c", code, str(ended)], check=True)
-    assert ended.read_text() == "done"
-    ended.unlink()
 
 
 # What they say.
 
 def test_a_line_that_is_not_a_result_and_too_long_is_passed_over():
-    text = "# ready\nimport time\nsend({'done': 'x' * %d})\ntime.sleep(1000)"
-    assert run(text % 900)[0].ending == "done"
-    assert run(text % 1100, time_limit=0.1)[0].ending == "time"
+    for size, ending in ((900, "done"), (1100, "exit 0")):
+        (outcome,) = run("# ready\nimport os\nsend({'done': 'x' * %d})\nos._exit(0)" % size)
+        assert outcome.ending == ending
 
 
 def test_more_than_256_kb_of_results_are_a_flood_and_none_is_kept_of_it():
@@ -311,7 +328,7 @@ def test_locks_pools_and_temporary_files_work_while_importing():
 def test_ctrl_c_ends_them_all():
     with pytest.raises(KeyboardInterrupt):
         with isolation.Crew("isolation_tasks", HERE) as crew:
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
             before = signal.signal(signal.SIGALRM, signal.default_int_handler)
             list(crew.run([Task(SLEEP)], seed=7))
     signal.signal(signal.SIGALRM, before)
