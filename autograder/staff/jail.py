@@ -8,11 +8,12 @@ import fcntl
 import os
 import platform
 import resource
+import shutil
 import signal
 import stat
 import struct
+import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -23,7 +24,6 @@ SIGNAL_PROTECTION = "signals (Landlock)"
 CALL_PROTECTION = "calls (seccomp)"
 GRADER = os.path.dirname(os.path.dirname(os.path.abspath(limits.__file__)))
 LIBRARY = os.path.join(os.path.dirname(os.path.dirname(GRADER)), "mytorch")  # the grader's own
-LONG_PATH = 1000  # characters; the system allows 4096 bytes
 SHARED_MEMORY = "/dev/shm"  # Linux keeps semaphores and shared memory there, as files
 OF_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "nsswitch.conf", "passwd", "group")
 DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -31,16 +31,15 @@ LIMITS = (("open files", "RLIMIT_NOFILE", 256), ("pending signals", "RLIMIT_SIGP
           ("locked memory", "RLIMIT_MEMLOCK", 0), ("message queues", "RLIMIT_MSGQUEUE", 0))
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 3, 4
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
-PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 CAP_DAC_READ_SEARCH = 1 << 2
 
 
 class Jail:
     """Protects the process that grades, whose children run a student's code; see isolation.Crew.
 
-    While the jail is open, nobody can look into this process. Processes that the children leave
+    Once the jail is open, nobody can look into this process. Processes that the children leave
     behind become children of this one, which ends them.
 
     Args:
@@ -48,26 +47,11 @@ class Jail:
             it can write and read; without Landlock, a submission can write its own score.
         user (int): number of the user, and of its group, that the tasks run as; this needs root.
             Such a user can neither read private files nor write anywhere but in its own folder.
-
-    Attributes:
-        alone (bool): set by ``confine_signals``: the only processes that this one can signal are
-            its descendants.
     """
 
     def __init__(self, need_landlock=True, user=None):
         self.need_landlock = need_landlock
         self.user = user
-        self.alone = False
-        self._undo = contextlib.ExitStack()
-
-    def confine_signals(self):
-        """Allow this process to signal only its descendants, from now on. This is for a process
-        that only grades: it can then end all that a student has left running at once."""
-        if landlock_version() >= 6 and enter_domain(Ruleset(0, 0, SIGNALS), [], 24):
-            try:
-                os.kill(os.getppid(), 0)
-            except PermissionError:
-                self.alone = True
 
     def open(self, scratch):
         """Start protecting this process.
@@ -78,14 +62,8 @@ class Jail:
         if self.user is not None:
             os.chmod(scratch, 0o711)
         self._shared = shared_memory()
-        self._undo.callback(put_back_terminal, terminal_settings())
-        self._undo.callback(signal.signal, signal.SIGIO, signal.signal(signal.SIGIO, signal.SIG_IGN))
-        if prctl(PR_GET_DUMPABLE) == 1:
-            self._undo.callback(prctl, PR_SET_DUMPABLE, 1)
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
         prctl(PR_SET_DUMPABLE, 0)
-        orphans = ctypes.c_int(1)
-        LIBC.prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(orphans), 0, 0, 0)
-        self._undo.callback(prctl, PR_SET_CHILD_SUBREAPER, orphans.value)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         if sys.version_info >= (3, 14):  # its default needs sockets, which are denied here
             import multiprocessing
@@ -140,43 +118,20 @@ class Jail:
             home (str): the task's folder.
             keep (list of int): process numbers of the other tasks.
         """
-        self._end_all_but(keep, patience=0.5)
-        remove_tree(home, patience=1.0)
-        remove_shared_memory(self._shared, patience=1.0)
+        end_children(keep, patience=0.5)
+        remove_tree(home)
+        remove_shared_memory(self._shared)
 
     def close(self, scratch):
-        """Remove all remaining processes and files, and stop protecting this process."""
-        self._end_all_but((), patience=3.0)
-        remove_tree(scratch, patience=20.0)
+        """Remove all remaining processes and files."""
+        end_children((), patience=3.0)
+        remove_tree(scratch)
         remove_shared_memory(self._shared)
-        self._undo.close()
-
-    def _end_all_but(self, keep, patience):
-        if self.alone and not keep:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)
-        end_children(keep, patience)
 
 
 def prctl(option, value=0):
     """Linux's prctl(2)."""
     return LIBC.prctl(option, value, 0, 0, 0)
-
-
-def terminal_settings():
-    """The settings of each terminal that this process has open, by file descriptor."""
-    found = {}
-    for number in range(3):
-        with contextlib.suppress(termios.error, OSError):
-            found[number] = termios.tcgetattr(number)
-    return found
-
-
-def put_back_terminal(settings):
-    for number, attributes in settings.items():
-        with contextlib.suppress(termios.error, OSError):
-            if termios.tcgetattr(number) != attributes:
-                termios.tcsetattr(number, termios.TCSANOW, attributes)
 
 
 # What follows is called in a task's process.
@@ -228,7 +183,7 @@ REMOVE_AND_MAKE = sum(1 << bit for bit in range(4, 13))
 LINK_ELSEWHERE = 1 << 13
 READING = EXECUTE | READ_FILE | READ_DIR
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE  # the others are for folders alone
-TCP, SIGNALS_AND_SOCKETS, SIGNALS = 1 | 2, 1 | 2, 2
+TCP, SIGNALS_AND_SOCKETS = 1 | 2, 1 | 2
 
 
 class Ruleset(ctypes.Structure):
@@ -443,66 +398,15 @@ def carries_our_limits(pid):
         return False
 
 
-def remove_tree(top, patience=10.0):
-    """Remove a folder that a student's code may have filled; returns whether it is gone.
-
-    It tries again if something cannot be removed, because another process may be removing it.
-    """
-    give_up = time.monotonic() + patience
-    while os.path.lexists(str(top)):
-        empty_tree(str(top), give_up)
-        with contextlib.suppress(OSError):
-            os.rmdir(str(top))
-        if time.monotonic() > give_up:
-            break
-        time.sleep(0.002)
+def remove_tree(top, patience=20.0):
+    """Remove a folder that a student's code may have filled; returns whether it is gone. What Python
+    cannot remove, such as a thousand folders in each other, or closed ones, other programs can."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(str(top), ignore_errors=True)
+    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]) if os.path.lexists(str(top)) else ():
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run([*command, str(top)], stderr=subprocess.DEVNULL, timeout=patience)
     return not os.path.lexists(str(top))
-
-
-def empty_tree(top, give_up):
-    """Remove as much of a folder's content as possible until time.monotonic() reaches ``give_up``.
-
-    Deeply nested folders are moved up into ``top`` before they are emptied, so that no path is
-    longer than the system allows, whatever was built.
-    """
-    waiting = [(top, False)]  # folders, and whether their content has been dealt with
-    while waiting and time.monotonic() < give_up:
-        folder, seen = waiting.pop()
-        with contextlib.suppress(OSError):
-            if seen:
-                os.rmdir(folder)
-                continue
-            os.chmod(folder, 0o700)
-            if folder != top:
-                waiting.append((folder, True))
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if time.monotonic() > give_up:
-                        return
-                    with contextlib.suppress(OSError):
-                        if not entry.is_dir(follow_symlinks=False):
-                            os.unlink(entry.path)
-                        elif not removed(entry.path):
-                            waiting.append((moved_up(entry.path, top), False))
-
-
-def removed(folder):
-    """Remove a folder if it is empty; returns whether it was."""
-    try:
-        os.rmdir(folder)
-    except OSError:
-        return False
-    return True
-
-
-def moved_up(folder, top):
-    """Move a folder into ``top``, under a new short name, if its path is long; returns its path."""
-    if len(folder) < LONG_PATH:
-        return folder
-    os.chmod(folder, 0o700)
-    place = os.path.join(top, os.urandom(8).hex())
-    os.rename(folder, place)
-    return place
 
 
 def shared_memory():
@@ -513,23 +417,15 @@ def shared_memory():
         return set()
 
 
-def remove_shared_memory(known, patience=1.0):
+def remove_shared_memory(known):
     """Remove this user's shared memory that is not ``known`` and that nobody uses any more.
 
     The caller must ignore SIGIO, the signal that someone is opening the file in the meantime.
     """
-    give_up = time.monotonic() + patience
-    for name in shared_memory() - set(known):
-        if time.monotonic() > give_up:
-            break
-        with contextlib.suppress(OSError):
-            # Without O_NONBLOCK, a lease that someone holds on the file would make this wait.
-            file = os.open(os.path.join(SHARED_MEMORY, name),
-                           os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                if os.fstat(file).st_uid == os.getuid():
-                    # This is refused while anyone else has the file open.
-                    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-                    os.unlink(os.path.join(SHARED_MEMORY, name))
-            finally:
-                os.close(file)
+    for name in shared_memory() - known:
+        path = os.path.join(SHARED_MEMORY, name)
+        with contextlib.suppress(OSError), open(path, "r+b", buffering=0) as file:
+            if os.fstat(file.fileno()).st_uid == os.getuid():
+                # This is refused while anyone else has the file open.
+                fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                os.unlink(path)

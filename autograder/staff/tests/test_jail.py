@@ -3,12 +3,9 @@ tasks here are a few lines of Python (isolation_tasks.py)."""
 
 import ctypes
 import os
-import pty
 import resource
-import signal
+import shutil
 import subprocess
-import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -169,33 +166,11 @@ def test_where_landlock_is_demanded_nothing_runs_without(monkeypatch, tmp_path):
     assert run(code, jail=Jail(need_landlock=False))[0].output == "ran\n"
 
 
-def test_the_memory_of_the_one_who_knows_the_answers_is_closed_while_it_does():
-    def state():
-        orphans = ctypes.c_int()
-        jail.LIBC.prctl(jail.PR_GET_CHILD_SUBREAPER, ctypes.byref(orphans), 0, 0, 0)
-        return jail.prctl(jail.PR_GET_DUMPABLE), orphans.value
-
-    jail.prctl(jail.PR_SET_DUMPABLE, 1)
-    jail.prctl(jail.PR_SET_CHILD_SUBREAPER, 0)
+def test_nobody_can_look_into_the_one_who_knows_the_answers_nor_leave_it_a_process():
+    orphans = ctypes.c_int()
     with isolation.Crew("isolation_tasks", HERE, Jail()):
-        assert state() == (0, 1)
-    assert state() == (1, 0)
-
-
-def test_the_settings_of_the_terminal_are_put_back(monkeypatch):
-    terminal, end = pty.openpty()
-    kept = os.dup(0)
-    os.dup2(end, 0)
-    try:
-        with isolation.Crew("isolation_tasks", HERE, Jail()):
-            changed = before = termios.tcgetattr(0)
-            changed = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
-            termios.tcsetattr(0, termios.TCSANOW, changed)
-        assert termios.tcgetattr(0) == before
-    finally:
-        os.dup2(kept, 0)
-        for file in (kept, terminal, end):
-            os.close(file)
+        jail.LIBC.prctl(37, ctypes.byref(orphans), 0, 0, 0)  # PR_GET_CHILD_SUBREAPER
+        assert (jail.prctl(3), orphans.value) == (0, 1)  # PR_GET_DUMPABLE
 
 
 # What it leaves behind.
@@ -223,26 +198,6 @@ def test_what_a_process_left_running_ends_and_what_others_started_does_not(versi
             for _, outcome in crew.run([Task(STRAY)], seed=7):
                 assert not Path(f"/proc/{said(outcome)['stray']}").exists()  # not only at the end
         assert [process.poll() for process in mine] == [None, None]
-
-
-ALONE = """
-import os, subprocess, sys
-sys.path[:] = {path!r}
-from jail import Jail
-closed = Jail()
-closed.confine_signals()
-subprocess.Popen(["sleep", "1000"])
-closed._end_all_but((), patience=0.0)
-print(closed.alone, os.wait()[1])
-"""
-
-
-@landlock
-def test_a_process_that_does_nothing_but_grade_ends_all_that_it_made_at_one_blow():
-    with sleeping() as (mine,):
-        said = subprocess.run([sys.executable, "-c", ALONE.format(path=sys.path)],
-                              stdout=subprocess.PIPE, check=True).stdout
-        assert said == b"True 9\n" and mine.poll() is None
 
 
 def test_children_end_but_for_those_that_are_kept_or_carry_other_limits():
@@ -275,73 +230,20 @@ def test_a_folder_is_removed_however_deep_long_named_or_closed(tmp_path):
     finally:
         os.chdir(here)
     try:
-        assert jail.remove_tree(top, patience=60.0)
+        assert jail.remove_tree(top)
         assert os.listdir(str(tmp_path)) == ["kept"]
     finally:
         subprocess.run(["rm", "-rf", str(top)], check=True)  # pytest's own way cannot
 
 
-def test_removing_what_is_not_there_or_takes_too_long_raises_no_error(tmp_path):
+def test_removing_what_is_not_there_or_cannot_be_removed_raises_no_error(tmp_path, monkeypatch):
     assert jail.remove_tree(tmp_path / "nothing")
-    (tmp_path / "folder" / "empty").mkdir(parents=True)
-    assert not jail.remove_tree(tmp_path / "folder", patience=-1.0)
-    assert (tmp_path / "folder" / "empty").exists()
-    assert jail.remove_tree(tmp_path / "folder")
+    monkeypatch.setattr(shutil, "rmtree", lambda *args, **options: None)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no rm
+    assert not jail.remove_tree(tmp_path)
 
 
-def test_what_cannot_be_removed_does_not_keep_the_rest(tmp_path, monkeypatch):
-    for folder in ("a", "b/inner", "c"):
-        (tmp_path / "top" / folder).mkdir(parents=True)
-        (tmp_path / "top" / folder / "file").write_text("x")
-    (tmp_path / "top/b/stays").write_text("x")
-    real = os.unlink
-
-    def unlink(path):
-        if path.endswith("stays"):
-            raise PermissionError(path)
-        real(path)
-
-    monkeypatch.setattr(os, "unlink", unlink)
-    assert not jail.remove_tree(tmp_path / "top", patience=0.1)
-    assert [path.name for path in (tmp_path / "top").rglob("*") if path.is_file()] == ["stays"]
-
-
-LEASED = """
-import fcntl, os, signal, sys, time
-
-def released(*_):
-    time.sleep(5)
-    print("released", flush=True)
-    os._exit(0)
-
-signal.signal(signal.SIGIO, released)
-file = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
-fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-print("leased", flush=True)
-time.sleep(1000)
-"""
-shared = pytest.mark.skipif(not os.path.isdir(jail.SHARED_MEMORY),
-                            reason="this system keeps its shared memory elsewhere")
-
-
-@shared
-def test_shared_memory_that_makes_others_wait_is_passed_over(monkeypatch):
-    known = jail.shared_memory()
-    leased = Path(jail.SHARED_MEMORY, f"leased-{os.getpid()}")
-    holder = subprocess.Popen([sys.executable, "-c", LEASED, str(leased)], stdout=subprocess.PIPE)
-    try:
-        assert holder.stdout.readline() == b"leased\n"
-        jail.remove_shared_memory(known)
-        holder.kill()
-        assert holder.stdout.read() == b"" and leased.exists()  # it went on at once
-    finally:
-        holder.kill()
-        holder.wait()
-        holder.stdout.close()
-        leased.unlink()
-
-
-@shared
+@pytest.mark.skipif(not os.path.isdir(jail.SHARED_MEMORY), reason="shared memory lies elsewhere")
 def test_only_shared_memory_that_is_new_and_unused_is_removed():
     before, used, unused = (
         Path(jail.SHARED_MEMORY, f"{name}-{os.getpid()}") for name in ("before", "used", "new"))
