@@ -819,7 +819,7 @@ if leaf.grad is None:
         says=KEPT),
     Bug("2.2", "ReLU layer works on the data, outside the graph", ACTIVATIONS,
         "return F.ReLU.apply(x)", "return type(x)(x.data * (x.data > 0))",
-        second=(("return functional.ReLU.apply(x)", "return type(x)(x.data * (x.data > 0))"),),
+        second=SAME,
         says="No gradient comes back through ReLU: apply a Function to x itself, do not compute "
              "with x.data."),
 

@@ -82,12 +82,6 @@ SGD_STEP = """\
             v += p.grad.data
             p.data -= self.lr * v
 """
-ACCUMULATE = """\
-        if self.variable.grad is None:
-            self.variable.grad = grad.copy()
-        else:
-            self.variable.grad.data += grad.data
-"""
 
 # Where an operation of one input returns a bare Tensor.
 BARE_RETURNS = tuple(
@@ -97,7 +91,6 @@ BARE_RETURNS = tuple(
                      "np.ones(ctx.shape) * grad_output.data", "grad_output.data * ctx.positive"))
 
 # And of the third.
-GOING_DOWN = "for node in sort(grad_fn):"
 SORT = """\
     finished, seen, stack = [], set(), [(root, False)]
     while stack:
@@ -130,14 +123,6 @@ STYLES = (
          + CROSS_ENTROPY_CLASS.format(name="cross_entropy")),
         (LOSS, LOSS_CALL, "return F.cross_entropy.apply(predicted, target)")),
           note="`import mytorch.tensor` fails"),
-    Style("cross entropy as max + log sum exp - logit, composed", (
-        (FUNCTIONAL, "    log_probabilities = shifted + log_sums * minus\n"
-         "    chosen = (log_probabilities * to_one_hot(target, num_classes)).sum()\n"
-         "    return chosen * tensor.Tensor(-1.0 / batch_size)\n",
-         "    one_hot = to_one_hot(target, num_classes)\n"
-         "    chosen = (predicted * one_hot).sum(axis=1)\n"
-         "    losses = log_sums + tensor.Tensor(biggest) + chosen * minus\n"
-         "    return losses.sum() / tensor.Tensor(float(batch_size))\n"),)),
     Style("to_one_hot compares, and makes a Tensor that requires grad", (
         (FUNCTIONAL, """\
     one_hot = np.zeros((len(arr.data), num_classes))
@@ -148,27 +133,13 @@ STYLES = (
     columns = np.arange(num_classes)[np.newaxis, :]
     return tensor.Tensor(1.0 * (columns == arr.data[:, np.newaxis]), requires_grad=True)
 """),)),
-    Style("the loss has a __call__ of its own and is no Module", (
-        (LOSS, "class Loss(Module):", "class Loss:\n    def __call__(self, predicted, target):\n"
-         "        return self.forward(predicted, target)\n"),
-        (LOSS, "from mytorch.nn.module import Module\n", ""))),
 
     # BatchNorm
-    Style("running averages as ndarrays", (
-        (BATCHNORM, BN_AVERAGES, BN_AVERAGES.replace("Tensor.", "np.")),
-        (BATCHNORM, BN_EVALUATION, "self.running_mean, self.running_var)"),
-        (BATCHNORM, BN_UPDATE, BN_UPDATE.replace("Tensor(", "(").replace(".data", "")))),
     Style("running averages as ndarrays of shape (1, F)", (
         (BATCHNORM, BN_AVERAGES, BN_AVERAGES.replace("Tensor.", "np.").replace(
             "(num_features)", "((1, num_features))")),
         (BATCHNORM, BN_EVALUATION, "self.running_mean, self.running_var)"),
         (BATCHNORM, BN_UPDATE, BN_UPDATE.replace("Tensor(", "(").replace(".data", "")))),
-    Style("running averages as Tensors, updated in place", (
-        (BATCHNORM, BN_UPDATE, """\
-        self.running_mean.data[:] = old * self.running_mean.data + self.momentum * mean
-        self.running_var.data *= old
-        self.running_var.data += self.momentum * unbiased
-"""),)),
     Style("running averages in float32, updated in place", (
         (BATCHNORM, BN_AVERAGES, """\
         self.running_mean = Tensor(np.zeros(num_features, dtype=np.float32))
@@ -177,14 +148,6 @@ STYLES = (
         (BATCHNORM, BN_UPDATE, """\
         self.running_mean.data[:] = old * self.running_mean.data + self.momentum * mean
         self.running_var.data[:] = old * self.running_var.data + self.momentum * unbiased
-"""))),
-    Style("running averages that start as None and take 0 and 1 when first used", (
-        (BATCHNORM, BN_AVERAGES, "        self.running_mean = self.running_var = None\n"),
-        (BATCHNORM, "        if not self.is_train:\n", """\
-        if self.running_mean is None:
-            self.running_mean = Tensor.zeros(self.num_features)
-            self.running_var = Tensor.ones(self.num_features)
-        if not self.is_train:
 """))),
     Style("running averages that require grad and keep the graph of all batches", (
         (BATCHNORM, "            self.update(self.running_mean, mean.data)\n"
@@ -209,9 +172,6 @@ STYLES = (
 
     def forward(self, x):
         if not self.uses_averages:"""),), THIRD),
-    Style("the variance as E[x²] - E[x]²", (
-        (FUNCTIONAL, "var = np.var(x.data, axis=0)",
-         "var = np.mean(x.data**2, axis=0) - mean**2"),)),
     Style("eps and momentum as Tensors of shape (1,)", (
         (BATCHNORM, "self.eps = eps", "self.eps = Tensor(np.array([eps]))"),
         (BATCHNORM, "self.momentum = momentum", "self.momentum = Tensor(np.array([momentum]))"),
@@ -224,15 +184,10 @@ STYLES = (
     Style("all data cast to float32", (
         (TENSOR, TENSOR_DATA, "self.data = np.array(data).astype(np.float32)\n"),
         FOR_FLOAT_LABELS)),
-    Style("all data cast to float64", (
-        (TENSOR, TENSOR_DATA, "self.data = np.array(data, dtype=np.float64)\n"),
-        FOR_FLOAT_LABELS)),
     Style("all Tensors cast to float32, parameters float64 after a step", (
         (TENSOR, TENSOR_DATA, "self.data = np.array(data).astype(np.float32)\n"),
         FOR_FLOAT_LABELS,
         (SGD, "p.data -= self.lr * v", "p.data = p.data.astype(float) - self.lr * v"))),
-    Style("a cast to float32 in SGD.step", (
-        (SGD, "p.data -= self.lr * v", "p.data = (p.data - self.lr * v).astype(np.float32)"),)),
     Style("weights start in float32", (
         (LINEAR, "self.weight = Tensor(weight,", "self.weight = Tensor(weight.astype(np.float32),"),
         (LINEAR, "np.zeros(out_features)", 'np.zeros(out_features, "float32")'))),
@@ -240,9 +195,6 @@ STYLES = (
         (BATCHNORM, "var = (deviation * deviation).mean()",
          "var = (x * x).mean() - mean * mean"),), THIRD),
     Style("float64 throughout, composed of small operations", FLOAT64_THROUGHOUT, THIRD),
-    Style("ReLU's mask in float32", (
-        (FUNCTIONAL, "ctx.positive = np.where(a.data > 0, 1.0, 0.0)",
-         "ctx.positive = (a.data > 0).astype(np.float32)"),)),
     Style("requires_grad counted, 0, 1 or 2, instead of True and False", (
         (FUNCTIONAL, FLAGS, "    grad_needed = sum(i.requires_grad for i in inputs)\n"),)),
     Style("requires_grad from np.any", (
@@ -259,28 +211,10 @@ STYLES = (
     Style("T as a property that gives the bare data, for Functions of one's own", (
         (TENSOR, "    def T(self):\n", "    @property\n    def T(self):\n"),
         (TENSOR, "return F.Transpose.apply(self)", "return self.data.T")), REFERENCE),
-    Style("reshape takes a tuple", (
-        (TENSOR, "def reshape(self, *shape):", "def reshape(self, shape):"),)),
     Style("reshape takes rows and columns", (
         (TENSOR, "def reshape(self, *shape):\n        return F.Reshape.apply(self, shape)",
          "def reshape(self, rows, columns):\n"
          "        return F.Reshape.apply(self, (rows, columns))"),)),
-    Style("weights of a class Parameter in linear.py", (
-        (LINEAR, "\n\nclass Linear", """
-
-class Parameter(Tensor):
-    def __init__(self, data):
-        Tensor.__init__(self, data, True, True, True)
-
-
-class Linear"""),
-        (LINEAR, "Tensor(weight, requires_grad=True, is_parameter=True)", "Parameter(weight)"),
-        (LINEAR, "Tensor(np.zeros(out_features), requires_grad=True, is_parameter=True)",
-         "Parameter(np.zeros(out_features))"),
-        (ENGINE, 'if type(arg).__name__ != "Tensor":\n                continue',
-         'if not hasattr(arg, "requires_grad"):\n                continue'),
-        (ENGINE, 'if type(arg).__name__ != "Tensor":\n                raise',
-         'if not hasattr(arg, "requires_grad"):\n                raise'))),
     Style("a leaf that requires grad starts with a gradient of zeros", (
         (TENSOR, "        self.grad = None\n",
          "        self.grad = Tensor.zeros(*self.shape) if requires_grad and is_leaf else None\n"),)),
@@ -346,17 +280,11 @@ class Inverse(Function):
 class Exp(Function):"""),
         (TENSOR, "return F.Sub.apply(self, other)", "return self + F.Neg.apply(other)"),
         (TENSOR, "return F.Div.apply(self, other)", "return self * F.Inverse.apply(other)"))),
-    Style("Sub and Div that return lists, with gradients in one loop", (
-        (FUNCTIONAL, "return grad_output.copy(), tensor.Tensor(-grad_output.data)",
-         "return [tensor.Tensor(sign * grad_output.data) for sign in (1, -1)]"),
-        (FUNCTIONAL, "return tensor.Tensor(grad_a), tensor.Tensor(grad_b)",
-         "return [tensor.Tensor(grad) for grad in (grad_a, grad_b)]"),
-        (ENGINE, "if not isinstance(grads, tuple):", "if not isinstance(grads, (tuple, list)):"))),
     Style("Sub hands on the gradient it was given", (
         (FUNCTIONAL, "return grad_output.copy(), tensor.Tensor(-grad_output.data)",
          "return grad_output, tensor.Tensor(-grad_output.data)"),)),
     Style("ReLU's Function in activations.py", (
-        (ACTIVATIONS, "from mytorch.nn import functional\n", "import numpy as np\n\n"
+        (ACTIVATIONS, "import mytorch.nn.functional as F\n", "import numpy as np\n\n"
          "from mytorch.autograd_engine import Function\n"),
         (ACTIVATIONS, "from mytorch.nn.module import Module\n", """\
 from mytorch.nn.module import Module
@@ -374,11 +302,11 @@ class Rectify(Function):
         z, = ctx.saved_tensors
         return Tensor(grad_output.data * np.heaviside(z.data, 0))
 """),
-        (ACTIVATIONS, "functional.ReLU.apply(x)", "Rectify.apply(x)"))),
+        (ACTIVATIONS, "F.ReLU.apply(x)", "Rectify.apply(x)"))),
     Style("ReLU as a product with a constant mask", (
-        (ACTIVATIONS, "return functional.ReLU.apply(x)",
-         "return x * Tensor(1.0 * (x.data > 0))"),
-        (ACTIVATIONS, "from mytorch.nn import functional\n", "from mytorch.tensor import Tensor\n"))),
+        (ACTIVATIONS, "return F.ReLU.apply(x)", "return x * Tensor(1.0 * (x.data > 0))"),
+        (ACTIVATIONS, "import mytorch.nn.functional as F\n",
+         "from mytorch.tensor import Tensor\n"))),
     Style("Linear adds a bias of ones @ b, without broadcasting", (
         (LINEAR, "return x @ self.weight.T() + self.bias",
          "ones = Tensor.ones(x.shape[0], 1)\n        bias = self.bias.reshape(1, self.out_features)\n"
@@ -457,14 +385,6 @@ class Rectify(Function):
     visit(root)
     return finished
 """),), THIRD),
-    Style("sums in place, in copies", (
-        (ENGINE, "                grads[parent] = grads[parent] + share.data "
-         "if parent in grads else share.data\n", """\
-                if parent not in grads:
-                    grads[parent] = share.data.copy()
-                else:
-                    grads[parent] += share.data
-"""),), THIRD),
     Style("sums in place, under an Add that gives each operand an array of its own", (
         (ENGINE, "                grads[parent] = grads[parent] + share.data "
          "if parent in grads else share.data\n", """\
@@ -473,12 +393,6 @@ class Rectify(Function):
                 else:
                     grads[parent] += share.data
 """),), THIRD),
-    Style("the stored gradient is a view", (
-        (ENGINE, ACCUMULATE, """\
-        held = self.variable.grad
-        self.variable.grad = type(grad)(grad.data if held is None else held.data + grad.data)
-        self.variable.grad.data = self.variable.grad.data.T.T[...]
-"""),)),
     Style("the stored gradient is a sum of Tensors", (
         (ENGINE, "            self.variable.grad.data += grad.data\n",
          "            self.variable.grad = self.variable.grad + grad\n"),)),
@@ -493,33 +407,22 @@ class Rectify(Function):
         (ENGINE, "        if output.requires_grad:\n",
          "        node.next_functions = dict(enumerate(parents))\n        if output.requires_grad:\n"))),
     Style("backward() starts from ones that require grad", (
-        (TENSOR, "autograd_engine.backward(self.grad_fn, Tensor.ones(*self.shape))",
-         "autograd_engine.backward(\n            self.grad_fn, Tensor(np.ones(self.shape), True))"),
-        (ENGINE, "            self.variable.grad = grad.copy()\n",
-         "            self.variable.grad = grad\n"),
-        (ENGINE, "            self.variable.grad.data += grad.data\n",
-         "            self.variable.grad = self.variable.grad + grad\n"),
-        (FUNCTIONAL, "        return (tensor.Tensor(unbroadcast(grad_output.data, ctx.a_shape)),\n"
-         "                tensor.Tensor(unbroadcast(grad_output.data, ctx.b_shape)))\n",
-         "        return grad_output, grad_output\n"),
-        (LINEAR, "return x @ self.weight.T() + self.bias",
-         "ones = Tensor.ones(x.shape[0], 1)\n        bias = self.bias.reshape(1, self.out_features)\n"
-         "        return x @ self.weight.T() + ones @ bias"),
-        (FUNCTIONAL, "shifted = predicted + tensor.Tensor(-biggest)",
-         "shifted = predicted + tensor.Tensor(-biggest * np.ones((1, num_classes)))"),
-        (FUNCTIONAL, "log_probabilities = shifted + log_sums * minus",
-         "spread = tensor.Tensor(np.ones((1, num_classes)))\n"
-         "    log_probabilities = shifted + (log_sums * minus) @ spread")),
-          note="a.grad is itself the result of a graph"),
+        (TENSOR, "ones = Tensor(np.ones(self.shape, dtype))",
+         "ones = Tensor(np.ones(self.shape, dtype), requires_grad=True)"),
+        (ENGINE, "leaf.grad = total", "leaf.grad = grad if leaf.grad is None else leaf.grad + grad"),
+        (FUNCTIONAL, """\
+        grad_a = Tensor(unbroadcast(grad_output.data, a.shape))
+        grad_b = Tensor(unbroadcast(grad_output.data, b.shape))
+""", """\
+        if a.shape == b.shape:
+            return grad_output, grad_output
+        grad_a = Tensor(unbroadcast(grad_output.data, a.shape))
+        grad_b = Tensor(unbroadcast(grad_output.data, b.shape))
+""")), REFERENCE, note="a.grad is itself the result of a graph"),
     Style("apply: every argument must be a Tensor", ((
         ENGINE, "[arg for arg in args if hasattr(arg, \"requires_grad\")]", "args"),), THIRD,
         note="apply fails where one of several arguments is no Tensor"),
 
-    Style("every backward returns a tuple, the engine takes nothing else", (
-        (ENGINE, """\
-    if not isinstance(grads, tuple):
-        grads = (grads,)
-""", ""), *BARE_RETURNS)),
     Style("every backward returns a tuple, the engine takes grads[i], and Tensors have rows", (
         (ENGINE, """\
     if not isinstance(grads, tuple):
@@ -536,17 +439,6 @@ output = compute("Add", np.add, a, b)
         output.requires_grad = a.requires_grad or b.requires_grad
         output.is_leaf = not output.requires_grad
 """),), REFERENCE),
-    Style("flags set by apply, and by every operation but Add too", (
-        (ENGINE, """\
-        if output.requires_grad:
-            output.grad_fn = node
-""", """\
-        output.requires_grad = any(getattr(arg, "requires_grad", False) for arg in args)
-        output.is_leaf = not output.requires_grad
-        if output.requires_grad:
-            output.grad_fn = node
-"""),
-        (FUNCTIONAL, "return result(a.data + b.data, a, b)", "return tensor.Tensor(a.data + b.data)"))),
     Style("a leaf gets its AccumulateGrad when it is made", (
         (TENSOR, "        self.grad_fn = None\n", """\
         self.grad_fn = None
@@ -577,12 +469,6 @@ output = compute("Add", np.add, a, b)
         (SEQUENTIAL, "self.layers = list(layers)", "self.layers = dict(enumerate(layers))"),
         (SEQUENTIAL, "for i, layer in enumerate(self.layers):", "for i, layer in self.layers.items():"),
         (SEQUENTIAL, "yield from self.layers", "yield from self.layers.values()"))),
-    Style("Sequential calls itself for the rest of its layers", (
-        (SEQUENTIAL, "return functools.reduce(lambda output, layer: layer(output), self.layers, x)",
-         "return self.through(x, *self.layers)\n\n"
-         "    def through(self, x, first=None, *rest):\n"
-         "        return x if first is None else self.through(first(x), *rest)"),
-        (SEQUENTIAL, "import functools\n\n", "")), THIRD),
     Style("layers with a __call__ of their own", (
         (LINEAR, "    def forward(self, x):", "    def __call__(self, x):"),)),
 
@@ -591,42 +477,6 @@ output = compute("Add", np.add, a, b)
         (SGD, "class SGD(Optimizer):", "class SGD:"),
         (SGD, "from mytorch.optim.optimizer import Optimizer\n\n\n", "\n"),
         (SGD, "        super().__init__(params)\n", "        self.params = set(params)\n")),),
-    Style("parameters() gives a set", (
-        (MODULE, """\
-        yield from [value for value in vars(self).values() if isinstance(value, Parameter)]
-        for module in self.submodules():
-            yield from module.parameters()
-""", """\
-        found = {value for value in vars(self).values() if isinstance(value, Parameter)}
-        for module in self.submodules():
-            found |= module.parameters()
-        return found
-"""),), THIRD),
-    Style("SGD: plain steps where momentum is 0, else PyTorch's", (
-        (SGD, SGD_STEP, """\
-        for i in range(len(self.params)):
-            grad = self.params[i].grad.data
-            if self.momentum != 0:
-                self.momentums[i] = self.momentum * self.momentums[i] + grad
-                grad = self.momentums[i]
-            self.params[i].data = self.params[i].data - self.lr * grad
-"""),)),
-    Style("SGD: += of a negative step", (
-        (SGD, SGD_STEP, """\
-        for p, v in zip(self.params, self.momentums):
-            v[...] = self.momentum * v - self.lr * p.grad.data
-            p.data += v
-"""),)),
-    Style("SGD: momenta in a dict by id, made at the first step", (
-        (SGD, SGD_BUFFERS, "self.momentums = {}"),
-        (SGD, SGD_STEP, """\
-        for p in self.params:
-            step = -self.lr * p.grad.data
-            if id(p) in self.momentums:
-                step = step + self.momentum * self.momentums[id(p)]
-            self.momentums[id(p)] = step
-            p.data = p.data + step
-"""))),
     Style("SGD: momenta as Tensors, steps as operations on constants", (
         (SGD, SGD_BUFFERS, "self.momentums = [Tensor.zeros(*p.shape) for p in self.params]"),
         (SGD, SGD_STEP, """\
