@@ -2,27 +2,23 @@
 Each function here yields complaints with file and line; handout.py refuses at the first."""
 
 import ast
+import contextlib
 import re
 from pathlib import Path
 
 # Given whole, so that students learn from them; a solution may well say the same.
 WORKED_EXAMPLES = ("Add", "Transpose", "Reshape", "Log")
 
+NODES = ("BackwardFunction", "AccumulateGrad")  # classes whose ``apply`` runs the node it is given
 PYTHON_BLOCK = re.compile(r"^```py.*?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def surviving_marks(handout):
     """Lines of the handout (dict of path → text) that hold the mark of a solution."""
-    for name, number, line in numbered_lines(handout):
-        if "SOLUTION" in line:
-            yield f"{name}:{number}: a mark would survive: {line.strip()}"
-
-
-def numbered_lines(texts):
-    """(path, number from 1, line) of every line of a dict of path → text."""
-    for name, text in texts.items():
+    for name, text in handout.items():
         for number, line in enumerate(text.split("\n"), start=1):
-            yield name, number, line
+            if "SOLUTION" in line:
+                yield f"{name}:{number}: a mark would survive: {line.strip()}"
 
 
 # Lines of a solution.
@@ -80,31 +76,24 @@ def worked_examples(text):
 
 # Code that hands gradients down a graph.
 
-CLASSES = ("BackwardFunction", "AccumulateGrad")  # whose ``apply`` runs a node that it is given
-LOOPS = (ast.For, ast.While, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-
 
 def graph_walks(handout):
-    """Places in the handout (dict of path → text) where code hands gradients down a graph.
+    """Places in the handout (dict of path → text) where code could hand gradients down a graph.
 
-    Whatever its names, such code runs nodes again and again (``node.apply(gradient)``, or an
-    operation's ``backward`` with a gradient, in a loop or in functions that call each other in a
-    ring) and finds them by ``next_functions``. So a file that does both is refused, and also one
-    that does the first and imports a file that does the second. To look at a graph without running
-    its nodes is allowed, and so is calling ``tensor.backward()``, which is the student's own.
+    Whatever its names, such code finds nodes by ``next_functions`` and runs them. So a file that
+    does both is refused, and also one that runs nodes and imports a file that finds them. To look
+    at a graph without running its nodes is allowed, and so is calling ``tensor.backward()``, which
+    is the student's own.
     """
     trees = [(name, tree) for name, text in handout.items()
-             if re.search("next_functions|apply|backward", text) for tree in python_of(name, text)]
-    looking = [(name, tree) for name, tree in trees if looks(tree)]
-    modules = {Path(name).stem for name, _ in looking}
+             if re.search("next_functions|apply", text) for tree in python_of(name, text)]
+    finding = [name for name, tree in trees if finds_nodes(tree)]
+    modules = {Path(name).stem for name in finding}
     for name, tree in trees:
-        looks_here = (name, tree) in looking
-        found = repeated_runs(tree, itself=looks_here) if (
-            looks_here or imported(tree) & modules) else ()
-        for line in sorted(found)[:1]:
-            yield (f"{name}:{line}: hands gradients down a graph, which solves 1.2: "
-                   "runs nodes, and reads next_functions")
+        if name in finding or imported(tree) & modules:
+            for line in sorted(runs_of_nodes(tree, also_by_hand=name in finding))[:1]:
+                yield (f"{name}:{line}: hands gradients down a graph, which solves 1.2: "
+                       "runs nodes, and reads next_functions")
 
 
 def python_of(name, text):
@@ -113,65 +102,37 @@ def python_of(name, text):
         return [ast.parse(text, name)]
     trees = []
     for block in PYTHON_BLOCK.findall(text) if name.endswith(".md") else ():
-        try:
+        with contextlib.suppress(SyntaxError):  # a part of a program, shown as such
             trees.append(ast.parse(re.sub(r"^(>>>|\.\.\.) ?", "", block, flags=re.MULTILINE)))
-        except SyntaxError:  # a part of a program, shown as such
-            pass
     return trees
 
 
-def looks(tree):
+def finds_nodes(tree):
     """Whether code has ``x.next_functions`` in it, read, or that name as a text."""
     return any(getattr(node, "value", None) == "next_functions" or
                getattr(node, "attr", None) == "next_functions" and isinstance(node.ctx, ast.Load)
                for node in ast.walk(tree))
 
 
-def runs(tree, called=False):
-    """Lines that run a node, or take hold of what does: ``node.apply``, ``operation.backward``;
-    only where it is called, if ``called``.
+def runs_of_nodes(tree, also_by_hand):
+    """Lines that run a node or take hold of what does, ``node.apply``; if ``also_by_hand``, also
+    those that call an operation's ``backward(ctx, gradient)``.
 
-    Not ``tensor.backward()``, nor ``Add.apply(a, b)`` of a class: that is the forward pass.
+    Not ``Add.apply(a, b)`` of a class: that is the forward pass.
     """
-    nodes = list(ast.walk(tree))
-    calls = {node.func: node.args + node.keywords for node in nodes if isinstance(node, ast.Call)}
-    calls.update({arguments[0]: [] for function, arguments in calls.items()  # asked for, not run
-                  if arguments and name_of(function) in ("getattr", "hasattr")})
-    for node in nodes:
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "apply":
             owner = name_of(node.value)
-            of_a_node = owner in CLASSES or not (
-                owner[:1].isupper() or owner in ("cls", "autograd_engine"))
-            if node.attr in ("apply", "backward") and of_a_node and calls.get(node, not called):
+            of_a_class = owner[:1].isupper() and owner not in NODES or owner == "cls"
+            if isinstance(node.ctx, ast.Load) and not of_a_class:
                 yield node.lineno
-        elif isinstance(node, ast.Call) and name_of(node.func) == "getattr" and any(
-                getattr(arg, "value", None) in ("apply", "backward") for arg in node.args):
-            yield node.lineno
-
-
-def repeated_runs(tree, itself):
-    """Lines that run a node, as in ``runs``, in what is done again and again: a loop, or functions
-    that call each other in a ring. Of a file that looks at graphs ``itself`` whatever these call
-    counts, too, and also taking hold of what runs a node."""
-    functions = {part.name: part for part in ast.walk(tree) if isinstance(part, FUNCTIONS)}
-    calls = {name: functions_called(part, functions) for name, part in functions.items()}
-    for part in ast.walk(tree):
-        is_loop = isinstance(part, LOOPS) or (
-            isinstance(part, ast.Call) and name_of(part.func) in ("map", "filter", "reduce"))
-        if not is_loop and not isinstance(part, FUNCTIONS):
-            continue
-        reached = functions_called(part, functions)
-        for _ in functions:
-            reached = reached.union(*(calls[name] for name in reached))
-        if is_loop or part.name in reached:
-            for piece in [part, *(functions[name] for name in reached if itself)]:
-                yield from runs(piece, called=not itself)
-
-
-def functions_called(part, functions):
-    """Which of these functions (by name) are called in a piece of code."""
-    return {name_of(node.func) for node in ast.walk(part)
-            if isinstance(node, ast.Call)} & functions.keys()
+        elif isinstance(node, ast.Call):
+            called, owner = name_of(node.func), name_of(getattr(node.func, "value", None))
+            if called == "getattr" and any(getattr(arg, "value", "") == "apply" for arg in node.args):
+                yield node.lineno
+            if also_by_hand and called == "backward" and len(node.args) == 2 and (
+                    owner not in ("", "autograd_engine")):
+                yield node.lineno
 
 
 def name_of(node):

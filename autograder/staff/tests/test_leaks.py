@@ -13,15 +13,10 @@ WALKS = {  # ways to run nodes, each beside a way to find them
             for p, share in zip(n.next_functions, n.apply(g)):
                 descend(p, share)
         """,
-    "parents noted beforehand, in another function": """
-        def hand_out(root, grad):
-            nodes = order(root)
-            distribute(nodes, {node: node.next_functions for node in nodes}, {root: grad})
-
-        def distribute(nodes, parents, sums):
-            for node in nodes:
-                for parent, share in zip(parents[node], node.apply(sums[node])):
-                    sums[parent] = share
+    "no function at all": """
+        while todo:
+            node, grad = todo.pop()
+            todo.extend(zip(node.next_functions, node.apply(grad)))
         """,
     "the operation's backward": """
         def down(node, grad):
@@ -44,30 +39,9 @@ WALKS = {  # ways to run nodes, each beside a way to find them
             for node in nodes:
                 down(node.next_functions, BackwardFunction.apply(node, grad))
         """,
-    **{name: f"""
-        def down(node, grads):
-            return list({name}(node.apply, grads)), node.next_functions
-        """ for name in ("map", "filter", "reduce")},
-    "methods of a class": """
-        class Walker:
-            def run(self, node, grad):
-                return node.apply(grad)
-
-            def visit(self, node, grad):
-                for parent, share in zip(node.next_functions, self.run(node, grad)):
-                    self.visit(parent, share)
-        """,
-    "two functions in a ring": """
-        def even(node, grad):
-            return odd(node.next_functions[0], node.apply(grad)[0])
-
-        def odd(node, grad):
-            return even(node, grad)
-        """,
-    "no function at all": """
-        while todo:
-            node, grad = todo.pop()
-            todo.extend(zip(node.next_functions, node.apply(grad)))
+    "filter and reduce": """
+        def down(nodes, grad):
+            reduce(lambda found, node: found + node.next_functions, filter(nodes[0].apply, grad), [])
         """,
 }
 
@@ -79,25 +53,27 @@ def walks(**files):
 
 @pytest.mark.parametrize("way", WALKS)
 def test_code_that_hands_gradients_down_a_graph_is_found_written_as(way):
-    found = walks(a_py=WALKS[way])
-    assert found and all(complaint.startswith("a.py:") for complaint in found)
-    assert "hands gradients down a graph" in found[0]
+    (complaint,) = walks(a_py=WALKS[way])
+    assert complaint.startswith("a.py:") and "hands gradients down a graph" in complaint
 
 
-def test_such_code_is_found_spread_over_two_files_and_in_a_text():
-    looks = "def parents_of(node):\n    return node.next_functions\n"
-    for asking, call in (("from show.graph import parents_of", "parents_of(n)"),
-                         ("from show import graph", "graph.parents_of(n)"),
-                         ("import graph as g", "g.parents_of(n)")):
-        runs = (f"{asking}\ndef down(n, grad):\n    for p, share in zip({call}, n.apply(grad)):\n"
-                "        down(p, share)\n")
-        found = list(leaks.graph_walks({"show/graph.py": looks, "trace.py": runs}))
-        assert [complaint[:10] for complaint in found][:1] == ["trace.py:2"] or "trace.py:3" in found[0]
-    for block in (textwrap.dedent(WALKS["a node's apply"]),
-                  ">>> def down(n, g):\n...     for p, s in zip(n.next_functions, n.apply(g)):\n"
-                  "...         down(p, s)\n"):
-        assert list(leaks.graph_walks({"hw1/README.md": f"Like this:\n\n```python\n{block}```\n"}))
-    assert not list(leaks.graph_walks({"README.md": "```python\nfor node in ...\n```\n"}))
+@pytest.mark.parametrize("asking, call", [
+    ("from show.graph import parents_of", "parents_of(n)"),
+    ("from show import graph", "graph.parents_of(n)"),
+    ("import show.graph as g", "g.parents_of(n)")])
+def test_such_code_is_found_spread_over_two_files(asking, call):
+    (complaint,) = leaks.graph_walks({
+        "show/graph.py": "def parents_of(node):\n    return node.next_functions\n",
+        "trace.py": f"{asking}\ndef down(n, grad):\n    for p, share in zip({call}, n.apply(grad)):\n"
+                    "        down(p, share)\n"})
+    assert complaint.startswith("trace.py:3: ")
+
+
+@pytest.mark.parametrize("prompt", ["", ">>> "])
+def test_such_code_is_found_in_a_text(prompt):
+    block = textwrap.indent(WALKS["a node's apply"].replace("\n        ", "\n").strip() + "\n", prompt)
+    text = f"Like this:\n\n```python\n{block}```\n\n```python\nfor node in ...\n```\n"
+    assert len(list(leaks.graph_walks({"hw1/README.md": text}))) == 1
 
 
 INNOCENT = {
@@ -109,10 +85,6 @@ INNOCENT = {
                     if parent not in seen:
                         seen.add(parent)
                         todo.append(parent)
-        """,
-    "drawing boxes": """
-        def add(node):
-            return [add(parent) for parent in node.next_functions if parent]
         """,
     "watching apply from outside": """
         def watch(tensor):
@@ -133,21 +105,11 @@ INNOCENT = {
             engine = autograd_engine.backward(b.grad_fn, ones)
             print(b.grad_fn.next_functions)
         """,
-    "a node made": """
-        def apply(cls, *args):
-            node.next_functions = [gradient_node(arg) for arg in args]
-        def gradient_node(arg):
-            return arg.apply(1)
-        """,
-    "running one node": """
-        def first(node, grad):
-            return dict(zip(node.next_functions, node.apply(grad)))
-        """,
     "an operation looked up": """
         def place(node):
             return getattr(node.function.backward, "__code__", None), node.next_functions
         """,
-    "functions of the same name elsewhere": """
+    "running nodes, and not finding them": """
         def run(case):
             for node in case.order:
                 case.visit(node).apply(1)
@@ -176,9 +138,7 @@ def survivors(text, solution):
 
 
 @pytest.mark.parametrize("text", [
-    "grad_a = grad * b.data", "x = 1\n    grad_a = grad * b.data\n", "grad_a=grad*b.data",
-    "# so: grad_a = grad * b.data", "`grad_a = grad * b.data` it is",
-])
+    "x = 1\n    grad_a = grad * b.data\n", "grad_a=grad*b.data", "# so: grad_a = grad * b.data"])
 def test_a_telling_line_is_found_wherever_it_stands(text):
     (complaint,) = survivors(text, "    grad_a = grad * b.data")
     assert complaint.startswith("other.py:") and "from a.py:3: grad_a = grad * b.data" in complaint
@@ -190,14 +150,11 @@ def test_a_short_line_is_found_alone_but_not_inside_another():
 
 
 @pytest.mark.parametrize("line, telling", [
-    ("return output", False), ("for layer in self.layers:", False), ("loss.backward()", False),
-    ("def forward(ctx, a, b):", False), ("@staticmethod", False), ("class ReLU(Function):", False),
-    ("", False), ("raise RuntimeError(", False), ('"""', False), ("a, b = ctx.saved_tensors", False),
-    ("import numpy as np", False), ("except ValueError as error:", False),
-    ("x = layer(x)", True), ("return -a", True), ("grad[rows] -= 1", True), ("return a @ b", True),
-    ("awaited[parent] = 1", True), ("if len(a) == 2:", True), ("v = g.sum(axis=0)", True),
-    ("# the sums wait until all of them have come", True), ("# both of them", False),
-])
+    ("", False), ("for layer in self.layers:", False), ("loss.backward()", False),
+    ("def forward(ctx, a, b):", False), ("@staticmethod", False), ("raise RuntimeError(", False),
+    ("a, b = ctx.saved_tensors", False), ("# both of them", False),
+    ("x = layer(x)", True), ("return -a", True), ("grad[rows] -= 1", True), ("if a == 2:", True),
+    ("# the sums wait until all of them have come", True)])
 def test_a_line_is_telling_if_it_computes_or_explains(line, telling):
     assert leaks.is_telling(line) == telling
 
@@ -211,9 +168,7 @@ def test_the_operations_that_are_given_may_say_the_same_and_other_given_lines_ma
 # Marks, and all of it on the whole tree.
 
 
-@pytest.mark.parametrize("line", [
-    "# BEGIN SOLUTION 1.2: x", "    # END SOLUTION 2.4",
-    "SOLUTION", "#BEGIN  SOLUTION"])
+@pytest.mark.parametrize("line", ["    # END SOLUTION 2.4", "SOLUTION", "#BEGIN  SOLUTION"])
 def test_a_surviving_mark_is_found_in_any_file(line):
     assert list(leaks.surviving_marks({"grade.sh": "a\n" + line})) == [
         f"grade.sh:2: a mark would survive: {line.strip()}"]
