@@ -399,8 +399,8 @@ def carries_our_limits(pid):
 
 
 def remove_tree(top, patience=20.0):
-    """Remove a folder that a student's code may have filled; returns whether it is gone. What Python
-    cannot remove, such as a thousand folders in each other, or closed ones, other programs can."""
+    """Remove a folder that a student's code may have filled; returns whether it is gone. What
+    Python cannot remove, such as closed folders or a thousand in each other, other programs can."""
     with contextlib.suppress(RecursionError):
         shutil.rmtree(str(top), ignore_errors=True)
     for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]) if os.path.lexists(str(top)) else ():

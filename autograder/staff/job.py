@@ -71,7 +71,8 @@ def answers_for(options):
         CannotGrade: if the folder does not hold them.
     """
     if options.answers.is_dir():
-        files = list(options.answers.glob("*.json" if options.seed is None else f"{options.seed}.json"))
+        seed = "*" if options.seed is None else options.seed
+        files = list(options.answers.glob(f"{seed}.json"))
         if not files:
             raise grading.CannotGrade(f"there are no answers in {options.answers}")
         return SealedAnswers(secrets.choice(files))

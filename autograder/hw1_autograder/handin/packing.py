@@ -1,5 +1,5 @@
-"""Packs handin.tar for handing in; ./create_tarball.sh runs this file. What goes in stands here; what
-may come out again, in unpacking.py."""
+"""Packs handin.tar for handing in; ./create_tarball.sh runs this file. What goes in is decided here,
+what may come out again in unpacking.py."""
 
 import ast
 import contextlib
@@ -77,12 +77,11 @@ def find_files(root):
             name = PurePosixPath(path.relative_to(root).as_posix())
             if is_litter(name):
                 continue
-            if path.is_symlink():
-                warnings.append(f"left out, as it is a link: {name}")
-            elif path.is_file() and (name.suffix == ".py" or str(name) == PLOT):
+            if path.is_file() and not path.is_symlink() and (
+                    name.suffix == ".py" or str(name) == PLOT):
                 names.append(str(name))
-            elif not path.is_dir() and not str(name).startswith(TEXT):
-                warnings.append(f"left out, as it is neither Python nor the plot: {name}")
+            elif path.is_symlink() or not path.is_dir() and not str(name).startswith(TEXT):
+                warnings.append(f"left out, because it is not a Python file or the plot: {name}")
     return sorted(names), warnings
 
 

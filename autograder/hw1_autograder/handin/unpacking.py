@@ -1,5 +1,5 @@
-"""Unpacks a handed-in tarball for grading. Anybody may have made it, and a megabyte of odd headers can
-keep tarfile busy for minutes: it is read in a process with limits, whose tasks stand here too."""
+"""Unpacks a handed-in tarball for grading. Anybody may have made it, and a megabyte of odd headers
+can keep tarfile busy for minutes: it is read in a process with limits, whose tasks are here too."""
 
 import compileall
 import contextlib
@@ -12,17 +12,14 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from handin.packing import FOLDERS, MAX_BYTES, MAX_FILES, HandinError, is_litter
+from handin.packing import FOLDERS, MAX_BYTES, MAX_FILES, PLOT, HandinError, is_litter
 from processes import isolation
 from processes import limits
 
 MAX_DEPTH = 10  # folders
-MAX_NOTES = 64 << 10  # bytes of a header that only says something of the member after it
 MAX_REMARKS = 50
 SECONDS = 3.0  # of processor time, to unpack and to compile
 MEMORY = 1 << 30  # bytes of address space
-NOTES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
-         tarfile.SOLARIS_XHDTYPE)
 BAD_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL,
             errno.EILSEQ)  # errors that come of a file's name
 
@@ -30,21 +27,21 @@ BAD_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno
 def unpack(tarball, directory):
     """Write what may be graded of a tarball into an empty ``directory``, and compile it.
 
-    Only regular files below mytorch/ and hw1/ count, also if both lie in one folder more. Links out
-    of it, devices, absolute names and ".." are never followed.
+    Only Python files below mytorch/ and hw1/ and the plot count, also if both folders lie in one
+    more. Links out of it, devices, absolute names and ".." are never followed.
 
     Args:
         tarball (Path): as it was handed in.
         directory (Path): where to.
 
     Returns:
-        list of str: remarks: what was passed over, and which files stand in the way of others.
+        list of str: remarks: what was passed over, and which folders stand in the way of files.
 
     Raises:
         HandinError: if it is not a tar archive, too large, or holds no mytorch/.
         OSError: if there is no room for it, or the like: no fault of the tarball.
     """
-    task = Task(json.dumps([os.path.abspath(str(tarball)), str(directory)]))
+    task = Task(json.dumps([os.path.abspath(str(tarball)), str(directory)]), SECONDS)
     try:
         with isolation.Crew(__name__, directory) as crew:
             ((_, outcome),) = crew.run([task], seed=0)
@@ -87,7 +84,7 @@ class Task(NamedTuple):
     """A tarball and a folder, in JSON."""
 
     key: str
-    time_limit: float = SECONDS
+    time_limit: float
 
 
 def prepare(key, seed, root):
@@ -105,7 +102,7 @@ def run_task(prepared, root, send):
         send({"case": "", "error": str(error)})
     except OSError as error:
         send({"case": "", "fault": str(error)})
-    compileall.compile_dir(str(directory), quiet=2)  # what is not Python says so when it is imported
+    compileall.compile_dir(str(directory), quiet=2)  # what is not Python says so when imported
     send({"done": ""})
 
 
@@ -114,22 +111,25 @@ def extract(tarball, directory):
     try:
         if os.path.getsize(str(tarball)) > MAX_BYTES:
             raise HandinError(f"{tarball.name} is larger than {MAX_BYTES >> 20} MiB")
-        start = tarball.open("rb").read(8)
+        with tarball.open("rb") as file:
+            start = file.read(2)
     except OSError as error:
         raise HandinError(f"cannot read {tarball.name}: {error.strerror or error}") from None
     try:
         members, remarks = read_members(tarball)
     except HandinError:
         raise
-    except Exception as error:  # which ones tarfile raises depends on the version
-        raise HandinError(explain_no_tar(tarball.name, start, error)) from None
+    except Exception:  # which ones tarfile raises depends on the version
+        kind = {b"": "is empty", b"PK": "is a zip file"}.get(start, "is no whole tar file")
+        raise HandinError(f"{tarball.name} {kind}; make it with ./create_tarball.sh") from None
     files, prefix = {}, find_prefix(members, remarks)
     for path, content in members.items():
-        inside = path[len(prefix):]
-        if path[:len(prefix)] != prefix or inside[0] not in FOLDERS or len(inside) < 2:
-            remarks.append(f"passed over: {PurePosixPath(*path)}"[:120])
+        name = "/".join(path[len(prefix):])
+        counts = name.partition("/")[0] in FOLDERS and (name.endswith(".py") or name == PLOT)
+        if counts and path[:len(prefix)] == prefix:
+            files[name] = content
         else:
-            files["/".join(inside)] = content
+            remarks.append(f"passed over: {PurePosixPath(*path)}"[:120])
     for name, content in files.items():
         try:
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -138,42 +138,27 @@ def extract(tarball, directory):
             if error.errno not in BAD_NAME:
                 raise
             raise HandinError(f"cannot unpack {name[:100]}: {error.strerror}") from None
-    return shadows(files) + remarks
-
-
-class Header(tarfile.TarInfo):
-    """A header of a tar archive."""
-
-    @classmethod
-    def frombuf(cls, buf, encoding, errors):
-        header = super().frombuf(buf, encoding, errors)
-        if header.type in NOTES and header.size > MAX_NOTES:
-            raise tarfile.ReadError(f"it holds a header of {header.size:,} bytes")
-        return header
+    return [f"look at {name}: Python imports it in the place of {os.path.dirname(name)}.py"
+            for name in files if f"{name.replace('/__init__.py', '')}.py" in files] + remarks
 
 
 def read_members(tarball):
     """The regular files of an archive, parts of the name → bytes, and remarks."""
     files, remarks, total = {}, [], 0
-    with tarfile.open(str(tarball), mode="r:", tarinfo=Header) as tar:
+    with tarfile.open(str(tarball)) as tar:
         for count, member in enumerate(tar):
             if count >= 4 * MAX_FILES or len(files) > MAX_FILES:
                 raise HandinError(f"the tarball holds more than {MAX_FILES} files")
-            name = PurePosixPath(member.name)
-            shown = member.name.encode("ascii", "replace").decode()[:100]
-            regular = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
+            name, target = PurePosixPath(member.name), PurePosixPath(member.linkname).parts
             if member.isdir() or is_litter(name):
-                if name.suffix == ".pyc" and name.parent.name != "__pycache__":
-                    remarks.append(f"passed over, as it is compiled: {shown}")
                 continue
             if leads_elsewhere(member.name):
-                remarks.append(f"passed over, as its name leads elsewhere: {shown}")
-            elif len(name.parts) > MAX_DEPTH:
-                remarks.append(f"passed over, as it lies {len(name.parts)} folders deep: {shown}")
-            elif member.islnk() and PurePosixPath(member.linkname).parts in files:
-                files[name.parts] = files[PurePosixPath(member.linkname).parts]
-            elif not regular:
-                remarks.append(f"passed over, as it is no regular file: {shown}")
+                shown = member.name.encode("ascii", "replace").decode()[:100]
+                remarks.append(f"passed over, because its name leads elsewhere: {shown}")
+            elif member.islnk() and target in files:
+                files[name.parts] = files[target]
+            elif not member.isreg() or member.issparse():
+                remarks.append(f"passed over, because it is not a regular file: {name}"[:150])
             else:
                 total += member.size
                 if total > MAX_BYTES:
@@ -186,25 +171,11 @@ def read_members(tarball):
 
 
 def leads_elsewhere(name):
-    """Whether a member of that name (str) would not be a file in the folder it is unpacked to."""
+    """Whether a member of that name (str) would not be a file in the folder it is unpacked to, or
+    one far down in it."""
     parts = PurePosixPath(name).parts
-    return not parts or parts[0] == "/" or ".." in parts or not name.isprintable()
-
-
-def shadows(files):
-    """Remarks on files (names, such as mytorch/tensor.py) that Python would import in the place of
-    others, or that are no Python source."""
-    modules = {name[:-len(".py")] for name in files if name.endswith(".py")}
-    remarks = []
-    for name in files:
-        folder, _, last = name.rpartition("/")
-        module = f"{folder}/{last.partition('.')[0]}"
-        if last == "__init__.py" and folder in modules:
-            remarks.append(f"look at {name}: Python imports it in the place of {folder}.py")
-        elif name.endswith((".so", ".pyd", ".dll", ".dylib")):
-            hidden = f", in the place of {module}.py" if module in modules else ""
-            remarks.append(f"look at {name}: it is compiled code, which Python imports{hidden}")
-    return remarks
+    return (not parts or parts[0] == "/" or ".." in parts or not name.isprintable()
+            or len(parts) > MAX_DEPTH)
 
 
 def find_prefix(files, remarks):
@@ -219,14 +190,3 @@ def find_prefix(files, remarks):
             f"the tarball holds no folder mytorch/, but {found}", *elsewhere,
             "make it with ./create_tarball.sh"]))
     return (folders.pop(),)
-
-
-def explain_no_tar(name, start, error):
-    """Why reading a tarball with that start (bytes) failed, for the student."""
-    if not start:
-        return f"{name} is empty; make it with ./create_tarball.sh"
-    for magic, kind in ((b"\x1f\x8b", "is compressed with gzip"), (b"BZh", "is compressed with bzip2"),
-                        (b"\xfd7zXZ", "is compressed with xz"), (b"PK\x03\x04", "is a zip file")):
-        if start.startswith(magic):
-            return f"{name} {kind}, but must be a plain tar file; make it with ./create_tarball.sh"
-    return f"{name} is no whole tar file ({error}); make it with ./create_tarball.sh"

@@ -1,5 +1,5 @@
 """Runs tasks, each in a limited process of its own, and brings back what they send.
-Nothing here knows this homework. What only defends Autolab is staff/jail.py, handed in as ``jail``."""
+Nothing here knows this homework. What only defends Autolab is staff/jail.py, given as ``jail``."""
 
 import contextlib
 import dataclasses
@@ -30,7 +30,7 @@ LINE_LIMIT = 1 << 10  # bytes of a line that is not a result
 PLACES_LIMIT = 100  # lines of a student's code under way
 IMPORT_SECONDS = 20.0  # of processor time, until the student's code is imported
 SLEEP = 20.0  # seconds by the clock that a process may sleep
-BUSY = 0.05  # of a processor: a process that uses more does not sleep, the machine is slow or loaded
+BUSY = 0.05  # of a processor: who uses more does not sleep, the machine is slow or loaded
 LOOP_SECONDS = 0.5  # of processor time, once a loop is known, see Crew._seconds_for
 LAST_WORDS = 0.3  # seconds for a process to say where it was, before it is killed
 PATIENCE = 60.0  # seconds for the system to make a process
@@ -52,9 +52,9 @@ class HostFault(Exception):
 class Outcome:
     """What came back from one task's process.
 
-    Its ending is "done", "exit N", "signal N", "flood" (of results), "import" (too slow), "processor"
-    (its time used up), "loop" (in the function in which a task before it has used up its time),
-    "time" (by the clock), or "never" (no time was left for it).
+    Its ending is "done", "exit N", "signal N", "flood" (of results), "import" (too slow),
+    "processor" (its time used up), "loop" (in the function in which a task before it has used up
+    its time), "time" (by the clock), or "never" (no time was left for it).
     """
 
     root: Path  # the folder that the task was given
@@ -65,7 +65,7 @@ class Outcome:
     ending: str = "never"
     limit: float = 0.0  # the seconds that were over, for "import", "processor" and "time"
     ready: bool = False  # whether the student's code was imported, and tests could run
-    # Where a limit or a crash ended it, if that is known: files, lines and functions, innermost first.
+    # Where a limit or a crash ended it, if known: files, lines and functions, innermost first.
     stuck_at: list = dataclasses.field(default_factory=list)
     defined_at: str = ""  # file and line of the code in question
     protections: list = dataclasses.field(default_factory=list)  # names of what limited the process
@@ -100,8 +100,7 @@ class Child:
             os.close(output)
         self.ending, self.kill_at = "", float("inf")  # why and when it is stopped
         self.began = time.monotonic()
-        # Seconds of processor time: what it had used when it was ready, and what it has from then on.
-        self.importing, self.limit = 0.0, IMPORT_SECONDS
+        self.importing, self.limit = 0.0, IMPORT_SECONDS  # processor time it took, and has
 
     def read(self, stream):
         """Take in what stands in a pipe, at most 64 KiB; whether there may be more."""
@@ -254,7 +253,7 @@ class Crew:
                 processor time).
             seed (int): for ``prepare``.
             deadline (float): time.monotonic() at which all must have ended. Each task has its share
-                of the time that is left when it starts, so that it cannot use up that of the others.
+                of the time that is left when it starts, and cannot use up that of the others.
         """
         waiting, outcomes = [(task, 0.0) for task in tasks], {}
         # All at once, before a task can fill the disk.
@@ -306,9 +305,9 @@ class Crew:
                 time.sleep(0.05)
 
     def _seconds_for(self, task):
-        """The processor time that a task gets: an endless loop costs all of it once. After that each
-        task gets three times what the slowest one took that came to its end; only if it is then in the
-        function of a known loop, it is taken to be caught there, too. If not, it runs again."""
+        """The processor time that a task gets: an endless loop costs all of it once. After that, a
+        task gets three times what the slowest one took that came to its end. Only if it is in the
+        function of a known loop by then, it is taken to be caught there. If not, it runs again."""
         early = max(LOOP_SECONDS, 3 * self._slowest) if self._loops else task.time_limit
         return min(early, task.time_limit)
 
@@ -326,8 +325,8 @@ class Crew:
         return early and outcome.ending == "processor"
 
     def _wait_for_news(self):
-        """Wait a moment for something to be written, and take it in. (By poll: what epoll watches is
-        counted for all processes of a user, so that one of them can use it up.)"""
+        """Wait a moment for something to be written, and take it in. (By poll: what epoll watches
+        is counted for all processes of a user, so that one of them can use it up.)"""
         poll, owners = select.poll(), {}
         for child in self._running:
             for stream in child.streams:
@@ -361,8 +360,8 @@ def processors():
 
 
 def be_child(results, output, jail, inside, root, home, key, seconds, seed):
-    """Run a task, with its key and seconds of processor time, in the empty folder ``home``, and send
-    what it has to say into the pipe ``results``; does not return."""
+    """Run a task, with its key and seconds of processor time, in the empty folder ``home``, and
+    send what it has to say into the pipe ``results``; does not return."""
     leave = os._exit
     try:
         os.setsid()  # which also leaves the terminal
@@ -410,8 +409,8 @@ def take_files(results, output):
 
 
 def forget_the_grader(home, root):
-    """Work in ``home``, import from ``root`` first, and keep no trace of the one who grades: neither
-    of the environment, but what a program needs, nor of how this was started."""
+    """Work in ``home``, import from ``root`` first, and keep no trace of the one who grades: of the
+    environment only what a program needs, nothing of how this was started."""
     os.chdir(home)
     kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     os.environ.clear()

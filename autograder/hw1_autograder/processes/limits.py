@@ -27,8 +27,8 @@ def limit_this_process(processor_seconds, later):
 
 
 def lower(kind, most, first=None):
-    """Set a limit (name in the module resource) to ``most``, if it is not lower already, and that at
-    which the process is warned to ``first``; whether this system has it and took it."""
+    """Set a limit (name in the module resource) to ``most``, if it is not lower already, and where
+    the process is warned to ``first``; whether this system has it and took it."""
     try:
         kind = getattr(resource, kind)
         hard = resource.getrlimit(kind)[1]

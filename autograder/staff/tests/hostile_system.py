@@ -224,7 +224,7 @@ CODES = {
     "shared memory that makes others wait": LEASES,
     "raises and lowers its own limits": OWN_LIMITS,
     "200 files and 100 folders side by side": "import os\nfor number in range(200):\n    "
-        "open(f'file{number}', 'w').close()\n    os.makedirs(f'{number % 100}/inner', exist_ok=True)",
+        "open(f'file{number}', 'w').close()\n    os.makedirs(f'{number % 100}/in', exist_ok=True)",
     "a shape of 200 KB": SHAPE,
 }
 UNTIL_STOPPED = {
@@ -233,7 +233,7 @@ UNTIL_STOPPED = {
     "output without lines or an end":
         "import os\nwhile True:\n    os.write(1, b'\\0\\xff' * 30_000)",
 }
-DANGEROUS = ("kills", "leaves the grader", "looks into")  # without the filter: to others, or to the job
+DANGEROUS = ("kills", "leaves the grader", "looks into")  # to others and the job, without filter
 
 SYSTEM = tuple(
     Hostile(name, code, returns=WRONG, fails=DIVISION,

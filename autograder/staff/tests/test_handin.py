@@ -2,6 +2,7 @@
 Hostile tarballs are made by hand here, member by member."""
 
 import errno
+import gzip
 import io
 import os
 import re
@@ -65,7 +66,7 @@ def test_it_holds_the_sources_and_the_plot_and_nothing_else(tree):
                    "hw1/mnist.py~", "hw1/notes.txt", "hw1/data.npy", "hw1/README.md"):
         (tree / litter).parent.mkdir(exist_ok=True)
         (tree / litter).write_bytes(b"x")
-    os.symlink("/etc/passwd", str(tree / "mytorch/link.py"))
+    os.symlink("tensor.py", str(tree / "mytorch/link.py"))
     names, warnings = packing.pack(tree, tree / "handin.tar")
     assert names == names_in(tree / "handin.tar")
     assert set(packing.REQUIRED) | {packing.PLOT} <= set(names)
@@ -91,32 +92,26 @@ def test_a_missing_or_old_plot_is_warned_of(tree):
 
 
 @pytest.mark.parametrize("content, complaint", [
-    ("x = 1\ndef f(:\n", r"mytorch/tensor.py:2: "),
-    ("x = '\0'\n", r"mytorch/tensor.py"),
-])
-def test_python_that_does_not_compile_is_refused_and_an_earlier_tarball_kept(
+    ("x = 1\ndef f(:\n", "mytorch/tensor.py:2: "), ("x = '\0'\n", "mytorch/tensor.py"),
+    (None, "mytorch/tensor.py is missing")])
+def test_what_is_missing_or_does_not_compile_is_refused_and_an_earlier_tarball_kept(
         content, complaint, tree):
     (tree / "handin.tar").write_bytes(b"earlier")
-    (tree / "mytorch/tensor.py").write_text(content)
+    (tree / "mytorch/tensor.py").unlink()
+    if content is not None:
+        (tree / "mytorch/tensor.py").write_text(content)
     with pytest.raises(packing.HandinError, match=complaint):
         packing.pack(tree, tree / "handin.tar")
     assert (tree / "handin.tar").read_bytes() == b"earlier"
     assert not (tree / "handin.tar.part").exists()
 
 
-def test_a_missing_file_is_named(tree):
-    (tree / "mytorch/optim/sgd.py").unlink()
-    with pytest.raises(packing.HandinError, match="mytorch/optim/sgd.py is missing"):
-        packing.pack(tree, tree / "handin.tar")
-
-
-def test_what_was_packed_comes_out(tree, tmp_path):
+@pytest.mark.parametrize("compressed", [bytes, gzip.compress])
+def test_what_was_packed_comes_out(compressed, tree, tmp_path):
     names, _ = packing.pack(tree, tmp_path / "handin.tar")
-    out = tmp_path / "out"
-    out.mkdir()
-    assert unpacking.unpack(tmp_path / "handin.tar", out) == []
-    assert [(out / name).read_bytes() for name in names] == [
-        (tree / name).read_bytes() for name in names]
+    (tmp_path / "handin.tar").write_bytes(compressed((tmp_path / "handin.tar").read_bytes()))
+    assert unpacking.read(tmp_path / "handin.tar") == (
+        {name: (tree / name).read_bytes() for name in names}, [])
 
 
 def test_one_folder_around_it_is_understood(tmp_path):
@@ -129,25 +124,25 @@ ELSEWHERE = [
     ("/tmp/escape.py", b"1"),
     ("../escape.py", b"1"),
     ("mytorch/../../escape.py", b"1"),
+    ("mytorch/" + "a/" * 1900 + "b.py", b"1"),
     ("mytorch/link.py", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}),
     ("mytorch/hard.py", {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}),
     ("mytorch/device", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}),
     ("mytorch/fifo", {"type": tarfile.FIFOTYPE}),
     ("autograder/hw1_autograder/runner.py", b"print('all points')"),
-    ("conftest.py", b"1"),
     ("numpy.py", b"1"),
-    ("sitecustomize.py", b"1"),
     ("answers.json", b"{}"),
     ("Makefile", b"all:\n\t@echo forged\n"),
     ("mytorch/new\nline.py", b"1"),
+    ("mytorch/fast.so", b"1"),
 ]
 
 
-@pytest.mark.parametrize("member", ELSEWHERE, ids=lambda member: repr(member[0]))
-def test_a_member_that_leads_elsewhere_is_passed_over_with_a_remark(member, tmp_path):
-    files, remarks = unpacked(tmp_path, ("mytorch/a.py", b"1"), member)
+def test_members_that_lead_elsewhere_are_passed_over_with_a_remark_each(tmp_path):
+    files, remarks = unpacked(tmp_path, ("mytorch/a.py", b"1"), *ELSEWHERE)
     assert files == ["mytorch/a.py"]
-    assert len(remarks) == 1 and remarks[0].startswith("passed over")
+    assert len(remarks) == len(ELSEWHERE)
+    assert all(remark.startswith("passed over") and len(remark) < 200 for remark in remarks)
 
 
 def test_a_file_cannot_be_written_through_an_earlier_link(tmp_path):
@@ -166,23 +161,18 @@ def test_a_hard_link_within_the_tarball_is_the_file_that_it_names(tmp_path):
 
 
 @pytest.mark.parametrize("content, sentence", [
-    (b"", "is empty"),
-    (b"BZh9" + b"x" * 600, "compressed with bzip2"),
-    (b"\xfd7zXZ\0" + b"x" * 600, "compressed with xz"),
-    (b"\x1f\x8b" + b"x" * 600, "compressed with gzip"),
-    (b"PK\x03\x04" + b"x" * 600, "is a zip file"),
-    (b"no tar at all " * 100, "is no whole tar file"),
-])
+    (b"", "is empty"), (b"PK\x03\x04" + b"x" * 600, "is a zip file"),
+    (b"no tar at all " * 100, "is no whole tar file")])
 def test_what_is_no_tarball_is_said_plainly(content, sentence, tmp_path):
     (tmp_path / "handin.tar").write_bytes(content)
     with pytest.raises(packing.HandinError, match=sentence):
-        unpacking.unpack(tmp_path / "handin.tar", tmp_path)
+        unpacking.extract(tmp_path / "handin.tar", tmp_path)
 
 
 def test_a_truncated_tarball_is_said_plainly(tree, tmp_path):
     packing.pack(tree, tmp_path / "whole.tar")
     whole = (tmp_path / "whole.tar").read_bytes()
-    for block in range(1, len(whole.rstrip(b"\0")) // 512, 5):  # headers are cut, and contents
+    for block in range(1, len(whole.rstrip(b"\0")) // 512, 25):  # headers are cut, and contents
         for end in (512 * block, 512 * block + 100):
             (tmp_path / "handin.tar").write_bytes(whole[:end])
             with pytest.raises(packing.HandinError, match="no whole tar file"):
@@ -225,7 +215,7 @@ def with_notes(*notes, kind=tarfile.XHDTYPE, content=b""):
 @pytest.mark.parametrize("content", [
     long_names(1200),
     with_notes(b"1" * (1 << 20)),
-    pytest.param(with_notes(*[b"1" * 60_000] * 300), marks=pytest.mark.slow),  # minutes for tarfile
+    with_notes(*[b"1" * 60_000] * 300),  # minutes for tarfile
     with_notes(*[b"2 " * 4094 + b"x=\n"] * 2000),  # 30 GB for tarfile
     with_notes(b"16 size=-1000000\n"),
     with_notes(b"17 size=-1000000\n"),
@@ -233,12 +223,13 @@ def with_notes(*notes, kind=tarfile.XHDTYPE, content=b""):
     with_notes(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n30 GNU.sparse.realsize=300000\n",
                content=b"300000\n" + b"".join(b"%d\n1\n" % i for i in range(300_000))),
 ], ids=["long names", "long", "digits", "overlapping", "wrong length", "negative", "endless", "holes"])
-def test_a_tarball_of_odd_headers_ends_in_a_sentence_and_soon(content, tmp_path):
+def test_a_tarball_of_odd_headers_ends_in_a_sentence_and_soon(content, tmp_path, monkeypatch):
     (tmp_path / "handin.tar").write_bytes(content)
+    monkeypatch.setattr(unpacking, "SECONDS", 0.3)
     began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     with pytest.raises(packing.HandinError, match="make it with|more than 20 MiB"):
         unpacking.read(tmp_path / "handin.tar")
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < unpacking.SECONDS + 3
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < 2
 
 
 def test_notes_of_60_kb_are_read(tmp_path):
@@ -252,32 +243,19 @@ def test_what_stands_behind_the_end_of_an_archive_is_not_read(tmp_path):
     assert unpacking.read(tmp_path / "handin.tar") == ({"mytorch/a.py": b""}, [])
 
 
-def test_a_file_1900_folders_deep_is_passed_over_with_a_remark(tmp_path):
-    files, remarks = unpacked(tmp_path, ("mytorch/a.py", b"1"),
-                              ("mytorch/" + "a/" * 1900 + "b.py", b"1"))
-    assert files == ["mytorch/a.py"]
-    assert len(remarks) == 1 and "1902 folders deep" in remarks[0] and len(remarks[0]) < 200
-
-
-def test_2000_members_are_the_most_that_are_read(tmp_path):
-    folders = [(f"mytorch/{i}", {"type": tarfile.DIRTYPE}) for i in range(4 * packing.MAX_FILES)]
+def test_four_times_the_most_files_are_the_most_members_that_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "MAX_FILES", 5)
+    folders = [(f"mytorch/{i}", {"type": tarfile.DIRTYPE}) for i in range(20)]
     assert unpacked(tmp_path, ("mytorch/a.py", b"1"), *folders[1:])[0] == ["mytorch/a.py"]
     tar_of(tmp_path / "more.tar", ("mytorch/a.py", b"1"), *folders)
-    with pytest.raises(packing.HandinError, match="more than 500 files"):
+    with pytest.raises(packing.HandinError, match="more than 5 files"):
         unpacking.read(tmp_path / "more.tar")
 
 
-@pytest.mark.parametrize("name, remark", [
-    ("mytorch/nn/functional/__init__.py", "in the place of mytorch/nn/functional.py"),
-    ("mytorch/nn/functional.cpython-38-x86_64-linux-gnu.so",
-     "in the place of mytorch/nn/functional.py"),
-    ("mytorch/fast.so", "compiled code, which Python imports"),
-    ("mytorch/nn/functional.pyc", "as it is compiled: mytorch/nn/functional.pyc"),
-])
-def test_a_file_that_stands_in_the_place_of_another_is_remarked_on(name, remark, tmp_path):
-    _, remarks = unpacked(tmp_path, ("mytorch/__init__.py", b""), ("mytorch/nn/__init__.py", b""),
-                          ("mytorch/nn/functional.py", b"1"), (name, b"1"))
-    assert len(remarks) == 1 and remark in remarks[0]
+def test_a_folder_in_the_place_of_a_file_is_remarked_on(tmp_path):
+    _, remarks = unpacked(tmp_path, ("mytorch/__init__.py", b""), ("mytorch/nn/functional.py", b"1"),
+                          ("mytorch/nn/functional/__init__.py", b"1"))
+    assert len(remarks) == 1 and "in the place of mytorch/nn/functional.py" in remarks[0]
 
 
 LITTER = ("mytorch/a.pyc", "mytorch/a.pyo", "mytorch/.a.py.swp", "mytorch/a.py.orig",
