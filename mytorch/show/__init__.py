@@ -2,10 +2,10 @@
 and draw_backward shows the pass in motion. The library itself never needs this folder."""
 
 from mytorch.show import tracebacks
-from mytorch.show.draw import draw, draw_before_and_after
-from mytorch.show.steps import draw_after_backward, draw_backward
+from mytorch.show.draw import draw
+from mytorch.show.steps import draw_backward
 from mytorch.show.trace import trace
 
-__all__ = ["draw", "draw_after_backward", "draw_backward", "draw_before_and_after", "trace"]
+__all__ = ["draw", "draw_backward", "trace"]
 
 tracebacks.install()

@@ -97,13 +97,10 @@ def arguments(node):
                  for tensor in saved]
         if not rest:
             return found
-    leaves = list(map(leaf_of, entries))
-    left = [tensor for tensor in saved if not any(same(tensor, leaf) for leaf in leaves)]
     found = []
-    for entry, tensor in zip(entries, leaves):
-        if tensor is None:
-            tensor = next((other for other in left if belong(entry, other)), None)
-            left = [other for other in left if other is not tensor]
+    for entry in entries:
+        tensor = next((one for one in saved if belong(entry, one)), leaf_of(entry))
+        saved = [one for one in saved if one is not tensor]
         found.append(Argument(entry, tensor))
     return found
 
@@ -128,16 +125,7 @@ def saved_tensors(node):
 
 def same(one, other):
     """Whether these are one Tensor, or two around the same array: what is saved may be a twin."""
-    return one is not None and other is not None and (one is other or one.data is other.data)
-
-
-def tensors_at(node):
-    """All Tensors that a node knows: its leaf, its inputs, what it or its context holds."""
-    holders = [node, getattr(node, "ctx", None)]
-    held = [value for holder in holders for value in getattr(holder, "__dict__", {}).values()]
-    found = [leaf_of(node), *saved_tensors(node), *held,
-             *(argument.tensor for argument in arguments(node))]
-    return [tensor for tensor in found if isinstance(tensor, Tensor)]
+    return one is other or one.data is other.data
 
 
 def all_names(names):
@@ -150,16 +138,10 @@ def all_names(names):
         if not isinstance(value, Tensor) and not is_module(value):
             raise TypeError(
                 f"{name}=...: expected a Tensor or a Module, got {type(value).__name__}")
-    found = inner_names(names.items(), set())
-    return {name: value for name, value in found if isinstance(value, Tensor)}
-
-
-def layers(names):
-    """The layers of the Modules in ``names``: name and class, such as ``model.0: Linear``, → the
-    list of the Tensors that are its own attributes."""
-    return {f"{name}: {type(value).__name__}": [
-                tensor for tensor in vars(value).values() if isinstance(tensor, Tensor)]
-            for name, value in inner_names(names.items(), set()) if is_module(value)}
+    found = {}
+    for name, value in names.items():
+        add_names(found, name, value, set())
+    return found
 
 
 def is_module(value):
@@ -167,19 +149,16 @@ def is_module(value):
     return callable(value) and hasattr(value, "forward")
 
 
-def inner_names(pairs, visited):
-    """(name, value) of each Tensor and Module in ``pairs``, which are such, and of all in these
-    Modules, by where they are; each once."""
-    for name, value in pairs:
-        if id(value) in visited:
-            continue
+def add_names(found, name, value, visited):
+    """Add a Tensor to ``found``, name → Tensor, or all in a Module, by where they are."""
+    if isinstance(value, Tensor):
+        found[name] = value
+    elif id(value) not in visited:
         visited.add(id(value))
         if isinstance(value, (list, tuple)):  # the layers of a Sequential
-            inner = [(f"{name}.{index}", layer) for index, layer in enumerate(value)]
-            yield from inner_names(inner, visited)
-        elif isinstance(value, Tensor) or is_module(value):
-            yield name, value
-        if is_module(value):
-            yield from inner_names([
-                (name if isinstance(inner, (list, tuple)) else f"{name}.{attribute}", inner)
-                for attribute, inner in vars(value).items()], visited)
+            for index, inner in enumerate(value):
+                add_names(found, f"{name}.{index}", inner, visited)
+        elif is_module(value):
+            for attribute, inner in vars(value).items():
+                is_list = isinstance(inner, (list, tuple))
+                add_names(found, name if is_list else f"{name}.{attribute}", inner, visited)

@@ -14,14 +14,13 @@ class Node:
         inputs (list of Node): where its arrows come from, one for each argument, in order.
 
     Attributes:
-        key: who it belongs to in the graph, for whoever made it.
         width, height (float): its size, known before it is placed.
         x, y (float): its middle, y growing downward, known afterwards, as is ``row``.
         band (tuple): top and bottom of its row.
     """
 
-    def __init__(self, parts=(), inputs=(), key=None, row=0):
-        self.parts, self.inputs, self.key, self.row = list(parts), list(inputs), key, row
+    def __init__(self, parts=(), inputs=(), row=0):
+        self.parts, self.inputs, self.row = list(parts), list(inputs), row
         self.width, self.height = BEND_WIDTH, 0.0
         self.x = self.y = 0.0
         self.band = 0.0, 0.0

@@ -1,5 +1,5 @@
 """The backward pass told step by step: trace runs the backward() that is there and tells it.
-It is watched by watch.py and judged by complaints.py; explain returns what trace says is wrong."""
+It is watched by watch.py and judged by complaints.py."""
 
 import textwrap
 
@@ -10,8 +10,7 @@ from mytorch.show.watch import MAX_VISITS, fits, total, unseen
 from mytorch.show.words import in_a_row, show
 from mytorch.tensor import Tensor
 
-NO_INPUTS = "no input, its next_functions is empty"
-MAX_NODES, MAX_TOLD, MAX_TOLD_OF_STOPPED, WIDTH = 200, 200, 20, 80
+MAX_NODES, MAX_TOLD, WIDTH = 200, 20, 80
 SMALL_GRAPHS = (  # of leaves a and b and constants k and l, each of two numbers
     "z = a * b", "z = a * k", "z = k * a", "z = a + b", "z = (k + a) * b", "z = a * k + a",
     "z = a + a", "z = a * a", "p = a * k; z = p + p * l", "p = a * k; z = p * l + p",
@@ -44,37 +43,11 @@ def trace(tensor, /, **names):
     >>> trace(d, a=a, b=b, d=d)
     """
     names = graph.all_names(names)
-    try:
-        root = graph.start_node(tensor)
-    except RuntimeError:
-        found = recording.find_complaints()
-        if not found:
-            raise
-        print("The tensor is outside any graph (its grad_fn is None).")
-        return print("\n".join(wrapped("  * ", found)))
-    count = len(graph.nodes_below(root))
+    count = len(graph.nodes_below(recording.start_node(tensor)))
     if count > MAX_NODES:
         raise ValueError(f"trace: the graph has {count} nodes, more than the {MAX_NODES} that a "
                          "person reads; trace a part, such as one layer or one round of a loop")
-    print("\n".join(Story(tensor, names).lines).strip("\n"))
-
-
-def explain(tensor, /, **names):
-    """What ``trace(tensor, **names)`` would say is wrong with the engine, as a list of sentences.
-
-    Runs ``tensor.backward()`` twice, watched, and puts back every ``.grad``; prints nothing of
-    its own. An empty list means that each gradient that was passed on has arrived and was added.
-    What an operation computes is not checked here, only what becomes of it.
-
-    Args:
-        tensor (Tensor): a small result, before its backward.
-        **names (Tensor or Module): what to call Tensors.
-    """
-    names, found = graph.all_names(names), recording.find_complaints()
-    if not isinstance(tensor, Tensor) or tensor.grad_fn is None:
-        return found
-    judged, again = complaints.judge(tensor, names)
-    return found + judged.complaints + again + judged.ending
+    print("\n".join(Story(tensor, names).lines()))
 
 
 def explain_engine():
@@ -91,80 +64,92 @@ def explain_engine():
     found = recording.find_complaints()
     if found:
         return "", found
-    graphs = [(code, tensors) for code, tensors in map(small_graph, SMALL_GRAPHS) if tensors]
-    for is_last in (False, True):  # at first without what a second backward() shows
-        for code, tensors in graphs:
+    later = "", []  # what a second backward() shows
+    for code in SMALL_GRAPHS:
+        tensors = small_graph(code)
+        if tensors:
             with unseen():
-                judged, again = complaints.judge(tensors["z"], tensors)
-            found = judged.complaints + again * is_last + judged.ending
-            if found:
-                return code + "; z.backward(), again" * is_last, found
-    return "", []
+                judged = complaints.judge(tensors["z"], tensors)
+            if isinstance(judged.watch.error, NotImplementedError):
+                continue  # its own message tells
+            if judged.complaints or judged.ending:
+                return code, judged.complaints + judged.ending
+            if judged.again and not later[1]:
+                later = f"{code}; z.backward(), again", judged.again
+    return later
 
 
 def small_graph(code):
-    """Run a line of SMALL_GRAPHS: (it, dict of its Tensors by name), or None if it fails."""
+    """Run a line of SMALL_GRAPHS: its Tensors by name; none if it fails or records nothing."""
     found = {name: Tensor(np.array([value, value + 2.0]), requires_grad=name in "ab")
              for name, value in zip("abkl", (2, 5, 11, 17))}
     try:
         exec(code, found)
     except Exception:
-        return code, None  # an operator is not written yet, or fails: its own test tells
+        return {}  # an operator is not written yet, or fails: its own test tells
     found = {name: value for name, value in found.items() if isinstance(value, Tensor)}
-    return code, found if found["z"].grad_fn is not None else None
+    return found if found["z"].grad_fn is not None else {}
 
 
 class Story:
-    """A watched backward pass in words, as ``lines``."""
+    """A watched backward pass in words.
+
+    Attributes:
+        judge (complaints.Judge): what was seen.
+        wrong (list of str): what is wrong.
+    """
 
     def __init__(self, tensor, names):
-        self.judge, again = complaints.judge(tensor, names)
-        self.watch, self.words, self.lines = self.judge.watch, self.judge.words, []
+        self.judge = complaints.judge(tensor, names)
+        self.watch, self.words = self.judge.watch, self.judge.words
         self.recorded_wrongly = recording.find_complaints()
-        self.wrong = self.recorded_wrongly + self.judge.complaints + again
-        calls = self.watch.calls
+        self.wrong = self.recorded_wrongly + self.judge.complaints + self.judge.again
+
+    def lines(self):
+        """The lines that trace prints."""
+        calls, told = self.watch.calls, self.watch.calls
         if not calls:
-            self.tell_nothing_done()
-        told = calls[:MAX_TOLD_OF_STOPPED if self.watch.stopped else MAX_TOLD]
+            yield from ["The graph that Function.apply recorded:", ""]
+            for node in self.watch.nodes:
+                if not graph.is_leaf_node(node):
+                    inputs = [self.words.argument(argument) for argument in graph.arguments(node)
+                              if argument != (None, None)]
+                    yield f"    {self.words.node(node)}: from {', '.join(inputs)}"
+        if self.watch.stopped:
+            told = calls[:MAX_TOLD]
         for call in told:
-            self.tell_call(call)
+            yield from [*self.step(call), ""]
         if len(told) < len(calls):
-            self.lines += ["", f"(and {len(calls) - len(told)} more visits)"]
-        self.tell_end()
+            yield from [f"(and {len(calls) - len(told)} more visits)", ""]
+        yield from self.ending()
+        for sentence in [*self.unreached(), *self.notes()]:
+            yield from wrapped("", sentence)
+        yield "Every .grad is as it was before the trace."
 
-    def tell(self, verb, text):
-        """Add a line of a step, wrapped below its verb."""
-        self.lines += wrapped(f"     {verb:9}", [text])
-
-    def tell_call(self, call):
-        """Add a step: the node, what arrives, what is passed on or stored."""
+    def step(self, call):
+        """The lines of a step: the node, what arrives, what is passed on or stored."""
         title = "AccumulateGrad of " * graph.is_leaf_node(call.node) + self.words.node(call.node)
         before = [other.step for other in self.watch.calls[:call.step - 1]
                   if other.node is call.node]
         again = f", visited again (before in step {before[-1]})" if before else ""
-        self.lines += ["", f"{call.step:3}. {title}{again}"]
-        self.tell("arrives", self.arrival(call))
-        for share in call.shares:
-            if share.array is not None or share.argument != (None, None):  # else it may be an axis
-                self.tell("passes", self.passing(share))
-        self.tell_changes(call)
+        told = [("arrives", self.arrival(call))]
+        told += [("passes", self.passing(share)) for share in call.shares  # or it may be an axis
+                 if share.array is not None or share.argument != (None, None)]
+        told += [("stores", text) for text in self.storing(call)]
         if call.error is not None:
-            self.tell("fails", complaints.describe(call.error))
+            told.append(("fails", complaints.describe(call.error)))
+        return [f"{call.step:3}. {title}{again}"] + [
+            line for verb, text in told for line in wrapped(f"     {verb:9}", text)]
 
     def arrival(self, call):
         """What arrives at a node, and from which steps."""
-        text = show(call.copy)
+        text, sources = show(call.copy), call.sources or ()
         if call.step == 1:
             return f"{text}, which backward() starts from"
-        if not call.sources:
-            return text
-        if len(call.sources) == 1:
-            source = call.sources[0]
-            changed = not fits(call.copy, [source.copy])
-            return (f"{text} from {self.words.call(source.call)}"
-                    + f", which had passed {show(source.copy)}" * changed)
-        steps = ", ".join(str(share.call.step) for share in call.sources)
-        return f"{text}, the sum of what came from steps {steps}"
+        if len(sources) > 1:
+            steps = ", ".join(str(share.call.step) for share in sources)
+            return f"{text}, the sum of what came from steps {steps}"
+        return text + "".join(f" from {self.words.call(share.call)}" for share in sources)
 
     def passing(self, share):
         """What a node passes to one of its inputs, and where that arrives."""
@@ -172,10 +157,10 @@ class Story:
         if share.array is None or share.node is None:
             return f"nothing to {who}"
         if not share.arrived_in:
-            lost = ", where it never arrives" * self.judge.is_lost(share)
-            return f"{show(share.copy)} to {who}{lost}"
+            return f"{show(share.copy)} to {who}" + (
+                ", where it never arrives" * self.judge.is_lost(share))
         there = share.arrived_in[0]
-        parts, uses = there.sources, len(self.judge.places[there.key].shares)
+        parts, uses = there.sources, len(self.watch.places[there.key].shares)
         turn = ", so on to it" if there.step == share.call.step + 1 else (
             f"; its turn comes after step {there.step - 1}")
         if len(parts) > 1 and parts[-1] is not share:
@@ -189,83 +174,64 @@ class Story:
             text = f"one of {uses} gradients, which goes on alone"
         return f"{show(share.copy)} to {self.words.call(there)}: {text}"
 
-    def tell_changes(self, call):
-        """Add what happened to the .grad of a leaf, or of any other Tensor."""
-        leaf, changes = graph.leaf_of(call.node), self.watch.changes_in(call)
-        if leaf is not None and not any(change.what is leaf for change in changes):
-            self.tell("stores", f"nothing: {self.words.grad(leaf)} stays as it is")
+    def storing(self, call):
+        """What happened to the .grad of a leaf, or of any other Tensor, until the next step."""
+        leaf = graph.leaf_of(call.node)
+        changes = [change for change in self.watch.changes if change.call is call]
+        if leaf is not None and not changes:
+            yield f"nothing: {self.words.grad(leaf)} stays as it is"
         for change in changes:
-            name, came = self.words.grad(change.what), show(call.copy)
-            was, now, by = show(change.before), show(change.after), ""
-            if not change.inside:
-                by = ", by backward()"
-            elif change.what is not leaf:
-                by = ", though this is another's node"
-            if not by and change.before is not None and fits(
+            name, was, now = self.words.grad(change.what), show(change.before), show(change.after)
+            if change.what is leaf and change.inside and change.before is not None and fits(
                     change.after, [change.before, call.copy]):
-                self.tell("stores", f"{name} += {came}: {was} + {came} = {now}")
+                yield f"{name} += {show(call.copy)}: {was} + {show(call.copy)} = {now}"
             else:
-                self.tell("stores", f"{name} = {now} (it was {was}){by}")
+                yield f"{name} = {now} (it was {was})" + ", by backward()" * (not change.inside)
 
-    def tell_nothing_done(self):
-        """Add that no node was visited, and the graph that apply recorded."""
-        if isinstance(self.watch.error, NotImplementedError):
-            self.lines.append(f"backward() is not written yet: {self.watch.error}.")
-        self.lines += ["The graph that Function.apply recorded:", ""]
-        for node in self.watch.nodes:
-            if not graph.is_leaf_node(node):
-                inputs = ", ".join(self.words.argument(argument) for argument
-                                   in graph.arguments(node) if argument != (None, None))
-                self.lines.append(f"    {self.words.node(node)}: from {inputs or NO_INPUTS}")
-        for change in self.watch.changes_in(None):
-            self.lines.append(f"    {self.words.grad(change.what)} = {show(change.after)}")
-
-    def tell_end(self):
-        """Add how it ended, and what was wrong."""
-        watch, ending = self.watch, []
-        if watch.stopped:
-            ending.append(f"Stopped after {MAX_VISITS} visits. {self.visits()}")
-        elif watch.error and (watch.calls or not isinstance(watch.error, NotImplementedError)):
-            ending.append(complaints.explain_error(watch, self.words))
-        elif watch.calls and not self.wrong:
-            ending.append("That is what backward() did: each gradient that was passed on has "
-                          "arrived.")
-            if len(watch.calls) > len({id(call.node) for call in watch.calls}):
+    def ending(self):
+        """Lines on how it ended, and what is wrong."""
+        calls, ending = self.watch.calls, list(self.judge.ending)
+        if calls and not ending and not self.wrong:
+            ending = [f"Stopped after {MAX_VISITS} visits." if self.watch.stopped else
+                      "That is what backward() did: each gradient that was passed on has arrived."]
+            if len(calls) > len({id(call.node) for call in calls}):
                 ending.append(self.visits())
-        self.lines += ["", *wrapped("", ending)]
+        lines = [line for sentence in ending for line in wrapped("", sentence)]
         if self.wrong:
-            self.lines += ["", "What is wrong:", *wrapped("  * ", self.wrong)]
-        unreached = self.unreached()
-        if unreached:
-            it, its = ("them", "their") if len(unreached) > 1 else ("it", "its")
-            self.lines += wrapped("", [
-                f"The recorded graph does not lead to {in_a_row(unreached)}: the result was "
-                f"computed without {it}, or from {its} .data, which is outside the graph."])
-        self.lines += wrapped("", [f"Worth knowing: {note}" for note in recording.find_notes()])
-        self.lines.append("Every .grad is as it was before the trace.")
+            lines += ["What is wrong:"] + [
+                line for sentence in self.wrong for line in wrapped("  * ", sentence)]
+        return lines
+
+    def notes(self):
+        """What is recorded contrary to hw1/README.md, though no number is wrong."""
+        leaves = [graph.leaf_of(node) for node in self.watch.nodes if graph.is_leaf_node(node)]
+        if len(set(map(id, leaves))) < len(leaves):
+            yield ("Worth knowing: A leaf gets a new AccumulateGrad at each use. If it keeps its "
+                   "first one in grad_fn, its gradients can meet there.")
+        if not all(leaf.requires_grad for leaf in leaves):
+            yield ("Worth knowing: Constants get an AccumulateGrad too. Their entry in "
+                   "next_functions should be None.")
 
     def visits(self):
-        """How often nodes are visited, and how often they need be."""
-        visits = {}
-        for call in self.watch.calls:
-            visits.setdefault(id(call.node), []).append(call.node)
-        most = max(visits.values(), key=lambda nodes: (
-            len(nodes) > 1, not graph.is_leaf_node(nodes[0]), len(nodes)))
-        who, times = self.words.node(most[0]), f"{len(most)} times"
-        paths = graph.count_paths(self.watch.root)
-        if len(self.watch.calls) > paths:
-            return f"{who} was visited {times}, though there are only {paths} paths in all."
-        return (f"{who} was visited {times}, each time with one path's share: one visit for each "
-                f"path makes {paths:,} in all. Waiting until all gradients of a node are there, "
-                f"and visiting it once with their sum, would take {len(self.watch.nodes)}.")
+        """Which node is visited most often, and how often nodes need be visited."""
+        visited = [id(call.node) for call in self.watch.calls]
+        most = max(self.watch.nodes, key=lambda node: (
+            visited.count(id(node)) > 1, not graph.is_leaf_node(node), visited.count(id(node))))
+        return (f"{self.words.node(most)} was visited {visited.count(id(most))} times, each time "
+                "with one path's share: one visit for each path makes "
+                f"{graph.count_paths(self.watch.root):,} in all. Waiting until all gradients of a "
+                "node are there, and visiting it once with their sum, would take "
+                f"{len(self.watch.nodes)}.")
 
     def unreached(self):
-        """Names of leaves that require grad but are not in the graph, though it is whole."""
-        reached = [graph.leaf_of(node) for node in self.watch.nodes]
-        return [name for name, tensor in self.words.names.items()
-                if not self.recorded_wrongly and tensor.requires_grad and tensor.is_leaf
-                and (tensor.grad_fn is None or graph.is_leaf_node(tensor.grad_fn))
-                and not any(leaf is tensor for leaf in reached)]
+        """A sentence on leaves that require grad but are not in the graph, though it is whole."""
+        reached = [id(graph.leaf_of(node)) for node in self.watch.nodes]
+        names = [name for name, tensor in self.words.names.items()
+                 if tensor.requires_grad and tensor.is_leaf and id(tensor) not in reached
+                 and (tensor.grad_fn is None or graph.is_leaf_node(tensor.grad_fn))]
+        if names and not self.recorded_wrongly:
+            yield (f"The recorded graph does not lead to {in_a_row(names)}: the result was computed "
+                   "without it, or from its .data, which is outside the graph.")
 
 
 def addition(parts):
@@ -276,9 +242,8 @@ def addition(parts):
     return f"the sum is {show(total(copies))}"
 
 
-def wrapped(bullet, sentences):
-    """Lines of sentences, each behind a bullet; an arrow stays with what it points to."""
-    lines = [line for sentence in sentences for line in textwrap.wrap(
+def wrapped(bullet, sentence):
+    """The lines of a sentence behind a bullet; an arrow stays with what it points to."""
+    return [line.replace("\0", " ") for line in textwrap.wrap(
         sentence.replace(" -> ", "\0->\0"), WIDTH, initial_indent=bullet,
         subsequent_indent=" " * len(bullet), break_on_hyphens=False)]
-    return [line.replace("\0", " ") for line in lines]

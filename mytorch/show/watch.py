@@ -1,14 +1,11 @@
 """The only spy on an engine: notes each call of a node's apply, and each .grad, as backward runs.
-Nothing here computes a gradient, and no engine knows of it; complaints.py judges what was seen.
-
-Who only wants to know what is wrong with an engine asks trace.explain or trace.explain_engine."""
+Nothing here computes a gradient, and no engine knows of it; complaints.py judges what was seen."""
 
 import contextlib
 import copy
 import io
 import sys
 from collections import namedtuple
-from itertools import combinations
 
 import numpy as np
 
@@ -19,7 +16,7 @@ from mytorch.tensor import Tensor
 MAX_VISITS = 500
 
 # What changed during `call` (None: before the first) if `inside`, else after it: the .grad of a
-# Tensor, `before` and `after` being ndarrays or None, or the numbers in an ndarray.
+# Tensor or the array of a Share; `before` and `after` are ndarrays or None.
 Change = namedtuple("Change", "what before after call inside")
 
 
@@ -30,13 +27,14 @@ class Share:
         call (Call): which returned it; ``index`` counts the arguments from 0.
         argument (graph.Argument): whose gradient it is; ``node`` is the one that it is for.
         array (ndarray or None): what was returned; ``copy`` is what it held then.
+        write (Change or None): the first that was written into the array before it arrived.
         arrived_in (list of Call): the calls that brought it to its node.
     """
 
     def __init__(self, call, index, argument, value):
         self.call, self.index, self.argument, self.node = call, index, argument, argument.node
         self.array, self.copy = array_of(value), copy_of(value)
-        self.arrived_in = []
+        self.write, self.arrived_in = None, []
 
 
 class Call:
@@ -56,6 +54,18 @@ class Call:
         self.shares, self.error, self.sources = [], None, None
 
 
+class Place:
+    """A node, or all nodes of one leaf: the Shares that were passed to it, and the Calls that
+    visited it."""
+
+    def __init__(self, node):
+        self.node, self.leaf, self.shares, self.calls = node, graph.leaf_of(node), [], []
+
+    def passed(self):
+        """The arrays that were passed to it."""
+        return [share.copy for share in self.shares]
+
+
 class StopWatching(BaseException):
     """Ends a run that visits too many nodes; not an Exception, so that no engine handles it."""
 
@@ -65,18 +75,19 @@ class Watch:
 
     Attributes:
         tensor, root, nodes: where it starts, the node there, and all nodes below.
-        calls (list of Call): in their order.
+        calls (list of Call), shares (list of Share): in their order.
+        places (dict): graph.key_of a node → its Place.
         tensors (list of Tensor): whose ``.grad`` are watched.
         before, after (dict): by the id of a Tensor, its ``.grad`` as an ndarray or None.
         stored (dict): by the id of a Tensor, its ``.grad`` itself at the end of the run.
-        changes, writes (list of Change): of a ``.grad``; of the arrays that were handed around.
+        changes (list of Change): of a ``.grad``.
         error (Exception or None): what ended the run; ``stopped`` if that was the 500th visit.
     """
 
     def __init__(self, tensor, tensors):
         self.tensor, self.root, self.tensors = tensor, graph.start_node(tensor), tensors
         self.nodes = graph.nodes_below(self.root)
-        self.calls, self.changes, self.writes, self.tracked = [], [], [], {}
+        self.calls, self.shares, self.changes, self.places = [], [], [], {}
         self.before = {id(tensor): copy_of(tensor.grad) for tensor in tensors}
         self.after = dict(self.before)
         self.error, self.stopped = None, False
@@ -89,50 +100,62 @@ class Watch:
             self.error = error
         self.look(False)
         self.stored = {id(tensor): tensor.grad for tensor in tensors}
-        find_sources(self)
+
+    def place(self, node):
+        """The Place of a node, made at its first use."""
+        return self.places.setdefault(graph.key_of(node), Place(node))
 
     def changes_of(self, tensor):
         """The Changes of the ``.grad`` of a Tensor."""
         return [change for change in self.changes if change.what is tensor]
 
-    def changes_in(self, call):
-        """The Changes of any ``.grad`` during a call and until the next; before all, for None."""
-        return [change for change in self.changes if change.call is call]
-
     def patched(self):
         """Context in which the classes of nodes have a watched ``apply``."""
         classes = {type(node) for node in self.nodes if not isinstance(node, type)}
         classes |= {autograd_engine.AccumulateGrad, autograd_engine.BackwardFunction}
-        owners = {base for cls in classes for base in cls.__mro__ if "apply" in vars(base)}
-        return replaced([(cls, "apply", self.watched(cls.apply)) for cls in owners])
+        return replaced([(cls, "apply", self.watched(cls.apply)) for cls in classes])
 
     def watched(self, original):
         """A method ``apply`` that does what ``original`` does and notes the call."""
-        running = set()
-
         def apply(node, *args, **kwargs):
             """Run the original on a node, and look at all arrays before and after it."""
-            if id(node) in running:  # a class that calls the apply of its base class
-                return original(node, *args, **kwargs)
             self.look(False)
             if len(self.calls) == MAX_VISITS:
                 raise StopWatching
             call = Call(len(self.calls) + 1, node, [*args, *kwargs.values(), None][0])
             self.calls.append(call)
-            self.track(call.array)
-            running.add(id(node))
+            self.place(node).calls.append(call)
+            call.sources = next(self.groups(call), None)
+            for share in call.sources or ():
+                share.arrived_in.append(call)
             try:
                 result = original(node, *args, **kwargs)
             except BaseException as error:
                 call.error = error
                 raise
             finally:
-                running.discard(id(node))
                 self.look(True)
             if not graph.is_leaf_node(node):
                 self.note_shares(call, result)
             return result
         return apply
+
+    def groups(self, call):
+        """Lists of Shares whose sum arrives in a call, the likeliest first, found by comparing
+        numbers, because engines add and hand them on in many ways: the same array, all that wait,
+        or one; as they were passed, then as they have become; then what was meant for another."""
+        mine = self.place(call.node).shares
+        waiting = [share for share in mine if not share.arrived_in]
+        same = [share for share in waiting if share.array is call.array]
+        for attribute in ("copy", "array"):
+            for group in (same[:1], waiting, *([share] for share in waiting[::-1]), mine):
+                if group and fits(call.copy, [getattr(share, attribute) for share in group]):
+                    yield group
+        others = [share for share in self.shares if share not in mine
+                  and call.node in graph.inputs_of(share.call.node)]
+        yield from ([share] for share in others if share.array is call.array)
+        if not any(share.call.array is call.array for share in others):
+            yield from ([share] for share in others[::-1] if fits(call.copy, [share.copy]))
 
     def note_shares(self, call, result):
         """Note what a call on the node of an operation returned: of None nothing, because there
@@ -146,26 +169,23 @@ class Watch:
         call.shares = [Share(call, index, arguments[index], value)
                        for index, value in enumerate(results) if result is not None]
         for share in call.shares:
-            self.track(share.array)
-
-    def track(self, array):
-        """From now on notice when that ndarray is written into."""
-        if array is not None:
-            self.tracked.setdefault(id(array), (array, array.copy()))
+            if share.array is not None:
+                self.shares.append(share)
+                if share.node is not None:
+                    self.place(share.node).shares.append(share)
 
     def look(self, inside):
         """Compare all that is watched with what it was: something may have written there."""
         call = self.calls[-1] if self.calls else None
-        for array, seen in list(self.tracked.values()):
-            if not equal(array, seen):
-                self.tracked[id(array)] = array, array.copy()
-                self.writes.append(Change(array, seen, array.copy(), call, inside))
+        for share in self.shares:
+            if not (share.write or share.arrived_in
+                    or share.array.tobytes() == share.copy.tobytes()):
+                share.write = Change(share, share.copy, share.array.copy(), call, inside)
         for tensor in self.tensors:
             array, seen = array_of(tensor.grad), self.after[id(tensor)]
             if not equal(array, seen):
                 self.after[id(tensor)] = copy_of(array)
                 self.changes.append(Change(tensor, seen, copy_of(array), call, inside))
-                self.track(array)
 
 
 def watch_twice(tensor, names):
@@ -179,8 +199,8 @@ def watch_twice(tensor, names):
     """
     tensors, second = [tensor, *names.values()], None
     for node in graph.nodes_below(graph.start_node(tensor)):
-        tensors += graph.tensors_at(node)
-    tensors = list({id(tensor): tensor for tensor in tensors}.values())
+        tensors += [graph.leaf_of(node), *graph.saved_tensors(node)]
+    tensors = list({id(tensor): tensor for tensor in tensors if tensor is not None}.values())
     with replaced([(watched, "grad", copy.copy(watched.grad)) for watched in tensors]):
         for watched in tensors:  # an engine may write into it
             if isinstance(watched.grad, Tensor):
@@ -208,13 +228,9 @@ def replaced(attributes):
 @contextlib.contextmanager
 def unseen():
     """Let code run without what it prints, and without stopping where it calls a debugger."""
-    def pass_by(*args, **kwargs):
-        """What is called in place of the debugger."""
-
-    debuggers = [(sys, "breakpointhook", pass_by)]
-    if "pdb" in sys.modules:
-        debuggers.append((sys.modules["pdb"], "set_trace", pass_by))
-    with replaced(debuggers), contextlib.redirect_stdout(io.StringIO()):
+    debuggers = [(sys, "breakpointhook"), (sys.modules.get("pdb"), "set_trace")]
+    with replaced([(module, name, lambda *args, **kwargs: None) for module, name in debuggers
+                   if module]), contextlib.redirect_stdout(io.StringIO()):
         yield
 
 
@@ -241,60 +257,6 @@ def equal(one, other):
         return one is other
     return one.shape == other.shape and bool(
         np.all((one == other) | ((one != one) & (other != other))))
-
-
-# Where the gradients that arrive come from: found by comparing numbers, because engines add and
-# hand them on in many ways.
-
-def find_sources(watch):
-    """Set ``call.sources``, a list of the Shares whose sum arrived, or None if there are none
-    such, and ``share.arrived_in``. The calls of one graph.key_of belong together."""
-    passed = {}
-    for call in watch.calls:
-        call.sources = sources_of(call, passed, watch.writes)
-        for share in call.sources or ():
-            share.arrived_in.append(call)
-        for share in call.shares:
-            if share.array is not None:
-                key = graph.key_of(share.node) if share.node is not None else None
-                passed.setdefault(key, []).append(share)
-
-
-def sources_of(call, passed, writes):
-    """The Shares that what arrived in ``call`` consists of, or None. The first that fits is
-    taken: whole and on the right way before changed, repeated, or meant for another node."""
-    if call.array is None:
-        return []
-    mine = passed.get(call.key, [])
-    waiting = [share for share in mine if not share.arrived_in]
-    candidates = [[share] for share in waiting if share.array is call.array]
-    candidates += [*groups(waiting), *groups(mine)]
-    for group in candidates:
-        if fits(call.copy, [share.copy for share in group]):
-            return group
-    for group in candidates:  # written into on the way
-        if fits(call.copy, [content(share, call, writes) for share in group]):
-            return group
-    others = [share for key, shares in passed.items() if key != call.key for share in shares
-              if call.node in graph.inputs_of(share.call.node)]
-    found = [share for share in others if share.array is call.array]
-    if not found and not any(share.call.array is call.array for share in others):
-        found = [share for share in others if fits(call.copy, [share.copy])]
-    return found[-1:] or None
-
-
-def groups(shares):
-    """All of some Shares, then each of them, late ones first; of few also all other parts."""
-    sizes = range(1, len(shares)) if len(shares) <= 8 else [1]
-    return [shares] * bool(shares) + [
-        list(some) for size in sizes for some in combinations(shares[::-1], size)]
-
-
-def content(share, call, writes):
-    """What the array of a Share held when ``call`` began."""
-    held = [write.after for write in writes if write.what is share.array
-            and (write.call is None or write.call.step < call.step)]
-    return held[-1] if held else share.copy
 
 
 def total(arrays):

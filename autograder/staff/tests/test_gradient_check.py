@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import sandbox
 from central_differences import assert_gradients, function, leaf
-from mytorch.autograd_engine import Function
 from mytorch.gradient_check import (
     against_torch, check_gradients, compare, compare_tensor, numerical_gradients, uneven)
 from mytorch.nn import functional as F
@@ -23,32 +21,21 @@ from mytorch.nn.sequential import Sequential
 from mytorch.tensor import Tensor
 
 ROOT = Path(__file__).resolve().parents[3]
-CHECKS = list(sandbox.CHECKS)
-
-
-class Wrong(Function):
-    """Doubles, but hands on ones instead of twice what arrives."""
-
-    @staticmethod
-    def forward(ctx, a):
-        return Tensor(2 * a.data)
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        return Tensor(2 * np.ones(grad_output.shape))
 
 
 def scaled(*factors):
     """A Function ``a + b`` whose backward multiplies each gradient by a factor or array."""
-    class Scaled(Function):
-        @staticmethod
-        def forward(ctx, *args):
-            return Tensor(sum(arg.data for arg in args))
+    return function(lambda ctx, *args: Tensor(sum(arg.data for arg in args)),
+                    lambda ctx, grad: tuple(Tensor(factor * grad.data) for factor in factors)).apply
 
-        @staticmethod
-        def backward(ctx, grad_output):
-            return tuple(Tensor(factor * grad_output.data) for factor in factors)
-    return Scaled.apply
+
+def own(forward, backward):
+    """A student's Function of one input, from two functions of ndarrays."""
+    def kept(ctx, a):
+        ctx.save_for_backward(a)
+        return Tensor(forward(a.data))
+    return function(kept, lambda ctx, grad: Tensor(
+        backward(ctx.saved_tensors[0].data, grad.data))).apply
 
 
 def zeros_for_the_last(backward):
@@ -58,19 +45,11 @@ def zeros_for_the_last(backward):
     return staticmethod(wrong)
 
 
-def test_check_gradients_names_an_entry_and_the_mistake(capsys):
-    assert check_gradients(Wrong.apply, Tensor([[1.0, 2.0]])) is False
+def test_check_gradients_names_an_entry(capsys):
+    wrong = own(lambda a: 2 * a, lambda a, grad: 2 * np.ones(a.shape))  # of twice what arrives
+    assert check_gradients(wrong, Tensor([[1.0, 2.0]])) is False
     output = capsys.readouterr().out
     assert re.search(r"gradient of input 0\[0, 0\]: expected -?[\d.]+, got 2; 2 of 2 differ, ", output)
-    assert "looks like: the upstream gradient ignored" in output
-
-
-def test_check_gradients_shows_the_input_that_is_most_wrong(capsys):
-    off = np.array([[1, 1.01, 1], [1, 3, 1.02]])
-    assert check_gradients(scaled(1.001, off), *2 * [Tensor(np.ones((2, 3)))],
-                           upstream=np.ones((2, 3))) is False
-    assert capsys.readouterr().out == ("check_gradients: gradient of input 1[0, 1]: expected 1, got "
-                                       "1.01; 3 of 6 differ, by up to 2\n")
 
 
 @pytest.mark.parametrize("wrong, shown", [(np.nan, "nan"), (1.01, "1.01")])
@@ -111,14 +90,6 @@ def test_compare_is_content_with_what_each_tolerance_allows(off, tolerance):
     assert compare("x", expected, expected + 10 * np.array(off), **tolerance) != ""
 
 
-def test_compare_is_loaded_without_the_rest_of_the_library(tmp_path):
-    (tmp_path / "alone.py").write_bytes((ROOT / "mytorch" / "gradient_check.py").read_bytes())
-    code = "import sys, alone; print(alone.compare, [m for m in sys.modules if 'mytorch' in m])"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=str(tmp_path), stdout=subprocess.PIPE,
-                         universal_newlines=True)
-    assert ran.stdout.endswith(" []\n")
-
-
 # check_gradients
 
 def test_check_gradients_accepts_what_is_right_and_changes_no_gradient(capsys):
@@ -145,7 +116,7 @@ def test_check_gradients_of_a_module_checks_its_parameters_and_changes_nothing(m
     assert model[0].bias.grad is held
     monkeypatch.setattr(F.Linear, "backward", zeros_for_the_last(F.Linear.backward))
     assert check_gradients(model, Tensor(uneven(4, 2))) is False
-    assert "gradient of Linear.bias (2)[" in capsys.readouterr().out
+    assert "gradient of Sequential.2.bias[" in capsys.readouterr().out
 
 
 def test_check_gradients_says_who_changed_an_array_in_place_and_compares_nothing_then(capsys):
@@ -180,26 +151,15 @@ def test_a_comparison_says_what_came(got, complaint):
     assert complaint in compare_tensor("g", uneven(3, 2).T, got)
 
 
-def own(forward, backward):
-    """A student's Function of one input, from two functions of ndarrays."""
-    class Own(Function):
-        @staticmethod
-        def forward(ctx, a):
-            ctx.save_for_backward(a)
-            return Tensor(forward(a.data))
-
-        @staticmethod
-        def backward(ctx, grad_output):
-            return Tensor(backward(ctx.saved_tensors[0].data, grad_output.data))
-    return Own.apply
-
-
 ONE_TWO, LABELS, LOSS = Tensor([1.0, 2.0]), Tensor([0, 1]), CrossEntropyLoss()
 CONFIDENT = {size: Tensor([[size, 0.0], [0.0, size]]) for size in (12.0, 40.0)}
 DOUBLED = own(lambda a: a, lambda a, grad: 2 * grad)
 REFUSED = {
     "a wrong log beside its pole": (own(np.log, lambda a, g: g), Tensor([1e-5, 1]), "beside a pole"),
-    "a right log close to its pole": (lambda a: a.log(), Tensor([1.5e-5, 1]), "close to a kink or a"),
+    "a right log close to its pole": (lambda a: a.log(), Tensor([1.5e-5, 1]), "or close to a pole"),
+    "a wrong ReLU beside its kink": (
+        own(lambda a: np.maximum(a, 0), lambda a, g: 2 * g * (a > 0)), Tensor([1e-6, 1.0]),
+        "gradient of input 0[0]: expected"),
     "a wrong square, made small": (lambda a: own(np.square, lambda a, g: 3 * a * g)(a) * 1e-6, ONE_TWO,
                                    "gradient of input 0[0]: expected -2.24844e-06, got -3.37266e-06"),
     "zeros for a small slope": (own(lambda a: 1e-7 * a, lambda a, g: 0 * g), ONE_TWO, "all zeros"),
@@ -239,17 +199,11 @@ def test_inputs_that_are_not_checked_and_integers_stay_as_they_are(capsys):
         check_gradients(lambda a: a * 1.0, LABELS)
 
 
-def test_a_model_inside_the_function_is_left_as_it_was(capsys):
-    model, weight, x = Sequential(Linear(2, 3), BatchNorm1d(3)).float(), leaf([2.0]), Tensor(uneven(2, 2))
-    model[0].bias.grad = Tensor(np.ones(3, np.float32))
-    before = [dict(vars(value)) for part in model.modules() for value in vars(part).values()
-              if isinstance(value, Tensor)]
-    assert check_gradients(lambda x: LOSS(model(x) * weight, LABELS), x) is True
-    after = [dict(vars(value)) for part in model.modules() for value in vars(part).values()
-             if isinstance(value, Tensor)]
-    for one, other in zip(before, after):
-        assert one["data"] is other["data"] and one["grad"] is other["grad"]
-    assert weight.grad is None and x.grad is None
+def test_a_leaf_inside_the_function_keeps_its_gradient(capsys):
+    weight, x = leaf([2.0]), leaf([3.0])
+    held = weight.grad = Tensor(np.ones(1))
+    assert check_gradients(lambda x: x * weight, x) is True
+    assert weight.grad is held and held.data == 1 and x.grad is None
 
 
 def test_against_torch_says_where_there_is_no_pytorch(capsys, monkeypatch):
@@ -258,13 +212,16 @@ def test_against_torch_says_where_there_is_no_pytorch(capsys, monkeypatch):
     assert "PyTorch is not installed here" in capsys.readouterr().out
 
 
-def test_the_library_needs_nothing_of_the_grader(tmp_path):
-    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-            "import mytorch.gradient_check, mytorch.show, mytorch.optim.sgd, mytorch.nn.loss; "
+@pytest.mark.slow
+def test_compare_is_loaded_alone_and_the_library_needs_nothing_of_the_grader(tmp_path):
+    (tmp_path / "alone.py").write_bytes((ROOT / "mytorch" / "gradient_check.py").read_bytes())
+    code = ("import sys, alone; print(alone.compare, [m for m in sys.modules if 'mytorch' in m])\n"
+            f"sys.path.insert(0, {str(ROOT)!r})\n"
+            "import mytorch.gradient_check, mytorch.show, mytorch.optim.sgd, mytorch.nn.loss\n"
             "print([m for m in sys.modules.values() if 'autograder' in str(getattr(m, '__file__', ''))])")
     ran = subprocess.run([sys.executable, "-c", code], cwd=str(tmp_path), stdout=subprocess.PIPE,
                          universal_newlines=True)
-    assert ran.stdout == "[]\n"
+    assert ran.stdout.endswith(" []\n[]\n")
 
 
 # assert_gradients of the other tests is itself checked, by ``a * b`` for a square a and a row b
@@ -296,18 +253,11 @@ def off_in_one_entry(g, a, b):
 
 MISTAKES = {
     "the upstream gradient ignored": lambda g, a, b: (b + 0 * a, a.sum(axis=0)),
-    "the upstream gradient ignored for one input": lambda g, a, b: (g * b, a.sum(axis=0)),
-    "the upstream gradient summed up": lambda g, a, b: (g.sum() * b + 0 * a, (g * a).sum(axis=0)),
     "the sign of one flipped": lambda g, a, b: (g * b, -(g * a).sum(axis=0)),
-    "one doubled": lambda g, a, b: (2 * g * b, (g * a).sum(axis=0)),
     "one transposed": lambda g, a, b: ((g * b).T.copy(), (g * a).sum(axis=0)),
-    "the upstream gradient transposed": lambda g, a, b: (g.T * b, (g * a).sum(axis=0)),
     "the wrong operand": lambda g, a, b: (g * a, (g * b).sum(axis=0)),
-    "one row in place of the sum over rows": lambda g, a, b: (g * b, (g * a)[0]),
     "the mean over rows in place of the sum": lambda g, a, b: (g * b, (g * a).mean(axis=0)),
-    "the sum over columns in place of rows": lambda g, a, b: (g * b, (g * a).sum(axis=1)),
     "the sum left out": lambda g, a, b: (g * b, g * a),
-    "one zero": lambda g, a, b: (g * b, 0 * b),
     "one missing": lambda g, a, b: (g * b, None),
     "one entry wrong by a thousandth": off_in_one_entry,
 }
