@@ -120,7 +120,7 @@ def broadcast(function):
 
 
 SHAPE, CONSTANT = (2, 3), Tensor(uneven(2, 3, seed=5))
-CHECKS = {  # 1.2: autograd, from easy to hard
+AUTOGRAD = {  # 1.2: autograd, from easy to hard
     "test1": gradients(lambda a, b: a + b, SHAPE, SHAPE),
     "test2": gradients(lambda a, b, c: (a * b + c) * c, SHAPE, SHAPE, SHAPE),
     "test3": gradients(lambda a: a * a, SHAPE),  # used twice by one operation
@@ -144,7 +144,7 @@ GRADED_TESTS = {
     "test_sequential": ("2.1", "sequential"), "test_relu": ("2.2", ""), "test_sgd": ("2.3", ""),
     "test_batchnorm_train": ("2.4", r"\(Train\)"), "test_batchnorm_eval": ("2.4", "Train/Eval"),
     "test_cross_entropy": ("2.5", ""), "test_momentum": ("2.6", "")}
-ALL = dict.fromkeys([*list(GRADED_TESTS)[:4], *CHECKS, *GRADED_TESTS])
+CHECKS = dict.fromkeys([*list(GRADED_TESTS)[:4], *AUTOGRAD, *GRADED_TESTS])
 ANSWERS = RecordedAnswers()
 
 
@@ -190,7 +190,7 @@ def run(name):
         return run_graded(*GRADED_TESTS[name])
     passed, text = True, "ok"
     try:
-        CHECKS[name]()
+        AUTOGRAD[name]()
     except bdb.BdbQuit:
         raise KeyboardInterrupt from None
     except (Exception, SystemExit) as error:
@@ -266,15 +266,15 @@ def main(arguments):
     if arguments[:1] in (["--trace"], ["--draw"], ["--steps"]) and len(arguments) < 3:
         return show(*arguments)
     for name in arguments:
-        if name not in ALL:
+        if name not in CHECKS:
             number = any(name == problem.number for problem in GRADED)
             print(f"sandbox.py: a problem is graded by ./grade.sh 1 {name}" if number else USAGE
                   if name.startswith("-") else
-                  wrapped(f"sandbox.py: unknown check {name}; there are {', '.join(ALL)}"),
+                  wrapped(f"sandbox.py: unknown check {name}; there are {', '.join(CHECKS)}"),
                   file=sys.stderr)
             return 2
     try:
-        passed = [run(name) for name in arguments or ALL]
+        passed = [run(name) for name in arguments or CHECKS]
     except KeyboardInterrupt:  # q at a breakpoint(), or nobody there to type
         sys.exit("left the debugger")
     return 0 if all(passed) else 1
