@@ -18,7 +18,6 @@ SCRIPTS = {
 set -eu
 apt-get update
 apt-get install -y --no-install-recommends python3 python3-numpy
-useradd --system --no-create-home mytorch
 """,
     "run_autograder": """\
 #!/usr/bin/env bash

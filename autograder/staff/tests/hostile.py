@@ -37,31 +37,18 @@ NO_WRITING = "writing (Landlock)"
 
 
 class Hostile(NamedTuple):
-    """One submission.
+    """One submission."""
 
-    Attributes:
-        name: what it does, in a few words.
-        code: runs once, when Div.forward is first called, or when mytorch is imported.
-        at_import: which of the two.
-        returns: the expression that Div.forward returns after that, if not the right result.
-        files: path below the root → text, written over what is there; None removes it.
-        fails: the keys that must fail; all others that run must keep their points.
-        says: what the report must contain.
-        keys: the problems to run.
-        time_limit: seconds for each problem, where the case is about running out of it.
-        needs: a protection without which the case is skipped, as it would do damage.
-    """
-
-    name: str
-    code: str = ""
-    at_import: bool = False
-    returns: str = ""
-    files: dict = {}
-    fails: tuple = ()
-    says: str = ""
-    keys: tuple = KEYS
-    time_limit: float = 0.0
-    needs: str = ""
+    name: str  # what it does, in a few words
+    code: str = ""  # runs once, when Div.forward is first called, or when mytorch is imported
+    at_import: bool = False  # which of the two
+    returns: str = ""  # what Div.forward returns after that, if not the right result
+    files: dict = {}  # path below the root → text, written over what is there; None removes it
+    fails: tuple = ()  # the keys that must fail; all others that run must keep their points
+    says: str = ""  # what the report must contain
+    keys: tuple = KEYS  # the problems to run
+    time_limit: float = 0.0  # seconds for each problem, where the case is about running out of it
+    needs: str = ""  # a protection without which the case is skipped, as it would do damage
 
     def write(self, root):
         """Make ``root`` a tree with this solution."""
@@ -78,12 +65,9 @@ class Hostile(NamedTuple):
         functional.write_text(text, encoding="utf-8")
         for name, content in self.files.items():
             path = Path(root) / name
-            if content is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(content, encoding="utf-8")
-            elif path.is_dir():
-                shutil.rmtree(str(path))
-            else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content or "", encoding="utf-8")
+            if content is None:
                 path.unlink()
 
 
@@ -103,18 +87,9 @@ def run_runner(root):
 
 
 def run_grader(root, hostile, staffs=True, landlock=True):
-    """Grade a submission in a process of its own: as a job does once it has unpacked it, or as a
-    student does.
-
-    Args:
-        root (Path): a folder with mytorch/, as Hostile.write makes it; gets temporary/ beside that.
-        hostile (Hostile): what tells which problems to run, and their time limit.
-        staffs (bool): which of the two.
-        landlock (bool): False makes the kernel answer as one that has none.
-
-    Returns:
-        tuple: exit status, and what it printed (str).
-    """
+    """Grade a submission that was written to ``root`` in a process of its own: as a job does once
+    it has unpacked it, on a kernel with Landlock or without, or as a student does. Returns the exit
+    status and what it printed (str)."""
     temporary, printed = root / "temporary", root / "printed"
     temporary.mkdir()
     answers()
@@ -377,14 +352,10 @@ HOSTILE = (
             fails=DIVISION, says="used up its 0.2 s of processor time", time_limit=0.2),
     Hostile("sys.exit() in one operation", "import sys\nsys.exit()",
             fails=DIVISION, says="sys.exit()"),
-    Hostile("exit(0) at import", "exit(0)", at_import=True, fails=KEYS, says="exit()"),
-    Hostile("os._exit(0) in one operation", "import os\nos._exit(0)",
-            fails=DIVISION, says="os._exit()"),
     Hostile("os._exit(0) at import", "import os\nos._exit(0)", at_import=True, fails=KEYS,
             says="os._exit()"),
     Hostile("a segmentation fault", "import ctypes\nctypes.string_at(0)",
             fails=DIVISION, says="segmentation fault"),
-    Hostile("abort()", "import os\nos.abort()", fails=DIVISION, says="abort"),
     Hostile("recursion without end", "def f():\n    f()\nf()",
             fails=DIVISION, says="calls itself without end"),
     Hostile("recursion without end or limit",
@@ -392,22 +363,17 @@ HOSTILE = (
             fails=DIVISION, time_limit=0.5),
 
     # What takes too much.
-    Hostile("an array of 128 GiB", "import numpy\nnumpy.ones(1 << 34)",
-            fails=DIVISION, says="memory"),
     Hostile("a list that grows for ever",
             "hoard = []\nwhile True:\n    hoard.append(bytes(1 << 26))",
             fails=DIVISION, says="memory"),
     Hostile("an enormous result", returns="Tensor(np.zeros((1000, 3000)))",
             fails=DIVISION, says="(1000, 3000)"),
-    Hostile("an exception with an enormous message", "raise ValueError('long' * 50_000)",
-            fails=DIVISION, says="longlong"),
     Hostile("a million printed lines", "import sys\nsys.stdout.write('FORGED\\n' * 1_000_000)",
             says="printed 1,000,000 lines"),
     Hostile("a file without end",
             "with open('file', 'wb') as file:\n    while True:\n        file.write(bytes(1 << 20))",
             fails=DIVISION),
     Hostile("40 processes", FORK_MANY),
-    Hostile("a process left running in a session of its own", LEAVE_A_PROCESS),
     Hostile("a process left running, after which the operation crashes",
             LEAVE_A_PROCESS + "os._exit(3)", fails=DIVISION),
     Hostile("a thread left running",
@@ -440,8 +406,9 @@ HOSTILE = (
             keys=("subtest", "autogradtest", "Linear Forward", "Linear Backward"),
             fails=("subtest", "autogradtest", "Linear Forward", "Linear Backward")),
     Hostile("results without end", RESULTS_WITHOUT_END, fails=DIVISION, says="far too large"),
-    Hostile("an exception with a forged score line and control characters",
-            r"raise ValueError('\x1b[2J\r\udcff{\"scores\": {}}\nFORGED')", fails=DIVISION),
+    Hostile("an enormous exception with a forged score line and control characters",
+            r"raise ValueError('\x1b[2J\r\udcff{\"scores\": {}}\nFORGED' + 'long' * 50_000)",
+            fails=DIVISION, says="ValueError"),
     Hostile("an unfinished problem with a forged line",
             r"raise NotImplementedError('TODO\nFORGED 2.1 \x1b[2J\r\udcff 2/2\n')",
             fails=DIVISION),

@@ -79,7 +79,8 @@ start = '{"case": "test_division", "results": {"output of forward": {"kind": "Te
 lines = [start + '"type": "ndarray", "shape": [3, 4], "values": [' + "9" * 5000 + "]}}}",
          '{"case": "test_division", "results": ' + "[" * 60_000,
          '{"case": "test_division", "results": {"a":' * 3000,
-         '{"case": "test_division", "results": [' + "{}," * 9000 + "{}]}", "[" + "{}," * 9000 + "{}]"]
+         '{"case": "test_division", "results": [' + "{}," * 9000 + "{}]}", "[" + "{}," * 9000 + "{}]",
+         '{"ready": true}', '{"protections": ["x"], "refused": "no"}', '{"done": {}}', '{"done": 5']
 """ + WRITE_EVERYWHERE
 
 CALLS_UNDER_WAY = r"""
@@ -123,11 +124,6 @@ except PermissionError:
 libc = ctypes.CDLL(None, use_errno=True)
 libc.shmget(0, 1 << 20, 0o1600), libc.semget(0, 5, 0o1600), libc.msgget(0, 0o1600)
 """
-
-FORGED_NEWS = """
-lines = ('{"ready": true}', '{"protections": ["x"], "refused": "no"}', '{"done": {}}',
-         '{"ended": "subtest", "status": 0, "seconds": 0}', '{"done": "' + "x" * 900 + '"}')
-""" + WRITE_EVERYWHERE
 
 WRITING_ON = r"""
 while True:
@@ -201,8 +197,6 @@ lines = [json.dumps({"case": "test_division", "results": {"gradient of a": field
 
 CODES = {
     "a process that forks, moves on and exits, again and again": RUNNER,
-    "ten such processes": RUNNER.replace("if os.fork() == 0:\n    while", (
-        "if any([os.fork() == 0 for _ in range(3)]):\n    while")),
     "such processes that execute a new program each time": EXECUTING_RUNNERS,
     "a process that goes on writing results": PROCESS_THAT_STAYS.format(doing=WRITING_ON.strip()),
     "a process that the end of its parent does not end": "import ctypes\nctypes.CDLL(None).prctl"
@@ -215,9 +209,8 @@ CODES = {
     "kills the grader by way of files": SIGNALS_BY_FILES,
     "leaves the grader no priority, processor, time, file or process": HINDER,
     "looks into the grader": READ_MEMORY,
-    "a number of 5,000 digits, deep nesting, floods of empty objects": ODD_JSON,
+    "numbers of 5,000 digits, deep nesting, floods of empty objects, forged news": ODD_JSON,
     "3.6 MB of calls under way": CALLS_UNDER_WAY,
-    "says that it is ready, done, refused": FORGED_NEWS,
     "a link to itself and 300 nested folders, all closed": NESTED_FOLDERS,
     "closes its folders and those above": CLOSE_FOLDERS,
     "shared memory of every kind": SHARED_MEMORY,

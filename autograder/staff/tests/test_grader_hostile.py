@@ -15,7 +15,7 @@ from hostile import HOSTILE, Hostile, copy_grader, run_grader, run_runner
 from hostile_system import SYSTEM
 from problems import GRADED, PROBLEMS
 
-QUICK = ("os._exit(0) in one operation", "forged score lines")
+QUICK = ("sys.exit() in one operation", "forged score lines")
 
 # At home, where the code is one's own.
 CLUMSY = (

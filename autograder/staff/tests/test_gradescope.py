@@ -112,7 +112,7 @@ def test_a_submission_can_neither_forge_results_nor_read_those_of_others(play, t
         "mytorch/tensor.py": tensor + evil, "mytorch/nn/linear.py": "raise OSError('mine')\n"}))
     text = "".join(test["output"] for test in results["tests"])
     assert status == 0 and results["score"] == 15
-    assert f"USER {gradescope_job.user_to_be()}" in text
+    assert f"USER {gradescope_job.NOBODY}" in text
     opened = {line.partition("OPENED ")[2] for line in text.splitlines() if "OPENED" in line}
     may_read_all = {"submission_metadata.json r", "source/autograder/staff/job.py r"}
     assert opened <= (may_read_all if autolab_job.user_to_play()[1] else set())
