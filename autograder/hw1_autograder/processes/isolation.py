@@ -227,6 +227,10 @@ class Crew:
     def __enter__(self):
         if CAN_FORK:
             importlib.import_module(self.inside)
+        free = 0
+        while free < 3:  # else a pipe of ours could be the standard output of a task
+            free = os.open(os.devnull, os.O_RDWR)
+        os.close(free)
         limits.processes_of_this_user()  # counted here, once
         if self.jail:
             self.jail.open(self.scratch)

@@ -4,6 +4,8 @@ here are a few lines of Python (isolation_tasks.py); what only defends Autolab: 
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -263,6 +265,14 @@ def test_where_forks_are_unsafe_each_process_is_a_new_python(monkeypatch):
     outcomes = run(who, LOOP, time_limit=0.1)
     assert said(outcomes[0]) == {"case": "said", "parent": os.getpid(), "pytest": False}
     assert outcomes[1].ending == "processor" and outcomes[1].stuck_at[0][1] in (2, 3)
+
+
+def test_with_closed_standard_files_no_process_gets_ours_as_its_own(tmp_path):
+    code = ("import os\nfor fd in range(3):\n    os.close(fd)\n"
+            f"import sys; sys.path[:] = {sys.path!r}\n"
+            "import crews\nopen(sys.argv[1], 'w').write(crews.run('said.update(a=1)')[0].ending)\n")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "ended")], check=True)
+    assert (tmp_path / "ended").read_text() == "done"
 
 
 # What they say.
