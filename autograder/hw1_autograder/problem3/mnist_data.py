@@ -3,12 +3,10 @@
 
 import gzip
 import hashlib
+import http.client
 import io
 import os
-import queue
-import struct
 import sys
-import threading
 import time
 import urllib.request
 import zlib
@@ -24,14 +22,11 @@ MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/",
            "https://storage.googleapis.com/cvdf-datasets/mnist/")
 
 # The split is made of the training files alone, so MNIST's t10k files are not needed.
-# Other tools leave the files below raw/ or with a dot in their names, or in one mnist.npz.
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 SHAPES = {IMAGES: (60000, 28, 28), LABELS: (60000,)}
 MD5 = {IMAGES: "6bbc9ace898e44ae57da46a324031adb", LABELS: "a25bea736e30d166cdddb491f175f624"}
 TRAIN = 55000  # images to train on; the others are to validate
 COURSE_FILES = ("train_data.npy", "train_labels.npy", "val_data.npy", "val_labels.npy")
-FOLDERS = ("", "raw", "MNIST/raw")
-KERAS_FILE, KERAS_ARRAYS = "mnist.npz", ("x_train", "y_train")
 
 PATIENCE = 5           # seconds without a byte after which a mirror is given up
 SLOWEST = 20 * 1000    # bytes per second; a mirror that stays below this is given up
@@ -65,9 +60,8 @@ def load(progress=print):
     3. a public mirror (10 MB, checked, and kept in ``data/``),
     4. digits drawn from matplotlib's fonts, which are not MNIST.
 
-    A directory holds MNIST's own two training files, gzipped or not, or the mnist.npz
-    of Keras (the first 55,000 images train, the last 5,000 validate), or the course's
-    four .npy. Digits are never drawn beside files that are there and cannot be used.
+    A directory holds MNIST's own two training files, gzipped or not (the first 55,000 images
+    train, the last 5,000 validate), or the course's four .npy.
 
     Args:
         progress: called with each line of text to show. With ``print`` itself on
@@ -82,39 +76,17 @@ def load(progress=print):
     """
     named = os.environ.get("MYTORCH_MNIST")
     if named:
-        return from_named(Path(os.path.abspath(os.path.expanduser(named))), progress)
+        directory = Path(named).expanduser().absolute()
+        data = from_directory(directory, progress)
+        if data is None:
+            raise MnistError(f"MYTORCH_MNIST: expected {IMAGES} and {LABELS} (gzipped or not), or "
+                             f"{', '.join(COURSE_FILES)} in {directory}")
+        return data
     try:
         data = from_directory(DATA, progress) or from_mirrors(progress)
     except MnistError as error:
         raise MnistError(f"{error}\nDelete that file, and MNIST will be downloaded.") from None
-    if data is None and listed(DATA):
-        raise MnistError(f"{wanted_in(DATA)}\nMNIST could not be downloaded either. Put its files "
-                         "there, or delete what is there to train on drawn digits.")
     return data or drawn(progress)
-
-
-def from_named(directory, progress):
-    """The data in the directory that MYTORCH_MNIST names."""
-    if not directory.is_dir():
-        raise MnistError(f"MYTORCH_MNIST: expected a directory, found none at {directory}")
-    data = from_directory(directory, progress)
-    if data is None:
-        raise MnistError(f"MYTORCH_MNIST: {wanted_in(directory)}")
-    return data
-
-
-def wanted_in(directory):
-    """What was looked for in a directory without MNIST, and what is there, in words."""
-    return (f"expected {IMAGES} and {LABELS} (gzipped or not), {KERAS_FILE}, or "
-            f"{', '.join(COURSE_FILES)} in {directory}, found {listed(directory) or 'nothing'}")
-
-
-def listed(directory):
-    """The names of the first ten files in a directory, with commas between; "" if there are none.
-    Our README and unfinished downloads do not count."""
-    names = sorted(os.listdir(str(directory))) if directory.is_dir() else []
-    return ", ".join([name for name in names
-                      if name[0] != "." and name != "README.md" and not name.endswith(".part")][:10])
 
 
 def from_directory(directory, progress):
@@ -127,35 +99,13 @@ def from_directory(directory, progress):
         arrays = [load_npy(path) for path in paths]
         train, val = checked(*arrays[:2], *paths[:2]), checked(*arrays[2:], *paths[2:])
         return MnistData(*train, *val, "MNIST")
-    path = directory / KERAS_FILE
-    if path.is_file():
-        return from_idx(from_keras(path), [path, path], progress)
     return None
 
 
 def find(directory, name):
     """The Path of a file of MNIST in ``directory``, packed or not; None if it is not there."""
-    for folder in FOLDERS:
-        for one in (name, name.replace("-idx", ".idx")):
-            for path in (directory / folder / one, directory / folder / f"{one}.gz"):
-                if path.is_file():
-                    return path
-    return None
-
-
-def from_keras(path):
-    """The training images and labels in Keras's archive, as the bytes of IDX files."""
-    try:
-        with np.load(str(path), allow_pickle=False) as archive:
-            arrays = [archive[name] for name in KERAS_ARRAYS]
-    except Exception as error:  # a damaged archive can raise nearly anything
-        raise MnistError(f"{path}: expected an archive of NumPy arrays with "
-                         f"{' and '.join(KERAS_ARRAYS)}: {error}") from None
-    if any(array.dtype != np.uint8 for array in arrays):
-        raise MnistError(f"{path}: expected uint8 arrays, found "
-                         f"{' and '.join(str(array.dtype) for array in arrays)}")
-    return [struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
-            for array in arrays]
+    paths = directory / name, directory / f"{name}.gz"
+    return next((path for path in paths if path.is_file()), None)
 
 
 def read(path):
@@ -169,10 +119,10 @@ def read(path):
 def from_idx(raw, sources, progress):
     """The split of the images and labels in the files' bytes ``raw``; ``sources`` name them."""
     unpacked = [unpack(*each) for each in zip((IMAGES, LABELS), raw, sources)]
-    arrays = [parse_idx(*each) for each in zip((IMAGES, LABELS), unpacked, sources)]
-    x, y = checked(*arrays, *sources)
+    images, labels = (parse_idx(*each) for each in zip((IMAGES, LABELS), unpacked, sources))
+    x, y = checked(images.reshape(len(images), -1), labels, *sources)
     name = "MNIST"
-    if [md5(content) for content in unpacked] != [MD5[IMAGES], MD5[LABELS]]:
+    if [hashlib.md5(content).hexdigest() for content in unpacked] != [MD5[IMAGES], MD5[LABELS]]:
         name = "digits other than the published MNIST"
         progress(f"Note: {sources[0]} and {sources[1]} hold {name}.")
     return MnistData(x[:TRAIN], y[:TRAIN], x[TRAIN:], y[TRAIN:], name)
@@ -192,37 +142,27 @@ def unpack(name, raw, source):
 
 def parse_idx(name, content, source):
     """The uint8 array in an IDX file: a big-endian header of magic number and shape, then it."""
-    expected = (0x800 + len(SHAPES[name]),) + SHAPES[name]  # 0x8..: of unsigned bytes
-    header = struct.Struct(f">{len(expected)}I")
-    found = header.unpack_from(content) if len(content) >= header.size else content
-    if found != expected:
-        raise MnistError(f"{source}: expected an IDX file that begins with the numbers {expected}, "
-                         f"found {found}")
-    size = header.size + int(np.prod(SHAPES[name]))
-    if len(content) != size:
-        raise MnistError(f"{source}: expected {size} bytes, found "
-                         f"{len(content) if len(content) < size else 'more'}")
-    return np.frombuffer(content, np.uint8, offset=header.size).reshape(SHAPES[name])
+    header = [0x800 + len(SHAPES[name]), *SHAPES[name]]  # 0x8..: of unsigned bytes
+    found = np.frombuffer(content[:4 * len(header)].ljust(4 * len(header), b"\0"), ">u4").tolist()
+    size = 4 * len(header) + int(np.prod(SHAPES[name]))
+    if found != header or len(content) != size:
+        raise MnistError(f"{source}: expected an IDX file of {size} bytes that begins with the "
+                         f"numbers {header}, found {len(content)} that begin with {found}")
+    return np.frombuffer(content, np.uint8, offset=4 * len(header)).reshape(SHAPES[name])
 
 
 def load_npy(path):
-    """The array in a .npy file that holds it and nothing else."""
+    """The array in a .npy file."""
     try:
-        with open(str(path), "rb") as file:
-            array = np.load(file, allow_pickle=False)
-            rest = len(file.read(1))
+        return np.asarray(np.load(str(path), allow_pickle=False))
     except Exception as error:  # a damaged header can raise nearly anything
         raise MnistError(f"{path}: expected a NumPy .npy file: {error}") from None
-    if not isinstance(array, np.ndarray) or rest:
-        raise MnistError(f"{path}: expected one NumPy array and nothing after it")
-    return array
 
 
 def checked(images, labels, images_source, labels_source):
     """Pixels (N, 784) as float32 from 0 to 1, and labels (N,) as int64, if they can be such."""
-    shapes = (784,), (28, 28)
-    if images.dtype != np.uint8 or images.shape[1:] not in shapes or len(images) == 0:
-        raise MnistError(f"{images_source}: expected uint8 images of shape (N, 784) or (N, 28, 28), "
+    if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != 784 or not len(images):
+        raise MnistError(f"{images_source}: expected uint8 images of shape (N, 784), "
                          f"found {images.dtype} {images.shape}")
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
         raise MnistError(f"{labels_source}: expected integers of shape ({len(images)},) as "
@@ -234,16 +174,8 @@ def checked(images, labels, images_source, labels_source):
 
 
 def pixels(images):
-    """uint8 images as float32 from 0 to 1, shape (N, 784)."""
-    return np.divide(images.reshape(-1, 784), np.float32(255), dtype=np.float32)
-
-
-def md5(content):
-    """The MD5 of bytes, in hexadecimal."""
-    try:
-        return hashlib.md5(content).hexdigest()
-    except ValueError:  # a machine in FIPS mode wants to hear that this protects no secret
-        return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    """uint8 images as float32 from 0 to 1."""
+    return np.divide(images, np.float32(255), dtype=np.float32)
 
 
 def from_mirrors(progress):
@@ -258,7 +190,7 @@ def from_mirrors(progress):
                     sources[name] = f"{mirror}{name}.gz"
                     raw[name] = download(name, sources[name], progress)
                     keep(name, raw[name], progress)
-        except OSError as error:
+        except (OSError, http.client.HTTPException, MnistError) as error:
             progress(f"No luck with {sources[name]}: {error}")
         else:
             return from_idx([raw[IMAGES], raw[LABELS]], list(sources.values()), progress)
@@ -266,62 +198,28 @@ def from_mirrors(progress):
 
 
 def download(name, url, progress):
-    """The bytes at ``url``, checked; OSError if they do not come, or are not the published ones."""
-    # In a thread, because no time-out of urllib's ends the wait for a slow name
-    # server or for an answer that drips in.
-    arrivals, stop = queue.Queue(), threading.Event()
-    threading.Thread(target=receive, args=(url, arrivals, stop), daemon=True).start()
-    try:
-        raw = b"".join(arriving(name, arrivals, progress))
-    finally:
-        stop.set()
-    try:
-        digest = md5(unpack(name, raw, "the answer"))
-    except MnistError as error:
-        raise OSError(error) from None
+    """The bytes at ``url``, with a progress line; OSError or MnistError if they do not come, come
+    too slowly, or are not the published ones."""
+    live = progress is print and sys.stdout.isatty()
+    raw, chunk, shown, began = bytearray(), None, -LARGEST, time.monotonic()
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+        size = int(answer.headers.get("Content-Length", 0))
+        while chunk != b"":
+            chunk = answer.read1(1 << 16)
+            raw += chunk
+            if len(raw) > LARGEST or time.monotonic() > began + PATIENCE + len(raw) / SLOWEST:
+                raise OSError(f"too slow, or too much: {len(raw)} bytes came")
+            if not chunk or len(raw) - shown >= (10**5 if live else 5 * 10**6):
+                shown = len(raw)
+                text = f"{name}: {shown // 1000} of {size // 1000 or '?'} kB"
+                if live:  # ends with \r, so that whatever is printed next takes the line's place
+                    print(text, end="\r" if chunk else "\n", flush=True)
+                else:
+                    progress(text)
+    digest = hashlib.md5(unpack(name, raw, "the answer")).hexdigest()
     if digest != MD5[name]:
         raise OSError(f"expected MD5 {MD5[name]}, came {digest}")
-    return raw
-
-
-def receive(url, arrivals, stop):
-    """Put pairs (bytes, size of it all) into ``arrivals``, at the end empty bytes or an error."""
-    try:
-        # the time-out only ends this thread; the one that waits has given up before
-        with urllib.request.urlopen(url, timeout=2 * PATIENCE) as answer:
-            size, chunk = int(answer.headers.get("Content-Length", 0)), None
-            while chunk != b"" and not stop.is_set():
-                chunk = answer.read1(1 << 16)
-                arrivals.put((chunk, size))
-    except Exception as error:  # whatever it is, it belongs to the thread that waits
-        arrivals.put((error, 0))
-
-
-def arriving(name, arrivals, progress):
-    """Yield the chunks of a download, with a progress line, as long as it is worth waiting."""
-    live = progress is print and sys.stdout.isatty()
-    start, count, shown = time.monotonic(), 0, None
-    while True:
-        left = start + PATIENCE + count / SLOWEST - time.monotonic()
-        try:
-            chunk, size = arrivals.get(timeout=max(0, min(PATIENCE, left)))
-        except queue.Empty:
-            raise OSError(f"no answer, or too slow a one ({count} bytes came)") from None
-        if isinstance(chunk, Exception):
-            raise OSError(chunk)
-        count += len(chunk)
-        if count > LARGEST:
-            raise OSError(f"expected some 10 MB, more than {LARGEST} bytes came")
-        if shown is None or not chunk or count - shown >= (10**5 if live else 5 * 10**6):
-            shown = count
-            text = f"{name}: {count // 1000} of {size // 1000 or '?'} kB"
-            if live:  # ends with \r, so that whatever is printed next takes the line's place
-                print(text, end="\r" if chunk else "\n", flush=True)
-            else:
-                progress(text)
-        if not chunk:
-            return
-        yield chunk
+    return bytes(raw)
 
 
 def keep(name, raw, progress):
