@@ -20,7 +20,7 @@ VAL_FONTS = ("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralB
 FRAME = 28       # an image is FRAME x FRAME pixels ...
 BOX = 20         # ... and its digit fits into BOX x BOX of them, as MNIST's does
 CANVAS = 96      # a digit starts on CANVAS x CANVAS dots, about 48 of them high
-REACH = 12       # distances to the outline are known up to so many dots
+BLUR = 4         # dots over which an outline is softened, so that a pen can be thick or thin
 DIRECTIONS = 64  # the extent of a digit is found by looking in so many directions
 CHUNK = 100      # images made at a time: few enough to stay in the processor's cache
 
@@ -52,10 +52,9 @@ def draw(seed=11785, train=55000, val=5000):
 class Glyphs(NamedTuple):
     """The ten digits of one font after another: glyph g is the digit g % 10."""
 
-    distance: np.ndarray  # (G, CANVAS, CANVAS): dots to the outline, positive within the ink
-    centre: np.ndarray    # (G, 2): centre of mass (x, y), dots
-    outline: np.ndarray   # (G, 2, DIRECTIONS): outermost dots, relative to the centre
-    stroke: np.ndarray    # (G,): width of the pen stroke, dots
+    ink: np.ndarray      # (G, CANVAS, CANVAS): 0 (paper) to 1 (ink)
+    centre: np.ndarray   # (G, 2): centre of mass (x, y), dots
+    outline: np.ndarray  # (G, 2, DIRECTIONS): outermost dots, relative to the centre
 
 
 def draw_from(fonts, count, rng):
@@ -75,19 +74,19 @@ def measured_glyphs(fonts):
     if not paths:
         raise FileNotFoundError("no font to draw digits from: expected at least one of "
                                 f"{', '.join(fonts)} in {font_path('').parent}")
-    ink = np.stack([bitmap_of(path, digit) for path in paths for digit in "0123456789"])
-    # the outline runs half a dot away from the dots on either side of it
-    distance = np.where(ink, distance_to(~ink) - 0.5, 0.5 - distance_to(ink))
+    bitmaps = np.stack([bitmap_of(path, digit) for path in paths for digit in "0123456789"])
     angle = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS
     directions = np.stack([np.cos(angle), np.sin(angle)])
-    centre, outline, stroke = [], [], []
-    for bitmap, depth in zip(ink, distance):
+    centre, outline = [], []
+    for bitmap in bitmaps:
         dots = np.argwhere(bitmap)[:, ::-1]
         centre.append(dots.mean(axis=0))
         dots = dots - centre[-1]
         outline.append(dots[(dots @ directions).argmax(axis=0)].T)
-        stroke.append(4 * depth[bitmap].mean())  # exact in a long stroke of even width
-    return Glyphs(distance, np.array(centre), np.array(outline), np.array(stroke))
+    ink = bitmaps.astype(np.float32)
+    for axis in (1, 2):
+        ink = np.mean([np.roll(ink, dots, axis) for dots in range(-BLUR // 2, BLUR // 2 + 1)], axis=0)
+    return Glyphs(ink, np.array(centre), np.array(outline))
 
 
 def font_path(font):
@@ -109,59 +108,42 @@ def bitmap_of(path, digit):
     return canvas
 
 
-def distance_to(goal):
-    """Distance from every dot to the nearest dot of its bitmap that is in ``goal``, up to REACH."""
-    square = np.where(goal, 0, REACH ** 2).astype(np.float32)
-    for axis in (1, 2):  # Pythagoras: one side of the triangle, then the other
-        lines = np.moveaxis(square, axis, 0)
-        nearest = lines.copy()
-        for step in range(1, REACH):
-            np.minimum(nearest[step:], lines[:-step] + step ** 2, out=nearest[step:])
-            np.minimum(nearest[:-step], lines[step:] + step ** 2, out=nearest[:-step])
-        square = np.moveaxis(nearest, 0, axis)
-    return np.sqrt(square)
-
-
 def distorted(glyphs, which, rng):
     """The glyphs ``which`` (N,), each distorted in its own way, as uint8 images (N, 784)."""
     count = len(which)
     turn = rng.uniform(-0.2, 0.2, count)        # radians
     slant = rng.uniform(-0.2, 0.4, count)       # handwriting leans to the right
     wide = rng.uniform(0.75, 1.4, count)
-    pen = rng.uniform(4.0, 8.5, count)          # width of the stroke, dots
-    blur = rng.uniform(0.8, 1.4, count)         # pixels from full ink to paper
+    pen = rng.uniform(0.25, 0.55, count)        # ink from which on a pixel is rather black
     size = rng.uniform(0.95, 1.0, count) * BOX  # pixels
     shift = rng.uniform(-0.5, 0.5, (count, 2))  # MNIST is centred to the nearest pixel
 
-    # thinning a stroke more than this would break its hairlines
-    grow = np.maximum((pen - glyphs.stroke[which]) / 2, -0.5)
     cos, sin = np.cos(turn), np.sin(turn)
     matrix = np.array([[cos * wide, -cos * slant - sin],
                        [sin * wide, -sin * slant + cos]]).transpose(2, 0, 1)
     outline = matrix @ glyphs.outline[which]
-    low, high = outline.min(axis=2) - 0.5, outline.max(axis=2) + 0.5  # a dot has a size, too
-    scale = (size - blur) / ((high - low).max(axis=1) + 2 * grow)  # pixels per dot
+    low, high = outline.min(axis=2) - BLUR / 2 - 1, outline.max(axis=2) + BLUR / 2 + 1
+    scale = size / (high - low).max(axis=1)  # pixels per dot
 
     # centre of mass in the middle of the frame, but no ink on its outermost pixels
-    middle, edge = FRAME // 2, (scale * grow + blur)[:, None]
-    low, high = low * scale[:, None] - edge, high * scale[:, None] + edge
+    middle = FRAME // 2
+    low, high = low * scale[:, None] - 1, high * scale[:, None] + 1
     shift = np.clip(shift, -middle - low, FRAME - 1 - middle - high)
 
     pixels = np.indices((FRAME, FRAME)).reshape(2, -1)[::-1] - middle
     back = np.linalg.inv(matrix * scale[:, None, None])
     dots = back @ (pixels - shift[:, :, None]) + glyphs.centre[which][:, :, None]
-    depth = look_up(glyphs.distance, which, dots)
-    ink = (depth + grow[:, None]) * (scale / blur)[:, None] + 0.5
+    ink = 2 * (look_up(glyphs.ink, which, dots) - pen[:, None]) + 0.5
     return np.round(ink.clip(0, 1) * 255).astype(np.uint8)
 
 
-def look_up(distance, which, dots):
-    """Distances (N, P) at the places ``dots`` (N, 2, P), interpolated between whole dots."""
+def look_up(ink, which, dots):
+    """How much ink (N, P) there is at the places ``dots`` (N, 2, P), interpolated between whole dots."""
     dots = dots.clip(0, CANVAS - 1.001)
     x, y = dots.astype(np.intp).transpose(1, 0, 2)
     right, down = dots.transpose(1, 0, 2) - (x, y)
     index = (which[:, None] * CANVAS + y) * CANVAS + x
-    flat = distance.reshape(-1)
+    flat = ink.reshape(-1)
     upper = flat[index] * (1 - right) + flat[index + 1] * right
     lower = flat[index + CANVAS] * (1 - right) + flat[index + CANVAS + 1] * right
     return upper * (1 - down) + lower * down

@@ -9,74 +9,48 @@ from problem3 import drawn_digits
 @pytest.fixture(scope="module")
 def digits():
     """Fewer than by default, as each is made in the same way."""
-    return drawn_digits.draw(train=10000, val=2000)
+    return drawn_digits.draw(train=3000, val=600)
 
 
 @pytest.fixture(scope="module")
 def frames(digits):
-    """All 12,000 images as (N, 28, 28) floats."""
+    """All images as (N, 28, 28) floats."""
     return np.concatenate([digits[0], digits[2]]).reshape(-1, 28, 28).astype(np.float32)
 
 
 def test_it_draws_as_many_as_asked_for_and_by_default_as_many_as_mnist_has(digits):
-    assert [array.shape for array in digits] == [(10000, 784), (10000,), (2000, 784), (2000,)]
+    assert [array.shape for array in digits] == [(3000, 784), (3000,), (600, 784), (600,)]
     assert [array.dtype for array in digits] == [np.uint8, np.int64, np.uint8, np.int64]
     assert drawn_digits.draw.__defaults__[1:] == (55000, 5000)
 
 
 def test_every_digit_comes_equally_often_and_in_no_order(digits):
-    assert np.bincount(digits[1]).tolist() == [1000] * 10
-    assert np.bincount(digits[3]).tolist() == [200] * 10
+    assert np.bincount(digits[1]).tolist() == [300] * 10
+    assert np.bincount(digits[3]).tolist() == [60] * 10
     assert (np.diff(digits[1]) == 0).mean() == pytest.approx(0.1, abs=0.03)
 
 
-@pytest.fixture
-def few_fonts(monkeypatch):
+def test_the_same_seed_draws_the_same_digits_and_numpys_global_random_state_is_left_alone(monkeypatch):
     monkeypatch.setattr(drawn_digits, "TRAIN_FONTS", drawn_digits.TRAIN_FONTS[:2])
-    monkeypatch.setattr(drawn_digits, "VAL_FONTS", drawn_digits.VAL_FONTS[:2])
-
-
-def test_the_same_seed_draws_the_same_digits_and_another_seed_others(few_fonts):
+    monkeypatch.setattr(drawn_digits, "VAL_FONTS", ("no such font", "cmss10"))
+    state = np.random.get_state()[1].tolist()
     first, again, other = [drawn_digits.draw(seed, train=60, val=30) for seed in (5, 5, 6)]
     assert all(np.array_equal(*pair) for pair in zip(first, again))
-    assert not np.array_equal(first[0], other[0])
-    assert not np.array_equal(first[2], other[2])
+    assert not np.array_equal(first[0], other[0]) and not np.array_equal(first[2], other[2])
+    assert np.random.get_state()[1].tolist() == state
 
 
-def test_no_image_comes_twice(digits):
-    images = np.concatenate([digits[0], digits[2]])
-    assert len({image.tobytes() for image in images}) == len(images)
-
-
-def test_drawing_leaves_numpys_global_random_state_alone(few_fonts):
-    np.random.seed(1)
-    expected = np.random.rand()
-    np.random.seed(1)
-    drawn_digits.draw(train=10, val=10)
-    assert np.random.rand() == expected
-
-
-def test_fonts_to_validate_on_share_no_digit_with_fonts_to_train_on():
-    sides = [{drawn_digits.bitmap_of(drawn_digits.font_path(font), digit).tobytes()
-              for font in fonts if drawn_digits.font_path(font).is_file() for digit in "0123456789"}
-             for fonts in (drawn_digits.TRAIN_FONTS, drawn_digits.VAL_FONTS)]
-    assert len(sides[0]) >= 110 and len(sides[1]) == 60
+def test_each_font_draws_ten_different_digits_that_no_font_of_the_other_side_draws():
+    sides = []
+    for fonts in drawn_digits.TRAIN_FONTS, drawn_digits.VAL_FONTS:
+        paths = [path for path in map(drawn_digits.font_path, fonts) if path.is_file()]
+        ink = [drawn_digits.bitmap_of(path, digit) for path in paths for digit in "0123456789"]
+        heights = [bitmap.any(axis=1).sum() for bitmap in ink]
+        assert len(paths) >= len(fonts) - 1  # older versions of matplotlib do not bring cmti10
+        assert min(heights) > 20 and max(heights) < drawn_digits.CANVAS - 20
+        sides.append({bitmap.tobytes() for bitmap in ink})
+        assert len(sides[-1]) == len(ink)
     assert not sides[0] & sides[1]
-
-
-@pytest.mark.parametrize("font", drawn_digits.TRAIN_FONTS + drawn_digits.VAL_FONTS)
-def test_a_font_that_matplotlib_has_draws_ten_different_digits(font):
-    if font == "cmti10" and not drawn_digits.font_path(font).is_file():
-        pytest.skip("older versions of matplotlib do not bring cmti10")
-    ink = [drawn_digits.bitmap_of(drawn_digits.font_path(font), digit) for digit in "0123456789"]
-    heights = [bitmap.any(axis=1).sum() for bitmap in ink]
-    assert min(heights) > 20 and max(heights) < drawn_digits.CANVAS - 20
-    assert len({bitmap.tobytes() for bitmap in ink}) == 10
-
-
-def test_a_missing_font_is_done_without(few_fonts, monkeypatch):
-    monkeypatch.setattr(drawn_digits, "VAL_FONTS", ("no such font", "cmss10"))
-    assert drawn_digits.draw(train=10, val=20)[2].shape == (20, 784)
 
 
 def test_without_any_font_the_error_says_which_and_where(monkeypatch):
@@ -96,7 +70,7 @@ def test_the_centre_of_mass_is_in_the_middle_as_mnist_has_it(frames):
 def test_a_digit_fills_a_box_of_20_pixels_and_keeps_off_the_frame(frames):
     ink = frames > 0
     longer = np.maximum(ink.any(axis=1).sum(axis=1), ink.any(axis=2).sum(axis=1))
-    assert longer.min() >= 17 and longer.max() <= 21  # 21: twenty that start within a pixel
+    assert longer.min() >= 16 and longer.max() <= 21  # 21: twenty that start within a pixel
     assert not ink[:, [0, -1]].any() and not ink[:, :, [0, -1]].any()
 
 
