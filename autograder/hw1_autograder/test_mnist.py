@@ -1,13 +1,10 @@
 """Problem 3, graded by hand: trains hw1/mnist.py and plots its validation accuracies.
 Run by ./grade.sh m. problem3/ has the digits, the watch on the training, and the plot."""
 
-import ast
 import contextlib
-import inspect
 import os
 import signal
 import sys
-import tempfile
 import textwrap
 import time
 import traceback
@@ -34,7 +31,6 @@ from problem3.watch import Watch  # noqa: E402
 PLOT = ROOT / "hw1" / "validation_accuracy.png"
 SEED = 11785
 EPOCHS = 3
-PLOT_BYTES = 100_000  # at most
 SECONDS = 30  # of processor time in which a training calls no layer and no backward(), at most
 
 
@@ -44,22 +40,11 @@ class Stalled(Exception):
 
 def main():
     """Find the data, train, report, plot. Returns the exit status."""
-    if sys.stdout is None:
-        print("test_mnist.py: there is no standard output to write to", file=sys.stderr)
-        return 1
     try:
         from hw1 import mnist as homework
-    except Exception:  # before a download that would be of no use
-        traceback.print_exc(limit=0)
+    except Exception as error:  # before a download that would be of no use
+        print_error(error)
         print("\nProblem 3: hw1/mnist.py cannot be imported, for the reason above.")
-        return 1
-    if is_unwritten(homework):  # before a download too
-        print("Problem 3 cannot run yet: mnist() in hw1/mnist.py is not written.")
-        return 1
-    try:
-        check_writable(PLOT)
-    except OSError as error:  # before the training, not after it
-        print(f"test_mnist.py: {PLOT} cannot be written: {error.strerror}", file=sys.stderr)
         return 1
     try:
         data = mnist_data.load()
@@ -89,30 +74,13 @@ def main():
     print(f"First validation accuracy: {accuracies[0]:.1%}   final: {accuracies[-1]:.1%}   "
           f"({seconds:.1f} s)")
     print(verdict(accuracies, watch.complaints()))
-    asked = EPOCHS * -(-batches_per_epoch(homework, data) // 100)
-    show(watch.complaints(), watch.notes() + unusual(accuracies, in_percent, asked))
+    batches = batches_per_epoch(homework, data)
+    show(watch.complaints(),
+         watch.notes() + unusual(accuracies, in_percent, EPOCHS * -(-batches // 100)))
     with style.context("default"):  # whatever the user has set for other plots
-        plot(accuracies, watch.validated_at, batches_per_epoch(homework, data), data.name, PLOT)
+        plot(accuracies, watch.validated_at, batches, data.name, PLOT)
     print(f"Plot written to {PLOT.relative_to(ROOT)}")
     return 0
-
-
-def check_writable(path):
-    """Raise OSError if a plot could not be written to ``path`` now; leaves no trace."""
-    if path.exists():
-        open(str(path), "ab").close()
-    with tempfile.TemporaryFile(dir=str(path.parent)) as file:
-        file.write(bytes(PLOT_BYTES))
-
-
-def is_unwritten(homework):
-    """Whether ``mnist()`` does nothing but raise NotImplementedError, as in the handout."""
-    try:
-        (function,) = ast.parse(inspect.getsource(homework.mnist)).body
-        first, *others = function.body[ast.get_docstring(function) is not None:]
-    except Exception:  # whatever it is, it will run or not
-        return False
-    return not others and isinstance(first, ast.Raise) and "NotImplementedError" in ast.dump(first)
 
 
 def print_error(error):
@@ -194,6 +162,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except OSError as error:  # a full disk, or whoever reads this has gone
-        print(f"test_mnist.py: cannot write what is to be said: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)
+        sys.exit(f"test_mnist.py: cannot write {error.filename or 'the report'}: {error.strerror}")

@@ -36,25 +36,19 @@ def verdict(accuracies, complaints):
         accuracies (ndarray): from 0 to 1, shape (V,), V > 0.
         complaints (list of str): what the training does wrong.
     """
-    best, final = accuracies.max(), accuracies[-1]
     if complaints:
         return "The training is not right yet:"
-    if final >= LEARNED:
+    if accuracies[-1] >= LEARNED:
         return "The network is learning."
-    if best >= LEARNED:
-        return (f"The network had learned ({best:.1%}) and lost it again ({final:.1%}): is the "
-                "learning rate too high?")
-    if final >= 0.1:
-        return "The network is learning slowly, if at all: is the learning rate right?"
-    return ("The network is NOT learning: guessing alone gives 10%. Do images and labels stay together "
-            "when they are shuffled?")
+    return (f"The network is NOT learning: it ends at {accuracies[-1]:.1%}, and guessing alone gives 10%. "
+            "Is the learning rate right? Do images and labels stay together when they are shuffled?")
 
 
 def plot(accuracies, batches, epoch, data_name, path):
     """Draw accuracy (in percent) against batches seen into a PNG; needs no display.
 
     Once a network has learned, 0 to 100 would be nearly all empty: the axis then begins where the
-    curve can be read, and a second, narrow one beside it shows the whole range.
+    curve can be read.
 
     Args:
         accuracies (ndarray): from 0 to 1, shape (V,).
@@ -71,18 +65,17 @@ def plot(accuracies, batches, epoch, data_name, path):
     x, percent = batches if known else np.arange(1, len(accuracies) + 1), 100 * accuracies
     figure = Figure(figsize=(8, 5), dpi=120)
     FigureCanvasAgg(figure)  # matplotlib 3.2 warns where a figure has no canvas
-    lowest = lowest_shown(percent)
-    axes = figure.add_subplot(1, 6, (1, 5)) if lowest else figure.add_subplot()
+    axes = figure.add_subplot()
     axes.plot(x, percent, marker="o", markersize=4)
-    axes.set_ylim(lowest, 100)
-    if known:
-        mark_epochs(axes, epoch, int(x[-1]))
+    axes.set_ylim(lowest_shown(percent), 100)
+    for number, start in enumerate(range(0, int(x[-1]), epoch) if known else (), start=1):
+        axes.axvline(start, color="0.6", linestyle=":", linewidth=1)
+        axes.annotate(f" epoch {number}", (start, 1), xycoords=("data", "axes fraction"),
+                      xytext=(0, -4), textcoords="offset points", va="top", color="0.4")
     axes.set_xlabel("batches seen" if known else "number of the validation")
     axes.set_ylabel("validation accuracy (%)")
     axes.grid(alpha=0.3)
     axes.set_title(f"{data_name}\nfinal validation accuracy {accuracies[-1]:.1%}")
-    if lowest:
-        add_whole_range(figure.add_subplot(1, 6, 6), x, percent)
     figure.tight_layout()
     figure.savefig(str(path))
 
@@ -93,21 +86,3 @@ def lowest_shown(percent):
     later = percent[len(percent) // 4:]
     lowest = 10 * int((later.min() - 1) // 10)
     return lowest if lowest >= 50 else 0
-
-
-def add_whole_range(axes, x, percent):
-    """The same curve from 0 to 100, in narrow axes."""
-    axes.plot(x, percent)
-    axes.set_ylim(0, 100)
-    axes.set_yticks([0, 50, 100])
-    axes.set_xticks([])
-    axes.grid(alpha=0.3)
-    axes.set_title("from 0 to 100", fontsize="small")
-
-
-def mark_epochs(axes, epoch, last):
-    """A line and a number at the top where each epoch begins, up to the batch ``last``."""
-    for number, start in enumerate(range(0, last, epoch), start=1):
-        axes.axvline(start, color="0.6", linestyle=":", linewidth=1)
-        axes.annotate(f" epoch {number}", (start, 1), xycoords=("data", "axes fraction"),
-                      xytext=(0, -4), textcoords="offset points", va="top", color="0.4")

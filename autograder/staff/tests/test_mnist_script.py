@@ -35,15 +35,6 @@ def test_it_reports_the_accuracies_and_writes_the_plot(monkeypatch, tmp_path, di
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_cannot_be_written_is_told_before_the_training(monkeypatch, tmp_path, digits, capsys):
-    monkeypatch.setattr(homework, "mnist", lambda *data: pytest.fail("it trained"))
-    (tmp_path / "plot.png").mkdir()
-    monkeypatch.setattr(test_mnist, "PLOT", tmp_path / "plot.png")
-    assert test_mnist.main() == 1
-    assert capsys.readouterr().err == (
-        f"test_mnist.py: {tmp_path / 'plot.png'} cannot be written: Is a directory\n")
-
-
 def test_the_plot_does_not_follow_the_users_settings(monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setitem(matplotlib.rcParams, "savefig.dpi", 10.0)
     run(monkeypatch, tmp_path, digits, capsys)
@@ -56,10 +47,7 @@ def test_the_plot_does_not_follow_the_users_settings(monkeypatch, tmp_path, digi
     ([0.1, 0.6, 0.92], "The network is learning.\n- Note: This network usually ends at 95% or more."),
     ([0.9, 50, 95.3], "First validation accuracy: 0.9%   final: 95.3%|go from 0 to 100|- Note: "),
     ([0.5, 0.95], "- Note: Problem 3 asks for 3 validations, at batches 0, 100, 200, ... of each epoch; 2"),
-    ([0.1, 0.3, 0.44], "learning slowly, if at all: is the learning rate right?"),
-    ([0.1, 0.1, 0.1], "learning slowly, if at all: is the learning rate right?"),
-    ([0.1, 0.88, 0.3], "had learned (88.0%) and lost it again (30.0%)"),
-    ([0.12, 0.1, 0.09], "The network is NOT learning: guessing alone gives 10%. Do images and labels"),
+    ([0.1, 0.88, 0.44], "The network is NOT learning: it ends at 44.0%, and guessing alone gives 10%."),
 ])
 def test_it_says_whether_the_network_learns_and_what_else_is_odd(accuracies, words, monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setattr(homework, "mnist", lambda *data: accuracies)
@@ -90,34 +78,6 @@ def test_an_unfinished_problem_is_said_in_one_line(monkeypatch, tmp_path, digits
     monkeypatch.setattr(homework, "mnist", unfinished)
     output = run(monkeypatch, tmp_path, digits, capsys)[1]
     assert output.endswith("Problem 3 cannot run yet: TODO (3): the training loop\n")
-
-
-HANDOUT = '''
-def mnist(train_x, train_y, val_x, val_y):
-    """Build the network."""
-    # TODO (3): build it
-    raise NotImplementedError("TODO (3): build it")
-'''
-
-
-@pytest.mark.parametrize("source, is_unwritten", [
-    (HANDOUT, True), (HANDOUT.replace("    # TODO", "    return [1.0]\n    # TODO"), False)])
-def test_before_any_download_it_is_told_that_mnist_is_not_written(
-        source, is_unwritten, monkeypatch, tmp_path, capsys):
-    path = tmp_path / "handout.py"
-    path.write_text(source)
-    namespace = {}
-    exec(compile(source, str(path), "exec"), namespace)
-    monkeypatch.setattr(homework, "mnist", namespace["mnist"])
-
-    def load():
-        raise test_mnist.mnist_data.MnistError("no digits")
-    monkeypatch.setattr(test_mnist.mnist_data, "load", load)
-    assert test_mnist.main() == 1
-    printed = capsys.readouterr()
-    assert (printed.out == "Problem 3 cannot run yet: mnist() in hw1/mnist.py is not written.\n"
-            ) == is_unwritten
-    assert ("no digits" in printed.err) != is_unwritten
 
 
 def test_an_error_is_shown_with_the_students_lines_alone_and_what_it_means(
@@ -152,13 +112,10 @@ def test_the_plot_says_what_it_shows(monkeypatch):
 
 
 @pytest.mark.parametrize("accuracies, ranges", [
-    ([0.1, 0.91, 0.94, 0.95, 0.96], [(90, 100), (0, 100)]),
-    ([0.1, 0.95, 0.95, 0.71, 0.96], [(70, 100), (0, 100)]),
-    ([0.1, 0.95, 0.95, 0.95, 0.3], [(0, 100)]),
-    ([0.1], [(0, 100)]),
+    ([0.1, 0.91, 0.94, 0.95, 0.96], [(90, 100)]), ([0.1, 0.95, 0.95, 0.71, 0.96], [(70, 100)]),
+    ([0.1, 0.95, 0.95, 0.95, 0.3], [(0, 100)]), ([0.1], [(0, 100)]),
 ])
-def test_the_plot_shows_what_was_learned_enlarged_beside_the_whole_range(
-        accuracies, ranges, monkeypatch):
+def test_the_plot_shows_what_was_learned_enlarged(accuracies, ranges, monkeypatch):
     axes = plotted(monkeypatch, accuracies, range(1, 100 * len(accuracies), 100))
     assert [one.get_ylim() for one in axes] == ranges
 
