@@ -31,8 +31,9 @@ def prepare(key, seed, root):
     Returns:
         tuple: what ``run_task`` takes.
     """
-    for name in [name for name in sys.modules if name.split(".")[0] in ("mytorch", "hw1")]:
-        del sys.modules[name]  # a parent that tests the library has them; ours never does
+    if not getattr(sys.modules.get("mytorch"), "__file__", str(root)).startswith(str(root)):
+        for name in [name for name in sys.modules if name.split(".")[0] in ("mytorch", "hw1")]:
+            del sys.modules[name]  # a parent that tests the library has them; ours never does
     np.random.seed(seed)
     drawn = [(case, case.draw(seed)) for case in CASES.values() if case.key == key]
     my.import_all()

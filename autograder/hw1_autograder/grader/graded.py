@@ -44,14 +44,18 @@ class Case(NamedTuple):
     def draw(self, seed):
         """The inputs (ndarrays, as attributes) for ``seed``, the same on every machine. They are
         exact in float32 too: whoever casts a weight to it computes with the same number."""
-        random = np.random.RandomState([seed, zlib.crc32(self.name.encode())])
-        drawn = {name: spec(random) if callable(spec) else random.standard_normal(spec)
-                 for name, spec in self.inputs.items()}
-        return types.SimpleNamespace(**{
-            name: array if array.dtype.kind == "i" else array.astype(np.float32).astype(float)
-            for name, array in drawn.items()})
+        if (self.name, seed) not in DRAWN:
+            random = np.random.RandomState([seed, zlib.crc32(self.name.encode())])
+            drawn = {name: spec(random) if callable(spec) else random.standard_normal(spec)
+                     for name, spec in self.inputs.items()}
+            DRAWN[self.name, seed] = {
+                name: array if array.dtype.kind == "i" else array.astype(np.float32).astype(float)
+                for name, array in drawn.items()}
+        return types.SimpleNamespace(
+            **{name: array.copy() for name, array in DRAWN[self.name, seed].items()})
 
 
+DRAWN = {}  # (name of a test, seed) → what was drawn
 CASES = {}  # by name, in the order of the files
 
 

@@ -1,7 +1,11 @@
 """The correct solutions that styles and planted bugs are small textual changes of.
 The second and the third are written as students write; their files replace those of the reference."""
 
+import compileall
+import functools
+import py_compile
 import shutil
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -37,15 +41,29 @@ def write(root, solution=REFERENCE, edits=()):
         solution (Path): REFERENCE, SECOND or THIRD.
         edits (sequence): triples (file below mytorch, old, new), as for ``edited``.
     """
-    library = Path(root) / "mytorch"
-    shutil.copytree(str(REFERENCE), str(library))
-    if solution != REFERENCE:
-        for path in solution.rglob("*.py"):
+    for name, content in compiled(solution).items():
+        path = Path(root) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    for file, text in edited(solution, edits).items():
+        (Path(root) / "mytorch" / file).write_text(text, encoding="utf-8")
+
+
+@functools.lru_cache(maxsize=None)
+def compiled(solution):
+    """The files of a solution's mytorch, name → bytes, with compiled ones that hold as long as the
+    text they were made from: compiled once for all that write it."""
+    with tempfile.TemporaryDirectory(prefix="mytorch-solution-") as folder:
+        library = Path(folder) / "mytorch"
+        shutil.copytree(str(REFERENCE), str(library), ignore=shutil.ignore_patterns("__pycache__"))
+        for path in solution.rglob("*.py") if solution != REFERENCE else ():
             replaced = library / path.relative_to(solution)
             assert replaced.is_file(), f"{path}: the reference has no such file"
             shutil.copy(str(path), str(replaced))
-    for file, text in edited(solution, edits).items():
-        (library / file).write_text(text, encoding="utf-8")
+        compileall.compile_dir(folder, quiet=2,
+                               invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+        return {str(path.relative_to(folder)): path.read_bytes()
+                for path in library.rglob("*") if path.is_file()}
 
 
 def edited(solution, edits):
