@@ -31,9 +31,8 @@ def prepare(key, seed, root):
     Returns:
         tuple: what ``run_task`` takes.
     """
-    if not getattr(sys.modules.get("mytorch"), "__file__", str(root)).startswith(str(root)):
-        for name in [name for name in sys.modules if name.split(".")[0] in ("mytorch", "hw1")]:
-            del sys.modules[name]  # a parent that tests the library has them; ours never does
+    for name in [name for name in sys.modules if name.split(".")[0] in ("mytorch", "hw1")]:
+        del sys.modules[name]  # a parent that tests the library has them; ours never does
     np.random.seed(seed)
     drawn = [(case, case.draw(seed)) for case in CASES.values() if case.key == key]
     my.import_all()

@@ -4,6 +4,7 @@ The second and the third are written as students write; their files replace thos
 import compileall
 import functools
 import py_compile
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -60,7 +61,7 @@ def compiled(solution):
             replaced = library / path.relative_to(solution)
             assert replaced.is_file(), f"{path}: the reference has no such file"
             shutil.copy(str(path), str(replaced))
-        compileall.compile_dir(folder, quiet=2,
+        compileall.compile_dir(folder, rx=re.compile("mytorch.show"), quiet=2,
                                invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
         return {str(path.relative_to(folder)): path.read_bytes()
                 for path in library.rglob("*") if path.is_file()}
