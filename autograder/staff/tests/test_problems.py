@@ -9,7 +9,6 @@ from pathlib import Path
 
 from grader import child  # noqa: F401  (registers all tests)
 from grader import grading
-import handout
 import pytest
 from grader.graded import CASES
 from planted_bugs import BUGS
@@ -19,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = grading.HERE.parents[2]
 README, TEXT = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "hw1/README.md"))
 NUMBERS = list(dict.fromkeys(problem.number for problem in PROBLEMS))
-TO_WRITE = [number for number in NUMBERS if number not in handout.WITHOUT_REGION]
+TO_WRITE = [number for number in NUMBERS if number != "1.1"]  # which is given
 RECORDED = json.loads(grading.ANSWERS.read_text(encoding="utf-8"))["answers"]
 RANGE = f"problems {GRADED[0].number} to {GRADED[-1].number}"
 
