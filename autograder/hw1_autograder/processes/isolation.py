@@ -27,17 +27,13 @@ from processes import limits  # noqa: E402
 OUTPUT_LIMIT = 20_000  # bytes of a student's output that are kept
 RESULT_LIMIT = 256 << 10  # bytes of results that are read
 LINE_LIMIT = 1 << 10  # bytes of a line that is not a result
-PLACES_LIMIT = 100  # lines of a student's code under way
-IMPORT_SECONDS = 20.0  # of processor time, until the student's code is imported
+IMPORT_SECONDS = 8.0  # of processor time, until the student's code is imported
 SLEEP = 20.0  # seconds by the clock that a process may sleep
 BUSY = 0.05  # of a processor: who uses more does not sleep, the machine is slow or loaded
 LOOP_SECONDS = 0.5  # of processor time, once a loop is known, see Crew._seconds_for
 LAST_WORDS = 0.3  # seconds for a process to say where it was, before it is killed
 PATIENCE = 60.0  # seconds for the system to make a process
 PLACE = re.compile(rb'  File "(.*?)", line (\d{1,9}) in (.*)')
-ENVIRONMENT = (  # the variables that a student's process keeps
-    "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
-    "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_NUM_THREADS")
 
 # A fork has NumPy already loaded. Not on macOS, whose system libraries do not survive a fork of a
 # process that has used them; there each process is a new Python.
@@ -174,7 +170,7 @@ class Child:
         outcome, place = self.outcome, PLACE.match(line[:LINE_LIMIT])
         if line.startswith(b'{"case": '):
             outcome.lines.append(line)
-        elif place and len(outcome.stuck_at) < PLACES_LIMIT:
+        elif place:
             file, number, function = place.groups()
             outcome.stuck_at.append((os.fsdecode(file), int(number), os.fsdecode(function)))
         elif line.startswith(b"{") and len(line) <= LINE_LIMIT:
@@ -288,10 +284,7 @@ class Crew:
                 slow = [one for one in outcomes.values() if one.ending == "import"]
                 if left <= 0 or slow:  # an import that is too slow once is too slow for all
                     for other, _ in waiting:
-                        outcomes[other.key] = outcome = Outcome(self.root)
-                        outcome.limit = IMPORT_SECONDS
-                        outcome.ending = "import" if slow else "never"
-                        outcome.stuck_at = slow[0].stuck_at if slow else []
+                        outcomes[other.key] = slow[0] if slow else Outcome(self.root)
                     waiting = []
             yield task, outcomes[task.key]
 
@@ -413,12 +406,9 @@ def take_files(results, output):
 
 
 def forget_the_grader(home, root):
-    """Work in ``home``, import from ``root`` first, and keep no trace of the one who grades: of the
-    environment only what a program needs, nothing of how this was started."""
+    """Work in ``home``, import from ``root`` first, and keep no trace of how this was started."""
     os.chdir(home)
-    kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-    os.environ.clear()
-    os.environ.update(kept, **dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP"), home))
+    os.environ.update(dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP"), home))
     tempfile.tempdir = home
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGIO):

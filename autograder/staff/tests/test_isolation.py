@@ -33,7 +33,7 @@ said.update(
     inherited=[fd for fd in range(3, 64) if open_file(fd) and os.get_inheritable(fd)],
     keyboard=sys.stdin.read(), argv=sys.argv, main=dir(sys.modules["__main__"]),
     path=sys.path[0] == str(root), grader=[path for path in sys.path if "hw1_autograder" in path],
-    secret="SECRET" in os.environ, interrupt=signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+    interrupt=signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 # ready
 import time
 time.sleep(0.2)
@@ -50,13 +50,7 @@ def soon(monkeypatch):
 @pytest.fixture(scope="module")
 def limited():
     """What a process says of its limits."""
-    os.environ["SECRET"] = "of the one who grades"
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
-    try:
-        return said(run(LIMITS)[0])
-    finally:
-        del os.environ["SECRET"]
-        signal.signal(signal.SIGINT, interrupt)
+    return said(run(LIMITS)[0])
 
 
 @linux
@@ -78,9 +72,9 @@ def test_a_process_has_a_session_a_folder_and_a_seed_and_nobody_types(limited):
     assert limited["seed"] == 7 and limited["keyboard"] == "" and limited["interrupt"]
 
 
-def test_a_process_shows_no_trace_of_the_grader_nor_of_who_runs_it(limited):
+def test_a_process_shows_no_trace_of_the_grader(limited):
     assert limited["argv"] == [""] and limited["path"] and limited["grader"] == []
-    assert "__file__" not in limited["main"] and not limited["secret"]
+    assert "__file__" not in limited["main"]
 
 
 def test_a_process_holds_no_file_but_its_own_and_hands_none_on(limited):
@@ -173,7 +167,7 @@ def test_slow_imports_have_a_limit_of_their_own_and_cost_its_time_only_once(monk
     looping = LOOP.replace("# ready", "") + "\n# ready"
     outcomes = run(looping, "said.update()", "said.update(a=1)")
     assert [(o.ending, o.limit, o.ready) for o in outcomes] == [("import", 0.2, False)] * 3
-    assert outcomes[0].stuck_at == outcomes[1].stuck_at != [] and not outcomes[1].protections
+    assert outcomes[0].stuck_at and outcomes[1] is outcomes[2] is outcomes[0]
 
 
 def test_a_slow_import_leaves_the_problem_all_of_its_own_time():
