@@ -218,9 +218,9 @@ def place_of(index):
 
 def check_in_graph(output):
     """Raise NoGraph or CutOff unless the Tensor ``output`` is the result of a recorded operation."""
-    from mytorch.show.recording import find_complaints
+    from mytorch.show.complaints import find_unrecorded
     if output.grad_fn is None:
-        found = find_complaints() or [
+        found = find_unrecorded() or [
             "the result is cut off from the graph, as after Tensor(x.data): no grad_fn on it"]
         raise (NoGraph if "records no graph yet" in found[0] else CutOff)(found[0])
 

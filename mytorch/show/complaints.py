@@ -1,4 +1,4 @@
-"""What a watched backward pass did wrong, one sentence each; see watch.py for what was seen.
+"""What apply records wrongly, and what a watched backward pass does wrong, one sentence each.
 Only what no right engine of any style does is called wrong; where unsure, nothing is said."""
 
 import traceback
@@ -7,9 +7,11 @@ import numpy as np
 
 from mytorch.show import graph
 from mytorch.show.tracebacks import is_ours
-from mytorch.show.watch import MAX_VISITS, array_of, fits, total, watch_twice
+from mytorch.show.watch import MAX_VISITS, array_of, fits, total, unseen, watch_twice
 from mytorch.show.words import Words, in_a_row, show
+from mytorch.tensor import Tensor
 
+KINDS = (("leaf", "leaf"), ("constant", "leaf"), ("leaf", "constant"))
 MAKE_NEW = "Others may hold a gradient that was passed on; make a new array instead."
 
 
@@ -43,7 +45,7 @@ class Judge:
     def __init__(self, watch, words):
         self.watch, self.words, self.again, self.ending = watch, words, [], []
         self.leaves = [place for place in map(watch.place, watch.nodes) if place.leaf is not None]
-        found = [*self.start(), *self.wrong_kinds(), *self.shapes()]
+        found = [*self.start(), *self.wrong_kinds()]
         if not (watch.error or watch.stopped):
             found += [*self.handing_over(), *self.storing()]
         self.complaints = list(dict.fromkeys(found))
@@ -89,18 +91,6 @@ class Judge:
         for kind, names in kinds.items():
             yield f"{in_a_row(list(names))} got a .grad, {kind}."
 
-    def shapes(self):
-        """Gradients that were passed to a leaf in another shape than its own, where it has kept
-        them or an error came."""
-        for place in self.leaves:
-            after, shape = self.watch.after[id(place.leaf)], place.leaf.data.shape
-            for share in place.shares:
-                if share.array.shape != shape and (self.watch.error or after is not None
-                                                   and after.shape != shape):
-                    yield (f"The gradient that {self.words.call(share.call)} passed to "
-                           f"{self.words.tensor(place.leaf)} has shape {share.array.shape} and "
-                           f"not {shape}: what broadcasting repeated must be summed up.")
-
     def handing_over(self):
         """What was passed to each node must arrive there, in one sum or in several parts."""
         wrong = [place for place in self.watch.places.values() if not self.has_arrived(place)]
@@ -120,7 +110,7 @@ class Judge:
         """Whether what came to a node is what was passed to it, in all; true where unknown."""
         passed, came = place.passed(), self.came(place)
         if not passed or len({array.shape for array in passed + came}) > 1:
-            return True  # apply may hand on by itself; see shapes
+            return True  # apply may hand on by itself; see storing
         return fits(total(came or [0 * passed[0]]), passed)
 
     def is_lost(self, share):
@@ -170,11 +160,13 @@ class Judge:
         for leaf, arrived in [(place.leaf, self.came(place)) for place in self.leaves]:
             before, after = self.watch.before[id(leaf)], self.watch.after[id(leaf)]
             parts = [part for part in [before, *arrived] if part is not None]
-            is_known = arrived and all(part.shape == leaf.data.shape for part in parts)
-            if not is_known or not leaf.requires_grad or fits(after, parts):
+            if not arrived or not leaf.requires_grad or fits(after, parts):
                 continue
             name, came = self.words.grad(leaf), " and ".join(map(show, arrived[:4]))
-            if after is not None:
+            if any(part.shape != leaf.data.shape for part in parts):
+                yield (f"To {self.words.tensor(leaf)}, whose shape is {leaf.data.shape}, went {came}: "
+                       "what broadcasting repeated must be summed up.")
+            elif after is not None:
                 yield (f"{name} was {show(before)}, {came} arrived, and now it is {show(after)}: "
                        f"it should be their sum.{self.shared(leaf)}")
             elif np.any(parts):
@@ -219,3 +211,76 @@ def explain_error(watch, words):
 def describe(error):
     """An exception in a line."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+# What apply records: a graph does not tell what is missing from it, but of a sum of small Tensors
+# it is known what should be there.
+
+def start_node(tensor):
+    """The node from which ``tensor.backward()`` starts.
+
+    Raises:
+        TypeError: if ``tensor`` is not a Tensor.
+        RuntimeError: if it is outside any graph; says so, or what ``apply`` does wrong.
+    """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"expected a Tensor, got {type(tensor).__name__}")
+    node = graph.start_node(tensor)
+    if node is None:
+        raise RuntimeError(*find_unrecorded() or [
+            "the tensor is outside any graph (grad_fn is None); it was computed from constants "
+            "only, where nothing has requires_grad=True"])
+    return node
+
+
+def find_unrecorded():
+    """What is wrong with the result of a sum: at most one sentence, in a list."""
+    said = {}  # sentence → kinds of operands
+    try:
+        with unseen():
+            for kinds in KINDS:
+                said.setdefault(try_sum(*kinds), []).append(" + ".join(kinds))
+            one, other = (sum_of("leaf", "leaf")[0].grad_fn for _ in range(2))
+            for name in ("next_functions", "ctx") if not any(said) else ():
+                if one is other or getattr(one, name) is getattr(other, name):
+                    return [f"Two results of + have one {'grad_fn' if one is other else name} in "
+                            "common; each call of apply must make its own."]
+    except Exception:
+        pass  # not written yet
+    return [f"With {', '.join(kinds)}: {sentence}" for sentence, kinds in said.items() if sentence][:1]
+
+
+def sum_of(*kinds):
+    """The sum of two Tensors, "leaf" or "constant", and the list of them."""
+    x, y = (Tensor(np.array(value), requires_grad=kind == "leaf")
+            for value, kind in zip((2.0, 4.0), kinds))
+    return x + y, [x, y]
+
+
+def try_sum(*kinds):
+    """A sentence about what is wrong with the sum of two Tensors, or nothing."""
+    result, operands = sum_of(*kinds)
+    node = result.grad_fn
+    if not result.requires_grad and node is None and "constant" not in kinds:
+        return "Function.apply (1.2) records no graph yet."
+    if not result.requires_grad:
+        return ("The result does not require grad, though an input does; Function.apply must set "
+                "requires_grad as soon as one input has it.")
+    if result.is_leaf:
+        return "The result requires grad and has is_leaf=True; Function.apply must set it to False."
+    if node is None:
+        return ("The result requires grad and has no grad_fn; Function.apply must link each such "
+                "result to its node.")
+    if isinstance(node, type):
+        return (f"The grad_fn of the result is the class {node.__name__}; it should be a node, "
+                "the BackwardFunction that holds the ctx of this one call.")
+    for entry in graph.inputs_of(node):
+        if not hasattr(entry, "apply"):
+            return (f"The next_functions of the result hold a {type(entry).__name__}; they should "
+                    "hold nodes: the AccumulateGrad of a leaf, the grad_fn of a result.")
+    leaves = list(map(graph.leaf_of, graph.inputs_of(node)))
+    for tensor in operands:
+        if tensor.requires_grad and not any(leaf is tensor for leaf in leaves):
+            return ("The next_functions of the result do not hold a node of each leaf; "
+                    "Function.apply must put there a node for each input that requires grad.")
+    return ""

@@ -1,7 +1,8 @@
 """The computational graph as a picture.
 Decides what each box says; layout.py decides where it goes, and paint.py paints."""
 
-from mytorch.show import graph, paint, recording
+from mytorch.show import graph, paint
+from mytorch.show.complaints import start_node
 from mytorch.show.layout import Node
 from mytorch.show.watch import array_of
 from mytorch.show.words import Words, norm, values
@@ -55,7 +56,7 @@ class Boxes:
 
     def __init__(self, tensor, names, lines=()):
         self.words, self.lines = Words(names), dict(lines)
-        root = recording.start_node(tensor)
+        root = start_node(tensor)
         self.nodes, self.by_key, self.places = graph.nodes_below(root), {}, {}
         self.known = {id(named.grad_fn): named for named in [*names.values(), tensor]}
         if len(self.nodes) <= MAX_BOXES:
@@ -78,10 +79,9 @@ class Boxes:
             held = self.lines.get(key) or gradient(array_of(leaf.grad))
             return self.box(key, "leaf", f"{describe(name, leaf)}\n{held}")
         if key not in self.by_key:
-            is_operator = graph.function_name(node) in graph.OPERATORS
             shown = [(index, argument) for index, argument in enumerate(graph.arguments(node))
-                     if argument != (None, None) or is_operator]  # else it may be an axis
-            inputs = [self.add_constant(node, argument) if argument.node is None
+                     if argument != (None, None)]  # which may be an axis
+            inputs = [self.add_constant(argument.tensor) if argument.node is None
                       else self.add(argument.node) for _, argument in shown]
             parts = [("operation", graph.function_name(node))]
             texts = [describe(name, self.known.get(id(node)), getattr(node, "shape", None)),
@@ -93,13 +93,11 @@ class Boxes:
                 self.places[key, index] = self.by_key[key], place
         return self.by_key[key]
 
-    def add_constant(self, node, argument):
-        """The box of a constant among a node's inputs, known or not."""
-        if argument.tensor is None:
-            return self.box(("unknown constant of", id(node)), "constant", "constant")
-        name = self.words.name(argument.tensor)
-        text = describe(name, argument.tensor)
-        return self.box(id(argument.tensor.data), "constant", text if name else f"constant {text}")
+    def add_constant(self, tensor):
+        """The box of a constant among a node's inputs."""
+        name = self.words.name(tensor)
+        text = describe(name, tensor)
+        return self.box(id(tensor.data), "constant", text if name else f"constant {text}")
 
     def box(self, key, kind, text):
         """The box of that key, made where there is none yet."""

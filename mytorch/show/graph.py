@@ -7,27 +7,15 @@ from mytorch.autograd_engine import AccumulateGrad
 from mytorch.tensor import Tensor
 
 # An argument of an operation: `node` receives its gradient (None: it gets none), `tensor` is the
-# Tensor itself where it is known. Where both are None it may be an axis, a shape, or a constant.
+# Tensor itself where it is known. Where both are None it may be an axis.
 Argument = namedtuple("Argument", "node tensor")
-
-OPERATORS = ("Add", "Sub", "Mul", "Div")  # each argument of these is a Tensor
 
 
 def start_node(tensor):
-    """The node from which ``tensor.backward()`` starts.
-
-    Raises:
-        TypeError: if ``tensor`` is not a Tensor.
-        RuntimeError: if it is outside any graph.
-    """
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"expected a Tensor, got {type(tensor).__name__}")
-    if tensor.grad_fn is not None:
-        return tensor.grad_fn
-    if tensor.requires_grad and tensor.is_leaf:
+    """The node from which ``tensor.backward()`` starts; None if it is outside any graph."""
+    if tensor.grad_fn is None and tensor.requires_grad and tensor.is_leaf:
         return AccumulateGrad(tensor)
-    raise RuntimeError("the tensor is outside any graph (grad_fn is None); "
-                       "it was computed from constants only, where nothing has requires_grad=True")
+    return tensor.grad_fn
 
 
 def nodes_below(root):

@@ -4,7 +4,7 @@ What happens is what the student's own engine does, as watch.py sees it."""
 from mytorch.show import graph, paint
 from mytorch.show.draw import Boxes, gradient
 from mytorch.show.trace import Story, addition
-from mytorch.show.watch import fits
+from mytorch.show.watch import fits, total
 from mytorch.show.words import values
 
 MAX_STEPS, COLUMNS = 60, 4
@@ -53,7 +53,8 @@ class Pass:
     def panel(self, step=None):
         """The graph after so many steps as a paint.Panel; after all if not given."""
         calls = self.watch.calls[:step]
-        boxes = Boxes(self.tensor, self.names, self.lines(calls))
+        boxes = Boxes(self.tensor, self.names, {
+            graph.key_of(node): self.line(node, calls) for node in self.watch.nodes})
         panel = paint.Panel(boxes.drawn, self.story.ending() if step is None
                             else self.story.step(calls[-1]))
         panel.labels = self.labels(boxes, calls)
@@ -75,35 +76,20 @@ class Pass:
         return {place: " + ".join(texts[:3]) + " + …" * (len(texts) > 3) if all(texts) else ""
                 for place, texts in found.items()}
 
-    def lines(self, calls):
-        """What boxes say of their gradients after these calls, by key."""
-        found, sums = {}, arrived(calls)
-        for node in self.watch.nodes:
-            leaf, key, label = graph.leaf_of(node), graph.key_of(node), "gradient"
-            if leaf is not None:
-                stored = [change.after for change in self.watch.changes_of(leaf)
-                          if change.call in calls]
-                sums[key], label = stored[-1] if stored else self.watch.before[key], "grad ="
-            found[key] = " "  # so that the box is as high as it will be
-            if key in sums:
-                found[key] = sum_line(sums[key], [call for call in calls if call.key == key], label)
-        return found
-
-
-def arrived(calls):
-    """What arrives at each node in some calls, in all: graph.key_of the node → ndarray."""
-    found = {}
-    for call in calls:
-        if call.copy is not None:
-            held = found.get(call.key)
-            is_sum = held is not None and held.shape == call.copy.shape
-            found[call.key] = held + call.copy if is_sum else call.copy
-    return found
-
-
-def sum_line(array, calls, label):
-    """``grad = 1 + 2 = 3`` where one call, whose gradient had come in parts, brought all."""
-    if array is not None and array.size == len(calls) == 1 < len(calls[0].sources or ()) and fits(
-            array, [calls[0].copy]):
-        return f"{label} {addition(calls[0].sources)}"
-    return gradient(array, label)
+    def line(self, node, calls):
+        """What a box says of its gradient after these calls; ``grad = 1 + 2 = 3`` where one call,
+        whose gradient had come in parts, brought all."""
+        leaf, label = graph.leaf_of(node), "gradient"
+        mine = [call for call in calls if call.key == graph.key_of(node) and call.copy is not None]
+        if leaf is not None:
+            label, stored = "grad =", [change.after for change in self.watch.changes_of(leaf)
+                                       if change.call in calls]
+            array = stored[-1] if stored else self.watch.before[id(leaf)]
+        elif mine:
+            array = total([call.copy for call in mine if call.copy.shape == mine[-1].copy.shape])
+        else:
+            return " "  # so that the box is as high as it will be
+        parts = mine[0].sources if len(mine) == 1 else None
+        if parts and len(parts) > 1 and array.size == 1 and fits(array, [mine[0].copy]):
+            return f"{label} {addition(parts)}"
+        return gradient(array, label)

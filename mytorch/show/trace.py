@@ -5,7 +5,7 @@ import textwrap
 
 import numpy as np
 
-from mytorch.show import complaints, graph, recording
+from mytorch.show import complaints, graph
 from mytorch.show.watch import MAX_VISITS, fits, total, unseen
 from mytorch.show.words import in_a_row, show
 from mytorch.tensor import Tensor
@@ -43,7 +43,7 @@ def trace(tensor, /, **names):
     >>> trace(d, a=a, b=b, d=d)
     """
     names = graph.all_names(names)
-    count = len(graph.nodes_below(recording.start_node(tensor)))
+    count = len(graph.nodes_below(complaints.start_node(tensor)))
     if count > MAX_NODES:
         raise ValueError(f"trace: the graph has {count} nodes, more than the {MAX_NODES} that a "
                          "person reads; trace a part, such as one layer or one round of a loop")
@@ -61,7 +61,7 @@ def explain_engine():
         "z = a * b", or "" where it is about what ``apply`` records; and the list of sentences,
         such as ["b was never visited, so ..."]. ("", []) if nothing is wrong.
     """
-    found = recording.find_complaints()
+    found = complaints.find_unrecorded()
     if found:
         return "", found
     later = "", []  # what a second backward() shows
@@ -102,7 +102,7 @@ class Story:
     def __init__(self, tensor, names):
         self.judge = complaints.judge(tensor, names)
         self.watch, self.words = self.judge.watch, self.judge.words
-        self.recorded_wrongly = recording.find_complaints()
+        self.recorded_wrongly = complaints.find_unrecorded()
         self.wrong = self.recorded_wrongly + self.judge.complaints + self.judge.again
 
     def lines(self):

@@ -3,11 +3,10 @@ What is printed below it would be of files that the student neither wrote nor sh
 
 import os
 import sys
-import sysconfig
 import traceback
 
 FOLDER = os.path.dirname(__file__)
-LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
+LIBRARY = os.path.dirname(FOLDER) + os.sep
 
 
 def is_ours(frame):
@@ -22,12 +21,13 @@ def is_refusal(error):
 
 def cut(error):
     """Cut the traceback of an exception behind the last line of the student's, if it went through
-    this folder; returns the exception."""
+    this folder: behind the one that called it, or one of the library; returns the exception."""
     entry, students, went_through = error.__traceback__, None, False
     while entry is not None:
-        is_library = entry.tb_frame.f_code.co_filename.startswith(("<frozen", *LIBRARIES))
-        went_through |= is_ours(entry.tb_frame)
-        if not is_library and not is_ours(entry.tb_frame):
+        is_here = is_ours(entry.tb_frame)
+        went_through |= is_here
+        in_library = entry.tb_frame.f_code.co_filename.startswith(LIBRARY)
+        if not went_through or in_library and not is_here:
             students = entry
         entry = entry.tb_next
     if students and went_through:
