@@ -2,7 +2,6 @@
 by luck. test_grader_hostile.py grades each and says what must happen."""
 
 import atexit
-import compileall
 import functools
 import os
 import shutil
@@ -52,8 +51,8 @@ class Hostile(NamedTuple):
 
     def write(self, root):
         """Make ``root`` a tree with this solution."""
+        solutions.write(root)
         library = Path(root) / "mytorch"
-        shutil.copytree(str(compiled_reference()), str(library))
         (library / "hostile.py").write_text(self.code, encoding="utf-8")
         if self.at_import:
             (library / "__init__.py").write_text("import mytorch.hostile\n", encoding="utf-8")
@@ -130,26 +129,11 @@ def grade_here(root, hostile, staffs, landlock):
     return job.main([os.devnull, "--answers", answers()] + ["--without-landlock"] * (not landlock))
 
 
-def folder_for_now():
-    """A new folder that goes when the tests have ended."""
-    folder = tempfile.mkdtemp(prefix="mytorch-tests-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-@functools.lru_cache(maxsize=None)
-def compiled_reference():
-    """The reference's mytorch, with what Python makes of its files."""
-    folder = folder_for_now()
-    solutions.write(folder)
-    compileall.compile_dir(folder, quiet=1)
-    return Path(folder, "mytorch")
-
-
 @functools.lru_cache(maxsize=None)
 def answers():
     """A folder with the answers to one of the seeds that a job may take."""
-    folder = folder_for_now()
+    folder = tempfile.mkdtemp(prefix="mytorch-answers-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name, text in record.for_autolab(tuple(record.seeds()[:1])).items():
         Path(folder, name).write_text(text, encoding="utf-8")
     return folder

@@ -20,7 +20,7 @@ from problems import GRADED
 
 ROOT = gradescope.packages.ROOT
 FEW = [problem for problem in GRADED if problem.key in autolab_job.FEW_KEYS]
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="in its container one is root")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.getuid() != 0, reason="one is root there")]
 
 # Where this Python lies in a folder of root's, the user may read every file; never write any.
 SITE = f"""
@@ -104,7 +104,6 @@ os.write(1, b'{{"score": 1000}}')
 """
 
 
-@pytest.mark.slow
 def test_a_submission_can_neither_forge_results_nor_read_those_of_others(play, tmp_path):
     tensor = (ROOT / "mytorch/tensor.py").read_text(encoding="utf-8")
     evil = HOSTILE.format(container=str(tmp_path / "autograder"))

@@ -110,8 +110,8 @@ def test_what_is_missing_or_does_not_compile_is_refused_and_an_earlier_tarball_k
 def test_what_was_packed_comes_out(compressed, tree, tmp_path):
     names, _ = packing.pack(tree, tmp_path / "handin.tar")
     (tmp_path / "handin.tar").write_bytes(compressed((tmp_path / "handin.tar").read_bytes()))
-    assert unpacking.read(tmp_path / "handin.tar") == (
-        {name: (tree / name).read_bytes() for name in names}, [])
+    assert unpacking.extract(tmp_path / "handin.tar", tmp_path / "out") == []
+    assert all((tmp_path / "out" / name).read_bytes() == (tree / name).read_bytes() for name in names)
 
 
 def test_one_folder_around_it_is_understood(tmp_path):
@@ -223,6 +223,7 @@ def with_notes(*notes, kind=tarfile.XHDTYPE, content=b""):
     with_notes(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n30 GNU.sparse.realsize=300000\n",
                content=b"300000\n" + b"".join(b"%d\n1\n" % i for i in range(300_000))),
 ], ids=["long names", "long", "digits", "overlapping", "wrong length", "negative", "endless", "holes"])
+@pytest.mark.slow
 def test_a_tarball_of_odd_headers_ends_in_a_sentence_and_soon(content, tmp_path, monkeypatch):
     (tmp_path / "handin.tar").write_bytes(content)
     monkeypatch.setattr(unpacking, "SECONDS", 0.3)

@@ -109,6 +109,7 @@ def test_a_loop_ends_when_its_processor_time_is_used_up_and_its_line_is_known():
         (str(HERE / "mytorch/task.py"), line) for line in (2, 3)]
 
 
+@pytest.mark.slow
 def test_the_system_ends_a_loop_that_the_grader_does_not(monkeypatch):
     monkeypatch.setattr(limits, "processor_time_of", lambda pid: 0.0)
     monkeypatch.setattr(isolation, "SLEEP", 100.0)
@@ -125,6 +126,7 @@ def {name}():
 """
 
 
+@pytest.mark.slow
 def test_an_endless_loop_costs_all_its_time_only_once(monkeypatch):
     monkeypatch.setattr(isolation, "processors", lambda: 1)
     monkeypatch.setattr(isolation, "LOOP_SECONDS", 0.05)
@@ -140,6 +142,7 @@ def test_an_endless_loop_costs_all_its_time_only_once(monkeypatch):
     assert outcomes[2].stuck_at[0][2] == "loop"
 
 
+@pytest.mark.slow
 def test_sleep_ends_by_the_clock_and_its_line_is_known():
     (outcome,) = run(SLEEP)
     assert outcome.ending == "time" and outcome.stuck_at[0][1] == 3
@@ -155,12 +158,14 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_little_work_now_and_then_ends_when_the_share_of_the_clock_is_used_up():
     outcomes = run(*[LAZY + " " * n for n in range(4)], deadline=time.monotonic() + 1.2)
     assert [outcome.ending for outcome in outcomes] == ["time"] * 4
     assert outcomes[0].stuck_at and outcomes[0].limit <= 1
 
 
+@pytest.mark.slow
 def test_slow_imports_have_a_limit_of_their_own_and_cost_its_time_only_once(monkeypatch):
     monkeypatch.setattr(isolation, "IMPORT_SECONDS", 0.2)
     monkeypatch.setattr(isolation, "processors", lambda: 1)
@@ -170,6 +175,7 @@ def test_slow_imports_have_a_limit_of_their_own_and_cost_its_time_only_once(monk
     assert outcomes[0].stuck_at and outcomes[1] is outcomes[2] is outcomes[0]
 
 
+@pytest.mark.slow
 def test_a_slow_import_leaves_the_problem_all_of_its_own_time():
     busy = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end:\n    pass\n"
     (outcome,) = run(busy.format(0.3) + "# ready\n" + busy.format(0.1), time_limit=0.2)
@@ -252,6 +258,7 @@ def test_a_process_that_cannot_be_made_is_tried_again_and_then_the_host_is_at_fa
     assert not os.path.exists(crew.scratch)
 
 
+@pytest.mark.slow
 def test_where_forks_are_unsafe_each_process_is_a_new_python(monkeypatch):
     monkeypatch.setattr(isolation, "CAN_FORK", False)
     monkeypatch.setattr(os, "fork", None)
@@ -261,6 +268,7 @@ def test_where_forks_are_unsafe_each_process_is_a_new_python(monkeypatch):
     assert outcomes[1].ending == "processor" and outcomes[1].stuck_at[0][1] in (2, 3)
 
 
+@pytest.mark.slow
 def test_with_closed_standard_files_no_process_gets_ours_as_its_own(tmp_path):
     code = ("import os\nfor fd in range(3):\n    os.close(fd)\n"
             f"import sys; sys.path[:] = {sys.path!r}\n"

@@ -211,6 +211,7 @@ def test_children_end_but_for_those_that_are_kept_or_carry_other_limits():
         ended.returncode = 0  # it was reaped above
 
 
+@pytest.mark.slow
 def test_a_folder_is_removed_however_deep_long_named_or_closed(tmp_path):
     top = tmp_path / "top"
     top.mkdir()
