@@ -2,8 +2,8 @@
 Run by hand, never by the tests, on an idle machine or with --cpu; ratios tell most."""
 
 import argparse
-import functools
 import itertools
+import operator
 import os
 import statistics
 import sys
@@ -15,7 +15,7 @@ import packages  # noqa: E402, F401
 import numpy as np  # noqa: E402
 
 from problem3 import mnist_data  # noqa: E402
-from hw1.mnist import BATCH_SIZE, VALIDATE_EVERY, mnist  # noqa: E402
+from hw1.mnist import BATCH_SIZE, VALIDATE_EVERY  # noqa: E402
 from mytorch.nn.activations import ReLU  # noqa: E402
 from mytorch.nn.batchnorm import BatchNorm1d  # noqa: E402
 from mytorch.nn.linear import Linear  # noqa: E402
@@ -34,14 +34,35 @@ WIDTHS, BATCHES = (20, 256, 1024), (10, 100, 1000)  # of the networks whose step
 GRAPHS = {10**3: 101, 10**4: 21, 10**5: 5, 10**6: 1}  # operations in a graph: graphs to time
 
 
+# The network of hw1/mnist.py, three times. ``width`` is that of the hidden layer.
+
+
+class InMyTorch:
+    """The network as hw1/mnist.py makes it."""
+
+    def __init__(self, width):
+        layers = Linear(784, width), BatchNorm1d(width), ReLU(), Linear(width, 10)
+        self.model, self.criterion = Sequential(*layers).float(), CrossEntropyLoss()
+        self.optimizer = SGD(self.model.parameters(), lr=LR)
+
+    def step(self, x, labels):
+        self.optimizer.zero_grad()
+        loss = self.criterion(self.model(Tensor(x)), Tensor(labels))
+        loss.backward()
+        self.optimizer.step()
+
+    def guess(self, x):
+        self.model.eval()
+        logits = self.model(Tensor(x)).data
+        self.model.train()
+        return logits.argmax(axis=1)
+
+
 class ByHand:
-    """The network of hw1/mnist.py differentiated by hand: what NumPy itself costs, the floor.
+    """The network differentiated by hand: what NumPy itself costs, the floor. It draws the same random
+    numbers in the same order as MyTorch, so it computes the same thing."""
 
-    Draws the same random numbers in the same order as MyTorch, so it computes the same thing.
-    ``width`` is that of the hidden layer.
-    """
-
-    def __init__(self, width=20):
+    def __init__(self, width):
         self.w1, self.b1 = self.linear(784, width)
         self.w2, self.b2 = self.linear(width, 10)
         self.gamma, self.beta = np.ones(width, np.float32), np.zeros(width, np.float32)
@@ -95,7 +116,6 @@ class ByHand:
         return loss
 
     def guess(self, x):
-        """The labels of x, in evaluation mode."""
         hidden = x @ self.w1.T
         hidden += self.b1 - self.mean
         hidden *= self.gamma / np.sqrt(self.var + EPS)
@@ -104,24 +124,11 @@ class ByHand:
         return (hidden @ self.w2.T + self.b2).argmax(axis=1)
 
 
-def train_by_hand(train_x, train_y, val_x, val_y):
-    """As hw1.mnist.mnist, with ByHand."""
-    network, accuracies = ByHand(), []
-    for _ in range(EPOCHS):
-        order = np.random.permutation(len(train_x))
-        for index, start in enumerate(range(0, len(order), BATCH_SIZE)):
-            batch = order[start:start + BATCH_SIZE]
-            network.step(train_x[batch], train_y[batch])
-            if index % VALIDATE_EVERY == 0:
-                accuracies.append(np.mean(network.guess(val_x) == val_y))
-    return accuracies
-
-
 class InPyTorch:
-    """The same network in PyTorch, on that many threads."""
+    """The network in PyTorch, on one thread."""
 
-    def __init__(self, threads, width=20):
-        torch.set_num_threads(threads)
+    def __init__(self, width):
+        torch.set_num_threads(1)
         nn = torch.nn
         self.model = nn.Sequential(nn.Linear(784, width), nn.BatchNorm1d(width), nn.ReLU(),
                                    nn.Linear(width, 10))
@@ -134,98 +141,51 @@ class InPyTorch:
         loss.backward()
         self.optimizer.step()
 
-    def accuracy(self, x, labels):
+    def guess(self, x):
         self.model.eval()
         with torch.inference_mode():
-            correct = (self.model(x).argmax(dim=1) == labels).sum()
+            logits = self.model(torch.as_tensor(x))
         self.model.train()
-        return correct.item() / len(x)
+        return logits.argmax(dim=1).numpy()
 
 
-def train_pytorch(threads, *arrays):
-    """As hw1.mnist.mnist, with InPyTorch."""
-    torch.manual_seed(np.random.randint(2**31))
-    train_x, train_y, val_x, val_y = map(torch.from_numpy, arrays)
-    network, accuracies = InPyTorch(threads), []
+NETWORKS = {"MyTorch": InMyTorch, "NumPy by hand": ByHand, **({"PyTorch": InPyTorch} if torch else {})}
+
+
+def train(network, train_x, train_y, val_x, val_y):
+    """Train as hw1/mnist.py does; returns the last validation accuracy."""
     for _ in range(EPOCHS):
-        order = torch.randperm(len(train_x))
-        for index, batch in enumerate(order.split(BATCH_SIZE)):
+        order = np.random.permutation(len(train_x))
+        for index, start in enumerate(range(0, len(order), BATCH_SIZE)):
+            batch = order[start:start + BATCH_SIZE]
             network.step(train_x[batch], train_y[batch])
             if index % VALIDATE_EVERY == 0:
-                accuracies.append(network.accuracy(val_x, val_y))
-    return accuracies
-
-
-def threads_to_try(clock):
-    """Numbers of threads to run PyTorch on: one and all; none where it is not installed, and
-    only one where the clock adds up what all threads take."""
-    most = 1 if clock is time.process_time else os.cpu_count()
-    return sorted({1, most}) if torch else []
-
-
-def named(threads):
-    return f"PyTorch, {threads} thread{'s' * (threads > 1)}"
-
-
-def turns(number, contenders):
-    """The order of contenders in that round. Another begins in each, as threads of PyTorch's that
-    still spin slow down who comes next."""
-    return [(number + turn) % contenders for turn in range(contenders)]
+                accuracy = np.mean(network.guess(val_x) == val_y)
+    return accuracy
 
 
 def compare_training(rounds, clock):
-    """In each round all contenders train from one seed; prints seconds and accuracies."""
+    """In each round all networks train from one seed; prints seconds and accuracies, and at last
+    the medians of ratios, each formed within one round, where all met the same conditions."""
     data = mnist_data.load()
-    contenders = {"MyTorch": mnist, "NumPy by hand": train_by_hand}
-    for threads in threads_to_try(clock):
-        contenders[named(threads)] = functools.partial(train_pytorch, threads)
     print(f"Training on {data.name}: {EPOCHS} epochs in float32, batches of {BATCH_SIZE}; "
           "seconds and final validation accuracy\n")
-    print("seed  " + "".join(f"{name:>20}" for name in contenders))
-    seconds, finals = [[] for _ in contenders], [[] for _ in contenders]
+    print("seed  " + "".join(f"{name:>20}" for name in NETWORKS))
+    times = []
     for seed in range(rounds):
-        for i in turns(seed, len(contenders)):
-            train = list(contenders.values())[i]
+        times.append({})
+        print(f"{seed:<6}", end="")
+        for name, network in NETWORKS.items():
             np.random.seed(seed)
             start = clock()
-            finals[i].append(train(*data[:4])[-1])
-            seconds[i].append(clock() - start)
-        print_row(seed, lambda values: values[-1], seconds, finals)
-    print_row("median", statistics.median, seconds, finals)
-    print_row("lowest", min, seconds, finals)
-    print_ratios(*seconds)
-
-
-def print_row(head, figure, seconds, finals):
-    cells = (f"{figure(s):10.2f} s {figure(f):7.2%}" for s, f in zip(seconds, finals))
-    print(f"{head!s:6}" + "".join(cells), flush=True)
-
-
-def print_ratios(ours, floor, *rivals):
-    """Medians of ratios, each formed within one round, where all met the same conditions."""
-    to_floor = statistics.median(a / b for a, b in zip(ours, floor))
-    print(f"\nMyTorch's time / NumPy by hand's:    {to_floor:5.2f} x   (aim: at most 1.45)")
-    if rivals:
-        speed = statistics.median(min(times) / a for a, *times in zip(ours, *rivals))
-        print(f"faster PyTorch's time / MyTorch's:   {speed:5.2f} x   (aim: at least 1.45)"
-              f"   PyTorch {torch.__version__}")
-    else:
-        print("PyTorch is not installed for this Python, so it was not compared.")
-
-
-class InMyTorch:
-    """The same network in MyTorch, as hw1/mnist.py makes it."""
-
-    def __init__(self, width):
-        layers = Linear(784, width), BatchNorm1d(width), ReLU(), Linear(width, 10)
-        self.model, self.criterion = Sequential(*layers).float(), CrossEntropyLoss()
-        self.optimizer = SGD(self.model.parameters(), lr=LR)
-
-    def step(self, x, labels):
-        self.optimizer.zero_grad()
-        loss = self.criterion(self.model(Tensor(x)), Tensor(labels))
-        loss.backward()
-        self.optimizer.step()
+            accuracy = train(network(20), *data[:4])
+            times[-1][name] = clock() - start
+            print(f"{times[-1][name]:10.2f} s {accuracy:7.2%}", end="", flush=True)
+        print()
+    for name, aim in (("NumPy by hand", "at most 1.45"), ("PyTorch", "at most 0.69")):
+        if name in NETWORKS:
+            ratio = statistics.median(seconds["MyTorch"] / seconds[name] for seconds in times)
+            print(f"MyTorch's time is {ratio:.2f} times that of {name} (aim: {aim})")
 
 
 def microseconds_per_step(clock, network, *batch):
@@ -243,43 +203,35 @@ def compare_steps(rounds, clock):
 
     Each figure is the lowest of all rounds: whatever else the machine does only adds to it.
     """
-    threads = threads_to_try(clock)
-    makers = [InMyTorch, ByHand] + [functools.partial(InPyTorch, number) for number in threads]
-    names = ["NumPy by hand"] + [named(number) for number in threads]
     print("\nA training step of 784 -> width -> 10 in MyTorch, and as a multiple of the others'\n")
-    print(" width  batch" + "".join(f"{name:>20}" for name in ["MyTorch"] + names))
+    print(" width  batch" + "".join(f"{name:>20}" for name in NETWORKS))
     for width, batch in itertools.product(WIDTHS, BATCHES):
         x, labels = np.random.rand(batch, 784).astype(np.float32), np.arange(batch) % 10
-        times = [[] for _ in makers]
-        for number in range(rounds):
-            for i in turns(number, len(makers)):
-                times[i].append(microseconds_per_step(clock, makers[i](width), x, labels))
-        ours, *others = map(min, times)
+        times = [[microseconds_per_step(clock, network(width), x, labels)
+                  for network in NETWORKS.values()] for _ in range(rounds)]
+        ours, *others = map(min, zip(*times))
         print(f"{width:6}{batch:7}{ours:17,.0f} us"
               + "".join(f"{ours / other:18.2f} x" for other in others), flush=True)
 
 
-def chain(leaf, operations):
+def chain(leaf, operations, operation=operator.neg):
     """Each result is used once, by the next operation."""
     for _ in range(operations):
-        leaf = -leaf
+        leaf = operation(leaf)
     return leaf
 
 
 def diamonds(leaf, operations):
     """Each level splits in two and joins again, which doubles the number of paths."""
-    for _ in range(operations // 3):
-        leaf = 0.5 * leaf + 0.5 * leaf
-    return leaf
+    return chain(leaf, operations // 3, lambda level: 0.5 * level + 0.5 * level)
 
 
 def fan(leaf, operations):
     """Half of the operations use the same leaf; the others add up the results, in pairs."""
-    terms = [-leaf for _ in range(operations // 2)]
-    while len(terms) > 1:
-        odd = terms[len(terms) & ~1:]
-        terms = [a + b for a, b in zip(terms[::2], terms[1::2])] + odd
-    return terms[0]
+    if operations < 3:
+        return -leaf
+    half = (operations - 1) // 2
+    return fan(leaf, half) + fan(leaf, operations - 1 - half)
 
 
 def microseconds_per_operation(build, operations):
@@ -290,7 +242,7 @@ def microseconds_per_operation(build, operations):
     return (time.process_time() - start) / operations * 1e6
 
 
-def compare_graphs():
+def compare_graphs(rounds, clock):
     """Prints what backward costs per operation as graphs grow: level where it is linear."""
     print("\nBackward, CPU microseconds per operation in graphs of so many operations\n")
     print(" " * 10 + "".join(f"{size:>12,}" for size in GRAPHS) + "     last / first")
@@ -301,49 +253,34 @@ def compare_graphs():
               + f"{costs[-1] / costs[0]:10.2f} x   (wanted: at most 4)", flush=True)
 
 
-def relus(leaf, operations):
-    """Each operation has one operand and saves it."""
-    for _ in range(operations):
-        leaf = ReLU()(leaf)
-    return leaf
-
-
-def sums(leaf, operations):
-    """Each operation has two operands, one of them a constant."""
-    constant = Tensor(1.0)
-    for _ in range(operations):
-        leaf = leaf + constant
-    return leaf
-
-
-def compare_memory(operations=20_000):
+def compare_memory(rounds, clock, operations=20_000):
     """Prints what a recorded operation on single numbers holds, its result and all."""
     print("\nMemory held by a recorded operation on single numbers, in bytes\n")
-    for build in (relus, sums):
+    constant = Tensor(1.0)
+    for name, operation in {"ReLU": ReLU(), "sum": lambda tensor: tensor + constant}.items():
         leaf = Tensor(1.0, requires_grad=True)
-        build(leaf, 10)
+        chain(leaf, 10, operation)
         tracemalloc.start()
-        result = build(leaf, operations)  # noqa: F841
+        result = chain(leaf, operations, operation)  # noqa: F841
         held = tracemalloc.get_traced_memory()[0] / operations
         tracemalloc.stop()
-        print(f"{build.__name__:10}{held:12.0f}   (wanted: at most 650)", flush=True)
+        print(f"{name:10}{held:12.0f}   (wanted: at most 650)", flush=True)
+
+
+PARTS = {"training": compare_training, "steps": compare_steps, "graphs": compare_graphs,
+         "memory": compare_memory}
 
 
 def main():
     parser = argparse.ArgumentParser(description="Compare MyTorch with plain NumPy and PyTorch.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="training, steps, graphs, memory; or all")
+    parser.add_argument("part", nargs="?", choices=PARTS, help="all by default")
     parser.add_argument("--rounds", type=int, default=12, help="how often the first two are repeated")
     parser.add_argument("--cpu", action="store_true", help="on a busy machine: measure processor "
-                        "time, with PyTorch on one thread; set OPENBLAS_NUM_THREADS=1 as well")
+                        "time; set OPENBLAS_NUM_THREADS=1 as well")
     options = parser.parse_args()
     clock = time.process_time if options.cpu else time.perf_counter
-    parts = {"training": lambda: compare_training(options.rounds, clock),
-             "steps": lambda: compare_steps(options.rounds, clock), "graphs": compare_graphs,
-             "memory": compare_memory}
-    for part in options.parts or parts:
-        if part not in parts:
-            parser.error(f"there is no part {part!r}, only {', '.join(parts)}")
-        parts[part]()
+    for part in [options.part] if options.part else PARTS:
+        PARTS[part](options.rounds, clock)
 
 
 if __name__ == "__main__":
