@@ -217,7 +217,7 @@ def place_of(index):
 
 
 def check_in_graph(output):
-    """Raise NoGraph or CutOff unless the Tensor ``output`` is the result of a recorded operation."""
+    """Raise NoGraph or CutOff unless a Tensor is the result of a recorded operation."""
     from mytorch.show.complaints import find_unrecorded
     if output.grad_fn is None:
         found = find_unrecorded() or [
@@ -352,5 +352,5 @@ def against_torch(function, *tensors):
     complaints += [compare_tensor(f"gradient of input {i}", torch_leaf.grad.numpy(), leaf.grad)
                    for i, (leaf, torch_leaf) in enumerate(zip(ours, theirs))]
     wrong = [complaint for complaint in complaints if complaint]
-    print("against_torch: " + (wrong[0] if wrong else f"ok, the same as PyTorch {torch.__version__}"))
+    print("against_torch: " + (wrong or [f"ok, the same as PyTorch {torch.__version__}"])[0])
     return not wrong

@@ -26,7 +26,7 @@ GREEN, ORANGE, BLUE, GREY = (KINDS[kind][0] for kind in ("leaf", "operation", "r
 
 
 def new_axes(width, height):
-    """Axes without frame and ticks over a whole figure; all lengths are inches, y grows downward."""
+    """Axes without frame over a whole figure; all lengths are inches, y grows downward."""
     axes = Figure(figsize=(width, height), dpi=150).add_axes([0, 0, 1, 1])
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)

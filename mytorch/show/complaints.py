@@ -164,8 +164,8 @@ class Judge:
                 continue
             name, came = self.words.grad(leaf), " and ".join(map(show, arrived[:4]))
             if any(part.shape != leaf.data.shape for part in parts):
-                yield (f"To {self.words.tensor(leaf)}, whose shape is {leaf.data.shape}, went {came}: "
-                       "what broadcasting repeated must be summed up.")
+                yield (f"To {self.words.tensor(leaf)}, whose shape is {leaf.data.shape}, went "
+                       f"{came}: what broadcasting repeated must be summed up.")
             elif after is not None:
                 yield (f"{name} was {show(before)}, {came} arrived, and now it is {show(after)}: "
                        f"it should be their sum.{self.shared(leaf)}")
@@ -203,8 +203,8 @@ def explain_error(watch, words):
     of_none = isinstance(error, AttributeError) and "'NoneType'" in str(error) and any(
         f"'{name}'" in str(error) for name in ("apply", "next_functions", "variable", "ctx"))
     if of_none or isinstance(error, KeyError) and error.args == (None,):
-        return (f"{ended}: backward() went on into None ({what}). The nodes to go on into are those "
-                "in next_functions; a None there is for a constant: pass over it.")
+        return (f"{ended}: backward() went on into None ({what}). The nodes to go on into are "
+                "those in next_functions; a None there is for a constant: pass over it.")
     return f"{ended}: {what}."
 
 
@@ -247,7 +247,8 @@ def find_unrecorded():
                             "common; each call of apply must make its own."]
     except Exception:
         pass  # not written yet
-    return [f"With {', '.join(kinds)}: {sentence}" for sentence, kinds in said.items() if sentence][:1]
+    said.pop("", None)
+    return [f"With {', '.join(kinds)}: {sentence}" for sentence, kinds in said.items()][:1]
 
 
 def sum_of(*kinds):

@@ -230,8 +230,8 @@ class Story:
                  if tensor.requires_grad and tensor.is_leaf and id(tensor) not in reached
                  and (tensor.grad_fn is None or graph.is_leaf_node(tensor.grad_fn))]
         if names and not self.recorded_wrongly:
-            yield (f"The recorded graph does not lead to {in_a_row(names)}: the result was computed "
-                   "without it, or from its .data, which is outside the graph.")
+            yield (f"The recorded graph does not lead to {in_a_row(names)}: the result was "
+                   "computed without it, or from its .data, which is outside the graph.")
 
 
 def addition(parts):

@@ -218,7 +218,7 @@ def test_compare_is_loaded_alone_and_the_library_needs_nothing_of_the_grader(tmp
     code = ("import sys, alone; print(alone.compare, [m for m in sys.modules if 'mytorch' in m])\n"
             f"sys.path.insert(0, {str(ROOT)!r})\n"
             "import mytorch.gradient_check, mytorch.show, mytorch.optim.sgd, mytorch.nn.loss\n"
-            "print([m for m in sys.modules.values() if 'autograder' in str(getattr(m, '__file__', ''))])")
+            "print([m for m in sys.modules.values() if 'autograder' in str(vars(m).get('__file__'))])")
     ran = subprocess.run([sys.executable, "-c", code], cwd=str(tmp_path), stdout=subprocess.PIPE,
                          universal_newlines=True)
     assert ran.stdout.endswith(" []\n[]\n")

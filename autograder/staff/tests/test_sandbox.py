@@ -65,7 +65,7 @@ def test_no_check_fails_on_a_second_correct_solution(tmp_path):
     shutil.copy(str(ROOT / "sandbox.py"), str(tmp_path))
     shutil.copytree(str(ROOT / "autograder/hw1_autograder"), str(tmp_path / "autograder/hw1_autograder"),
                     ignore=shutil.ignore_patterns("__pycache__", "data"))
-    status, output = run(tmp_path, cwd=tmp_path)
+    status, output = run(tmp_path, *sandbox.AUTOGRAD, cwd=tmp_path)
     assert set(outcomes(output).values()) <= {"ok", "optional"} and status == 0, output
 
 
@@ -176,7 +176,7 @@ def test_an_apply_that_records_nothing_where_one_input_is_a_constant_is_said_to_
     assert sandbox.main(["test1", "test5"]) == 1
     test1, test5 = capsys.readouterr().out.split("\n", 1)
     assert test1.split() == ["test1", "ok"]
-    assert "FAILED With constant + leaf, leaf + constant: The result does not" in " ".join(test5.split())
+    assert "FAILED With constant + leaf, leaf + constant: The result" in " ".join(test5.split())
 
 
 def test_lines_are_wrapped_between_words_at_the_terminals_width(monkeypatch):
@@ -200,9 +200,9 @@ def test_it_traces_and_draws_the_example_and_shows_its_steps(tmp_path, capsys, m
     output = capsys.readouterr().out
     assert "a.grad = 3" in output and "c.grad = 1" in output and "b.grad" not in output
     monkeypatch.chdir(tmp_path)
-    assert sandbox.main(["--draw"]) == sandbox.main(["--steps", "steps.png"]) == 0
-    for name in ("graph.png", "steps.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert sandbox.main(["--draw"]) == sandbox.main(["--steps", "steps.svg"]) == 0
+    assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "steps.svg").read_bytes().startswith(b"<?xml")
 
 
 def test_an_unknown_option_is_answered_with_the_usage(capsys):

@@ -13,7 +13,7 @@ from mytorch import autograd_engine
 from mytorch.autograd_engine import AccumulateGrad, BackwardFunction, Function
 from mytorch.nn.activations import ReLU
 from mytorch.nn.batchnorm import BatchNorm1d
-from mytorch.nn.functional import Add, Mul, Transpose
+from mytorch.nn.functional import Mul, Transpose
 from mytorch.nn.linear import Linear
 from mytorch.nn.loss import CrossEntropyLoss
 from mytorch.nn.sequential import Sequential
@@ -202,41 +202,22 @@ def test_after_an_exception_too_grads_and_apply_are_put_back_and_the_story_is_to
     assert "The run ended there: ValueError: at the very end, at test_trace.py:" in text
 
 
-def test_an_interrupt_is_not_held_back(monkeypatch):
-    def interrupted(node, grad):
-        raise KeyboardInterrupt
-    monkeypatch.setattr(autograd_engine, "backward", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        trace(leaf(1.0) * 2.0)
-
-
-def test_what_the_engine_prints_is_seen_once(capsys, monkeypatch):
-    def prints(node, grad):
-        print("debugging")
-        per_path(node, grad)
-    monkeypatch.setattr(autograd_engine, "backward", prints)
-    assert traced(capsys, leaf(1.0) * 2.0).count("debugging") == 1
-
-
-def test_a_breakpoint_stops_the_run_that_is_told_and_no_other(capsys, monkeypatch):
+def test_a_breakpoint_stops_the_run_that_is_told_and_no_other_and_prints_are_seen_once(
+        capsys, monkeypatch):
     stops = []
 
     def stopping(node, grad):
+        print("debugging")
         breakpoint()
         pdb.set_trace()
         per_path(node, grad)
     monkeypatch.setattr(sys, "breakpointhook", lambda: stops.append("breakpoint"))
     monkeypatch.setattr(pdb, "set_trace", lambda: stops.append("pdb"))
     monkeypatch.setattr(autograd_engine, "backward", stopping)
-    assert traced(capsys, leaf(1.0) * 2.0).endswith(ENDING) and stops == ["breakpoint", "pdb"]
+    text = traced(capsys, leaf(1.0) * 2.0)
+    assert text.endswith(ENDING) and text.count("debugging") == 1 and stops == ["breakpoint", "pdb"]
     sys.breakpointhook()
     assert len(stops) == 3
-
-
-def test_gradients_that_are_masks_are_told(capsys):
-    a = leaf([1.0, -2.0])
-    text = traced(capsys, operation(lambda ctx, grad: Tensor(grad.data > 0)).apply(a * 1.0), a=a)
-    assert "[ True, True]" in text and "What is wrong" not in text
 
 
 # Engines of another make, and engines that are not there yet
@@ -318,13 +299,15 @@ def test_an_ndarray_handed_on_is_named_where_an_operation_fails_on_it(capsys, mo
 
 
 def test_a_gradient_of_the_wrong_shape_is_named_with_both_shapes(capsys, monkeypatch):
-    monkeypatch.setattr(AccumulateGrad, "apply", lambda node, grad: setattr(node.variable, "grad", grad))
+    monkeypatch.setattr(AccumulateGrad, "apply",
+                        lambda node, grad: setattr(node.variable, "grad", grad))
     monkeypatch.setattr(BackwardFunction, "apply", lambda node, grad: (grad, grad))
     monkeypatch.setattr(autograd_engine, "backward", lambda node, grad: [
         parent.apply(share) for parent, share in zip(node.next_functions, node.apply(grad))])
     x, b = leaf(np.zeros((2, 4))), leaf([1.0, 2.0, 3.0, 4.0])
     text = " ".join(traced(capsys, x + b, x=x, b=b).split())
-    assert "To b, whose shape is (4,), went array (2, 4) of norm 2.828" in text and "To x" not in text
+    assert "To b, whose shape is (4,), went array (2, 4) of norm 2.828" in text
+    assert "To x" not in text
 
 
 def test_an_operation_that_writes_into_what_it_was_given_is_named_with_who_held_it(capsys):
@@ -333,4 +316,4 @@ def test_an_operation_that_writes_into_what_it_was_given_is_named_with_who_held_
         return grad
     a, b = leaf(1.0), leaf(2.0)
     text = " ".join(traced(capsys, operation(backward).apply(a) + b, a=a, b=b).split())
-    assert "The 1 that step 1 (Add) passed to b was changed on the way, to 3: step 2 (Student)" in text
+    assert "step 1 (Add) passed to b was changed on the way, to 3: step 2 (Student) wrote" in text
