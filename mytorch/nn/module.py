@@ -73,14 +73,10 @@ class Module:
         return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
 
     def modules(self):
-        """Iterate over this module and all modules in it, each once, outer before inner."""
-        found, unexplored = {}, [self]  # a dict, because it keeps the order
-        while unexplored:
-            module = unexplored.pop()
-            if module not in found:
-                found[module] = None
-                unexplored += reversed(list(module.children().values()))
-        return iter(found)
+        """Iterate over this module and all modules in it, outer before inner."""
+        yield self
+        for child in self.children().values():
+            yield from child.modules()
 
     def parameters(self):
         """Iterate over the parameters of this module and all modules in it, each once."""

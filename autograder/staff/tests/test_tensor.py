@@ -97,8 +97,9 @@ def test_a_copy_is_a_constant_in_memory_of_its_own():
 
 
 def test_fill_sets_every_entry_and_returns_the_tensor():
-    a = leaf(uneven(2, 3))
+    a = leaf(uneven(2, 3).astype(np.float32))
     assert a.fill_(7) is a and (a.data == 7).all() and flags(a) == (True, True, False)
+    assert a.dtype == np.float32
 
 
 @pytest.mark.parametrize("arguments", [(3, 2), ((3, 2),), ([3, 2],), (-1, 2), (6,), (1, 6, 1)], ids=str)
@@ -163,6 +164,7 @@ def test_a_comparison_refuses_a_tensor_and_names_its_data(compare):
 
 def test_a_tensor_is_not_none_and_a_key_told_apart_by_who_it_is():
     a, b = leaf([1.0]), leaf([1.0])
+    assert np.shape(a) == (1,)
     assert not a == None and a != None and not None == a  # noqa: E711 (as students write it)
     assert {a: "a", b: "b"}[b] == "b" and len({a, b, a}) == 2
 
