@@ -902,7 +902,7 @@ if leaf.grad is None:
     in_second("2.3", "zero_grad() also sets the weights to 0", SGD,
         "            p.grad = None\n", "            p.grad = None\n            p.data *= 0\n",
         says="zero_grad() also sets the weights to 0: it must change .grad alone."),
-    in_third("2.3", "parameters kept on the class, for all optimizers", OPTIMIZER,
+    Bug("2.3", "parameters kept on the class, for all optimizers", OPTIMIZER,
         "self.params = list(params)", "Optimizer.params = list(params)",
         says="Two optimizers share one list of parameters: keep it in self, not on the class."),
     in_second("2.3", "SGD: steps of one size, by the sign of the gradient", SGD,
