@@ -61,7 +61,8 @@ def load(progress=print):
     4. digits drawn from matplotlib's fonts, which are not MNIST.
 
     A directory holds MNIST's own two training files, gzipped or not (the first 55,000 images
-    train, the last 5,000 validate), or the course's four .npy.
+    train, the last 5,000 validate), or the course's four .npy. Digits are never drawn beside
+    other files.
 
     Args:
         progress: called with each line of text to show. With ``print`` itself on
@@ -72,21 +73,36 @@ def load(progress=print):
 
     Raises:
         MnistError: where MYTORCH_MNIST is set but holds no MNIST, and for any damaged
-            file in 1. and 2.: the next source never stands in for it silently.
+            file in 1. and 2., or any other that MNIST may be in: the next source never
+            stands in for it silently.
     """
     named = os.environ.get("MYTORCH_MNIST")
     if named:
         directory = Path(named).expanduser().absolute()
         data = from_directory(directory, progress)
         if data is None:
-            raise MnistError(f"MYTORCH_MNIST: expected {IMAGES} and {LABELS} (gzipped or not), or "
-                             f"{', '.join(COURSE_FILES)} in {directory}")
+            raise MnistError(f"MYTORCH_MNIST: {wanted_in(directory)}")
         return data
     try:
         data = from_directory(DATA, progress) or from_mirrors(progress)
     except MnistError as error:
         raise MnistError(f"{error}\nDelete that file, and MNIST will be downloaded.") from None
+    if data is None and names_in(DATA):
+        raise MnistError(f"{wanted_in(DATA)}\nMNIST could not be downloaded either. Rename its files, "
+                         "or delete what is there to train on drawn digits.")
     return data or drawn(progress)
+
+
+def wanted_in(directory):
+    """What was looked for in a directory without MNIST, and what is there, in words."""
+    return (f"expected {IMAGES} and {LABELS} (gzipped or not), or {', '.join(COURSE_FILES)} in "
+            f"{directory}, found {', '.join(names_in(directory)[:10]) or 'nothing'}")
+
+
+def names_in(directory):
+    """The names of the files in a directory, without our README and unfinished downloads."""
+    return sorted(path.name for path in directory.glob("*")
+                  if path.name[0] != "." and path.name != "README.md" and path.suffix != ".part")
 
 
 def from_directory(directory, progress):

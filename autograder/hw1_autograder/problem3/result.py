@@ -48,7 +48,7 @@ def plot(accuracies, batches, epoch, data_name, path):
     """Draw accuracy (in percent) against batches seen into a PNG; needs no display.
 
     Once a network has learned, 0 to 100 would be nearly all empty: the axis then begins where the
-    curve can be read.
+    curve can be read, and a second, narrow one beside it shows the whole range.
 
     Args:
         accuracies (ndarray): from 0 to 1, shape (V,).
@@ -65,9 +65,10 @@ def plot(accuracies, batches, epoch, data_name, path):
     x, percent = batches if known else np.arange(1, len(accuracies) + 1), 100 * accuracies
     figure = Figure(figsize=(8, 5), dpi=120)
     FigureCanvasAgg(figure)  # matplotlib 3.2 warns where a figure has no canvas
-    axes = figure.add_subplot()
+    lowest = lowest_shown(percent)
+    axes = figure.add_subplot(1, 6, (1, 5)) if lowest else figure.add_subplot()
     axes.plot(x, percent, marker="o", markersize=4)
-    axes.set_ylim(lowest_shown(percent), 100)
+    axes.set_ylim(lowest, 100)
     for number, start in enumerate(range(0, int(x[-1]), epoch) if known else (), start=1):
         axes.axvline(start, color="0.6", linestyle=":", linewidth=1)
         axes.annotate(f" epoch {number}", (start, 1), xycoords=("data", "axes fraction"),
@@ -76,6 +77,12 @@ def plot(accuracies, batches, epoch, data_name, path):
     axes.set_ylabel("validation accuracy (%)")
     axes.grid(alpha=0.3)
     axes.set_title(f"{data_name}\nfinal validation accuracy {accuracies[-1]:.1%}")
+    if lowest:
+        whole = figure.add_subplot(1, 6, 6)
+        whole.plot(x, percent)
+        whole.set(ylim=(0, 100), yticks=[0, 50, 100], xticks=[])
+        whole.grid(alpha=0.3)
+        whole.set_title("from 0 to 100", fontsize="small")
     figure.tight_layout()
     figure.savefig(str(path))
 

@@ -128,6 +128,15 @@ def fails_naming(*parts):
         assert str(part) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", [LABELS, "train-images.idx3-ubyte", "raw", "mnist.npz"])
+def test_digits_are_never_drawn_beside_files_that_are_there(tmp_path, name):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "README.md").write_text("which files")
+    assert load().name.startswith("digits drawn")
+    (tmp_path / "data" / name).write_bytes(FILES.get(name, b"else"))
+    fails_naming("data, found " + name, "could not be downloaded either")
+
+
 @pytest.mark.parametrize("name", ["nowhere", "named"])
 def test_a_directory_without_all_the_files_is_an_error_that_lists_them(folder, tmp_path, name, monkeypatch):
     write_idx(tmp_path / "data")

@@ -35,6 +35,23 @@ def test_it_reports_the_accuracies_and_writes_the_plot(monkeypatch, tmp_path, di
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_cannot_be_written_is_told_before_the_training(monkeypatch, tmp_path, digits, capsys):
+    monkeypatch.setattr(homework, "mnist", lambda *data: pytest.fail("it trained"))
+    (tmp_path / "plot.png").mkdir()
+    monkeypatch.setattr(test_mnist, "PLOT", tmp_path / "plot.png")
+    assert test_mnist.main() == 1
+    assert capsys.readouterr().err == (
+        f"test_mnist.py: {tmp_path / 'plot.png'} cannot be written: Is a directory\n")
+
+
+def test_before_any_download_it_is_told_that_mnist_is_not_written(monkeypatch, capsys):
+    monkeypatch.setattr(test_mnist.mnist_data, "load", lambda: pytest.fail("it looked for digits"))
+    monkeypatch.setattr(test_mnist.inspect, "getsource", lambda module: (
+        'def mnist():\n    raise NotImplementedError("TODO (3): build the network")\n'))
+    assert test_mnist.main() == 1
+    assert capsys.readouterr().out == "Problem 3 cannot run yet: TODO (3): build the network\n"
+
+
 def test_the_plot_does_not_follow_the_users_settings(monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setitem(matplotlib.rcParams, "savefig.dpi", 10.0)
     run(monkeypatch, tmp_path, digits, capsys)
@@ -112,10 +129,13 @@ def test_the_plot_says_what_it_shows(monkeypatch):
 
 
 @pytest.mark.parametrize("accuracies, ranges", [
-    ([0.1, 0.91, 0.94, 0.95, 0.96], [(90, 100)]), ([0.1, 0.95, 0.95, 0.71, 0.96], [(70, 100)]),
-    ([0.1, 0.95, 0.95, 0.95, 0.3], [(0, 100)]), ([0.1], [(0, 100)]),
+    ([0.1, 0.91, 0.94, 0.95, 0.96], [(90, 100), (0, 100)]),
+    ([0.1, 0.95, 0.95, 0.71, 0.96], [(70, 100), (0, 100)]),
+    ([0.1, 0.95, 0.95, 0.95, 0.3], [(0, 100)]),
+    ([0.1], [(0, 100)]),
 ])
-def test_the_plot_shows_what_was_learned_enlarged(accuracies, ranges, monkeypatch):
+def test_the_plot_shows_what_was_learned_enlarged_beside_the_whole_range(
+        accuracies, ranges, monkeypatch):
     axes = plotted(monkeypatch, accuracies, range(1, 100 * len(accuracies), 100))
     assert [one.get_ylim() for one in axes] == ranges
 
