@@ -115,6 +115,7 @@ class Story:
                     inputs = [self.words.argument(argument) for argument in graph.arguments(node)
                               if argument != (None, None)]
                     yield f"    {self.words.node(node)}: from {', '.join(inputs)}"
+            yield ""
         if self.watch.stopped:
             told = calls[:MAX_TOLD]
         for call in told:

@@ -76,8 +76,9 @@ def in_words(name, function, root):
 
 def sources(root):
     """Pairs (path, text) of the student's files of mytorch, or of their first 200,000 characters."""
-    for path in sorted((Path(root) / "mytorch").rglob("*.py")):
-        if "show" not in path.parts and path.is_file():
+    library = Path(root) / "mytorch"
+    for path in sorted(library.rglob("*.py")):
+        if "show" not in path.relative_to(library).parts and path.is_file():
             with open(str(path), encoding="utf-8", errors="replace") as file:
                 yield str(path), file.read(200_000)
 
