@@ -8,7 +8,6 @@ import fcntl
 import os
 import platform
 import resource
-import shutil
 import signal
 import stat
 import struct
@@ -119,7 +118,7 @@ class Jail:
             keep (list of int): process numbers of the other tasks.
         """
         end_children(keep, patience=0.5)
-        remove_tree(home)
+        remove_tree(home, patience=1.0)
         remove_shared_memory(self._shared)
 
     def close(self, scratch):
@@ -399,13 +398,14 @@ def carries_our_limits(pid):
 
 
 def remove_tree(top, patience=20.0):
-    """Remove a folder that a student's code may have filled; returns whether it is gone. What
-    Python cannot remove, such as closed folders or a thousand in each other, other programs can."""
-    with contextlib.suppress(RecursionError):
-        shutil.rmtree(str(top), ignore_errors=True)
-    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]) if os.path.lexists(str(top)) else ():
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run([*command, str(top)], stderr=subprocess.DEVNULL, timeout=patience)
+    """Remove a folder that a student's code may have filled, with closed folders or with a thousand
+    in each other; returns whether it is gone. Each program has ``patience`` seconds for it."""
+    with contextlib.suppress(OSError):
+        os.rmdir(str(top))  # most are empty
+    for command in ["rm", "-rf"], ["chmod", "-R", "u+rwx"], ["rm", "-rf"]:
+        if os.path.lexists(str(top)):
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run([*command, str(top)], stderr=subprocess.DEVNULL, timeout=patience)
     return not os.path.lexists(str(top))
 
 

@@ -34,8 +34,9 @@ if os.fork() == 0:
     os._exit(0)
 """
 
-GRADERS = """
-import os, resource, signal
+ATTACKS = """
+import ctypes, fcntl, os, resource, signal, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
 stat = open(f"/proc/{os.getppid()}/stat").read()
 grader, parent = os.getppid(), int(stat.rpartition(")")[2].split()[1])
 
@@ -44,34 +45,28 @@ def attempt(what, *args):
         what(*args)
     except OSError as error:
         print(error)
-"""
 
-READ_MEMORY = GRADERS + """
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
+attempt(os.kill, -1, 9)
+attempt(os.killpg, os.getpgid(grader), 9)
+attempt(os.setpriority, os.PRIO_USER, 0, 19)
 for pid in (grader, parent):
+    attempt(os.kill, pid, 9)
+    attempt(os.kill, pid, 19)
+    for left, right in (os.pipe(), [end.detach() for end in socket.socketpair()]):
+        attempt(fcntl.fcntl, left, 10, 9)  # F_SETSIG
+        attempt(fcntl.fcntl, left, 8, pid)  # F_SETOWN
+        attempt(fcntl.ioctl, left, 0x8901, struct.pack("i", pid))  # FIOSETOWN
+        attempt(fcntl.fcntl, left, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+        attempt(os.write, right, b"x")
+    attempt(os.sched_setaffinity, pid, {0})
+    attempt(os.sched_setscheduler, pid, os.SCHED_IDLE, os.sched_param(0))
+    for kind in (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
+        attempt(resource.prlimit, pid, kind, (0, 0))
     if libc.ptrace(16, pid, 0, 0) == 0:
         raise RuntimeError("FOUND: traced")
     for number in range(3, 30):
         if libc.syscall(438, libc.syscall(434, pid, 0), number, 0) >= 0:
             raise RuntimeError("FOUND: a file")
-"""
-
-KILL = GRADERS + """
-attempt(os.kill, -1, 9)
-attempt(os.killpg, os.getpgid(grader), 9)
-for pid in (grader, parent):
-    attempt(os.kill, pid, 9)
-    attempt(os.kill, pid, 19)
-"""
-
-HINDER = GRADERS + """
-attempt(os.setpriority, os.PRIO_USER, 0, 19)
-for pid in (grader, parent):
-    attempt(os.sched_setaffinity, pid, {0})
-    attempt(os.sched_setscheduler, pid, os.SCHED_IDLE, os.sched_param(0))
-    for kind in (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
-        attempt(resource.prlimit, pid, kind, (0, 0))
 """
 
 ODD_JSON = """
@@ -90,16 +85,11 @@ lines = ['  File "' * 450_000 + "\n" + '  File "x", line 1 in f\n' * 9000]
 NESTED_FOLDERS = """
 import os
 os.symlink("loop", "loop")
-for _ in range(300):
-    os.mkdir("d" * 200)
-    os.chdir("d" * 200)
+for _ in range(60):  # their path is too long for the system
+    os.mkdir("d" * 100)
+    os.chdir("d" * 100)
+os.mkdir("closed", 0)
 open("file", "w").close()
-for _ in range(300):
-    os.chdir("..")
-    try:
-        os.chmod("d" * 200, 0)  # which the filter denies
-    except PermissionError:
-        pass
 """
 
 CLOSE_FOLDERS = """
@@ -166,17 +156,6 @@ for _ in range(4):
 time.sleep(1000)
 """
 
-SIGNALS_BY_FILES = GRADERS + """
-import fcntl, socket, struct
-for pid in (grader, parent):
-    for left, right in (os.pipe(), [end.detach() for end in socket.socketpair()]):
-        attempt(fcntl.fcntl, left, 10, 9)  # F_SETSIG
-        attempt(fcntl.fcntl, left, 8, pid)  # F_SETOWN
-        attempt(fcntl.ioctl, left, 0x8901, struct.pack("i", pid))  # FIOSETOWN
-        attempt(fcntl.fcntl, left, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
-        attempt(os.write, right, b"x")
-"""
-
 LEASES = """
 import fcntl, os, signal
 signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -205,13 +184,10 @@ CODES = {
     "a fifth of a second's worth of zombies": ZOMBIES,
     "a hundred threads": "import threading, time\ntry:\n    for _ in range(100):\n        "
         "threading.Thread(target=time.sleep, args=(100,)).start()\nexcept RuntimeError:\n    pass",
-    "kills and stops the grader, its group and everybody": KILL,
-    "kills the grader by way of files": SIGNALS_BY_FILES,
-    "leaves the grader no priority, processor, time, file or process": HINDER,
-    "looks into the grader": READ_MEMORY,
+    "kills, stops, hinders and looks into the grader": ATTACKS,
     "numbers of 5,000 digits, deep nesting, floods of empty objects, forged news": ODD_JSON,
     "3.6 MB of calls under way": CALLS_UNDER_WAY,
-    "a link to itself and 300 nested folders, all closed": NESTED_FOLDERS,
+    "a link to itself, 60 nested folders and a closed one": NESTED_FOLDERS,
     "closes its folders and those above": CLOSE_FOLDERS,
     "shared memory of every kind": SHARED_MEMORY,
     "shared memory that makes others wait": LEASES,
@@ -226,10 +202,9 @@ UNTIL_STOPPED = {
     "output without lines or an end":
         "import os\nwhile True:\n    os.write(1, b'\\0\\xff' * 30_000)",
 }
-DANGEROUS = ("kills", "leaves the grader", "looks into")  # to others and the job, without filter
 
 SYSTEM = tuple(
     Hostile(name, code, returns=WRONG, fails=DIVISION,
             time_limit=0.2 if name in UNTIL_STOPPED else 0.0,
-            needs=NO_SIGNALS if name.startswith(DANGEROUS) else "")
+            needs=NO_SIGNALS if code is ATTACKS else "")
     for name, code in {**CODES, **UNTIL_STOPPED}.items())

@@ -25,10 +25,8 @@ CLUMSY = (
     "forged score lines", "results without end")
 # What is denied or removed in another way where there is no Landlock.
 OTHERWISE_WITHOUT = (
-    "kills and stops the grader, its group and everybody", "kills the grader by way of files",
-    "leaves the grader no priority, processor, time, file or process", "looks into the grader",
-    "closes its folders and those above", "shared memory of every kind",
-    "shared memory that makes others wait")
+    "kills, stops, hinders and looks into the grader", "closes its folders and those above",
+    "shared memory of every kind", "shared memory that makes others wait")
 
 
 def cases(hostile, where, names=None, **how):

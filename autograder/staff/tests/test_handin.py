@@ -233,17 +233,6 @@ def test_a_tarball_of_odd_headers_ends_in_a_sentence_and_soon(content, tmp_path,
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < 2
 
 
-def test_notes_of_60_kb_are_read(tmp_path):
-    note = b"60000 comment=" + b"x" * (60_000 - 15) + b"\n"
-    (tmp_path / "handin.tar").write_bytes(with_notes(note, content=b"x = 1\n"))
-    assert unpacking.read(tmp_path / "handin.tar") == ({"mytorch/a.py": b"x = 1\n"}, [])
-
-
-def test_what_stands_behind_the_end_of_an_archive_is_not_read(tmp_path):
-    (tmp_path / "handin.tar").write_bytes(with_notes() + b"more" * 1000)
-    assert unpacking.read(tmp_path / "handin.tar") == ({"mytorch/a.py": b""}, [])
-
-
 def test_four_times_the_most_files_are_the_most_members_that_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(unpacking, "MAX_FILES", 5)
     folders = [(f"mytorch/{i}", {"type": tarfile.DIRTYPE}) for i in range(20)]
