@@ -274,9 +274,6 @@ BUGS = (
     Bug("1.1.2", "Mul: saves twice, so that the second replaces the first", FUNCTIONAL,
         'np.multiply, a, b)\n        ctx.save_for_backward(a, b)',
         'np.multiply, a, b)\n        ctx.save_for_backward(a)\n        ctx.save_for_backward(b)',
-        third=(("save_for_backward(a, b)\n        return Tensor(a.data * b.data)",
-                "save_for_backward(a)\n        ctx.save_for_backward(b)\n"
-                "        return Tensor(a.data * b.data)"),),
         says="backward finds one saved tensor instead of two: let forward call "
              "save_for_backward(a, b), once."),
     Bug("1.1.2", "Mul: gradient as output / factor, nan where a factor is 0", FUNCTIONAL,
@@ -314,8 +311,6 @@ BUGS = (
              "does."),
     in_second("1.1.2", "Mul: the gradient of the sum of the products", FUNCTIONAL,
         MUL_BACKWARD, MUL_BACKWARD.replace("grad_output.data", "grad_output.data.sum()"),
-        third=(("(grad_output.data * b.data,", "(grad_output.data.sum() * b.data,"),
-               ("(grad_output.data * a.data,", "(grad_output.data.sum() * a.data,")),
         says="Mul.backward adds up all of grad_output: multiply it entry by entry with the other "
              "factor."),
 
@@ -400,8 +395,6 @@ BUGS = (
     in_second("1.2", "apply takes two inputs, neither one nor three", ENGINE,
         "        output = cls.forward(node.ctx, *args)",
         "        a, b = args\n        output = cls.forward(node.ctx, a, b)",
-        third=(("        output = cls.forward(node.ctx, *args)",
-                "        a, b = args\n        output = cls.forward(node.ctx, a, b)"),),
         says="Function.apply takes exactly two operands: it must take any number of them, *args."),
     Bug("1.1.1", "operator - works on the data, outside the graph", TENSOR,
         'return F.Sub.apply(self, as_operand(other, self, "-"))',
@@ -416,7 +409,6 @@ BUGS = (
 
     Bug("1.2", "results require grad if the last operand does", ENGINE,
         REQUIRES_GRAD, "output.requires_grad = bool(node.next_functions[-1])",
-        third=((ANY_TENSOR, "tensors[-1].requires_grad"),),
         says="A result requires grad only if its last operand does: it must if any of them does."),
     in_second("1.1.1", "Sub requires grad if its first operand does", FUNCTIONAL,
         SUB_FORWARD, "return result(a.data - b.data, a)",
@@ -595,9 +587,6 @@ BUGS = (
         "grads = self.function.backward(self.ctx, grad_output)",
         "grads = self.function.backward(self.ctx, grad_output)\n"
         "        self.ctx.saved_tensors = ()",
-        second=(("return self._forward_cls.backward(self.ctx, *args)",
-                 "grads = self._forward_cls.backward(self.ctx, *args)\n"
-                 "        self.ctx.saved_tensors = []\n        return grads"),),
         says="What forward saved is gone after the first backward(): keep it, so that backward() "
              "can run again."),
     Bug("1.2", "backward() starts from the output itself", TENSOR,
@@ -676,8 +665,6 @@ if leaf.grad is None:
     Bug("1.2", "the tensor that backward() was called on gets a gradient", TENSOR,
         "ones = Tensor(np.ones(self.shape, dtype))",
         "ones = Tensor(np.ones(self.shape, dtype))\n        self.grad = ones",
-        third=(("        backward(self.node()", "        self.grad = Tensor.ones(*self.shape)\n"
-                "        backward(self.node()"),),
         says="The tensor that backward() is called on gets a .grad: only leaves store gradients."),
     Bug("1.2", "intermediate results keep their gradients", ENGINE,
         "output.grad_fn = node", "output.grad_fn, node.ctx.output = node, output",
@@ -736,9 +723,6 @@ if leaf.grad is None:
              "shape of the bias."),
     in_second("2.1", "MatMul: upstream gradient ignored", FUNCTIONAL,
         MATMUL_SAVED, MATMUL_SAVED.replace("grad_output.data", "np.ones(grad_output.shape)"),
-        third=(("[Tensor(grad_output.data @ b.data.T), Tensor(a.data.T @ grad_output.data)]",
-                "[Tensor(np.ones(grad_output.shape) @ b.data.T),\n"
-                "                Tensor(a.data.T @ np.ones(grad_output.shape))]"),),
         says="The gradients of the matrix product ignore the gradient G from above: they are G @ "
              "B.T and A.T @ G."),
     in_second("2.1", "MatMul: gradient of b is Gᵀ A, the transpose of Aᵀ G", FUNCTIONAL,
@@ -825,8 +809,6 @@ if leaf.grad is None:
 
     in_second("2.2", "ReLU: a slope of 0.01 below 0", FUNCTIONAL,
         RELU_MASK, "np.where(a.data > 0, 1.0, 0.01)",
-        third=(("np.where(ctx.dead, 0, z.data)", "np.where(ctx.dead, 0.01 * z.data, z.data)"),
-               ("grad[ctx.dead] = 0", "grad[ctx.dead] *= 0.01")),
         says="ReLU lets a hundredth of negative numbers through: it must make them 0."),
     in_second("2.2", "ReLU: the size of the input", FUNCTIONAL,
         RELU_MASK, "np.where(a.data > 0, 1.0, -1.0)",
@@ -870,7 +852,6 @@ if leaf.grad is None:
              ".data alone."),
     Bug("2.3", "SGD: data becomes a Tensor", SGD,
         SGD_UPDATE, "param.data = type(param)(param.data + step)",
-        second=((SGD_SECOND_UPDATE, "p.data = type(p)(p.data - self.lr * v)"),),
         says="After a step the parameter's .data is a Tensor: compute with param.grad.data."),
     Bug("2.3", "SGD: new Tensors in optimizer.params, which the layers do not know", SGD,
         SGD_UPDATE, "self.params[i] = type(param)(param.data + step, is_parameter=True)",
@@ -934,8 +915,6 @@ if leaf.grad is None:
     # 2.4 BatchNorm: training
     in_second("2.4", "BatchNorm: normalises with the unbiased variance", FUNCTIONAL,
         "var = np.var(x.data, axis=0)", "var = np.var(x.data, axis=0, ddof=1)",
-        third=((BATCHNORM, BN_VAR, BN_VAR + " * number(m := len(x.data)) / number(m - 1)"),
-               (BATCHNORM, "var.data * m / (m - 1)", "var.data")),
         says="The batch is normalised by the unbiased variance: divide by m there. m - 1 is for "
              "running_var alone."),
     in_second("2.4", "BatchNorm: ε added after the root", FUNCTIONAL,
@@ -965,8 +944,6 @@ if leaf.grad is None:
         says="No gradient flows through the variance: it depends on x too."),
     in_second("2.4", "BatchNorm: mean and variance constants in backward", FUNCTIONAL,
         BN_BY_MEAN + BN_BY_VAR, "",
-        third=((BATCHNORM, "mean = x.mean()", "mean = x.mean().copy()"),
-               (BATCHNORM, BN_VAR, BN_VAR + ".copy()")),
         says="No gradient flows through mean and variance: both depend on x too."),
     in_second("2.4", "BatchNorm: normalises each row instead of each feature", FUNCTIONAL,
         BN_STATISTICS, BN_STATISTICS.replace("axis=0", "axis=1, keepdims=True"),
@@ -1010,8 +987,6 @@ if leaf.grad is None:
     in_second("2.4", "BatchNorm: running averages are those of the last batch", BATCHNORM,
         "old = 1 - self.momentum", "old = 0",
         also=(("self.momentum * mean", "mean"), ("self.momentum * unbiased", "unbiased")),
-        third=(("average.data *= 1 - self.momentum", "average.data *= 0"),
-               ("+= self.momentum * new", "+= new")),
         says="running_mean and running_var are those of the last batch alone: keep (1 - momentum) "
              "times the old ones."),
     in_second("2.4", "BatchNorm: ε in the running variance too", BATCHNORM,
@@ -1061,13 +1036,10 @@ class BatchNorm1d(Module):
         "old = 1 - self.momentum", "old = self.momentum",
         also=(("self.momentum * mean", "(1 - old) * mean"),
               ("self.momentum * unbiased", "(1 - old) * unbiased")),
-        third=(("average.data *= 1 - self.momentum", "average.data *= self.momentum"),
-               ("+= self.momentum * new", "+= (1 - self.momentum) * new")),
         says="The weights of the running averages are exchanged: momentum is the weight of the new "
              "batch, and 1 - momentum of the old average."),
     in_second("2.4", "BatchNorm: running variance not updated", BATCHNORM,
         BN_UPDATE_VAR, "pass",
-        third=(("            self.update(self.running_var, var.data * m / (m - 1))\n", ""),),
         says="running_var stays as it was: update it in training, like running_mean."),
     in_second("2.4", "BatchNorm: running averages updated in evaluation too", BATCHNORM,
         BN_IF_EVALUATION, BN_IF_EVALUATION +
@@ -1098,8 +1070,6 @@ class BatchNorm1d(Module):
     Bug("2.4", "eval() does not reach the layers inside", MODULE,
         "for module in self.modules():\n            module.is_train = bool(mode)",
         "self.is_train = bool(mode)",
-        third=(("        self.is_train = False\n        for module in self.submodules():\n"
-                "            module.eval()", "        self.is_train = False"),),
         says="eval() does not reach the layers inside: they still work in training mode."),
     Bug("2.4", "eval() reaches the first layer inside only", MODULE,
         "for module in self.modules():\n            module.is_train = bool(mode)",
@@ -1129,8 +1099,6 @@ class BatchNorm1d(Module):
              "them there too."),
     Bug("2.5", "cross entropy: log(softmax + 1e-8)", FUNCTIONAL,
         CE_LOSS, "return Tensor(-np.log(ctx.softmax[rows] + 1e-8).mean())",
-        second=((LOG_PROBABILITIES, SOFTMAX + "    log_probabilities = (exps / sums"
-                 " + tensor.Tensor(np.full(predicted.shape, 1e-8))).log()\n"),),
         says="The loss cannot rise above 18.42, because 1e-8 is added to the probability: leave it "
              "out, and compute log softmax as logits - max - log(sum of exp(logits - max))."),
     Bug("2.5", "cross entropy: softmax over the batch instead of the classes", FUNCTIONAL,
@@ -1226,8 +1194,6 @@ class BatchNorm1d(Module):
         says="The logarithm is to base 2: take the natural one."),
     in_second("2.5", "cross entropy: minus forgotten", FUNCTIONAL,
         "-1.0 / batch_size", "1.0 / batch_size",
-        third=(("return Tensor(-np.mean(", "return Tensor(np.mean("),
-               (" - one_hot.data) / len(ctx.labels)", " - one_hot.data) / -len(ctx.labels)")),
         says="The loss lacks its minus: it is the mean of -log softmax(logits)[label]."),
     in_second("2.5", "Log: gradient multiplied by the input", FUNCTIONAL,
         "grad_output.data / ctx.saved_tensors[0].data",
