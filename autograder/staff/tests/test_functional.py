@@ -86,17 +86,6 @@ def test_gradients_equal_central_differences_for(call):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_forward_and_backward_work_without_apply_for(call):
-    leaves, arguments = leaves_and_arguments(call)
-    ctx = ContextManager()
-    upstream = Tensor(uneven(*CALLS[call][0].forward(ctx, *arguments).shape))
-    grads = CALLS[call][0].backward(ctx, upstream)
-    backward(CALLS[call][0].apply(*arguments).grad_fn, upstream)
-    for tensor, grad in zip(leaves, grads if isinstance(grads, tuple) else (grads,)):
-        np.testing.assert_array_equal(grad.data, tensor.grad.data)
-
-
-@pytest.mark.parametrize("call", CALLS)
 def test_float32_stays_float32_forward_and_backward_for(call):
     leaves, arguments = leaves_and_arguments(call, np.float32)
     output = CALLS[call][0].apply(*arguments)
@@ -108,16 +97,17 @@ def test_float32_stays_float32_forward_and_backward_for(call):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_backward_modifies_neither_its_upstream_gradient_nor_what_it_saved_for(call):
+def test_backward_gives_the_same_twice_and_without_apply_and_modifies_nothing_for(call):
+    operation, ctx = CALLS[call][0], ContextManager()
     leaves, arguments = leaves_and_arguments(call)
-    output = CALLS[call][0].apply(*arguments)
-    upstream = Tensor(uneven(*output.shape))
-    backward(output.grad_fn, upstream)
-    first = [tensor.grad.data for tensor in leaves]
-    backward(output.grad_fn, upstream)
-    np.testing.assert_array_equal(upstream.data, uneven(*output.shape))
-    for tensor, gradient in zip(leaves, first):
-        np.testing.assert_array_equal(tensor.grad.data, 2 * gradient)
+    upstream = Tensor(uneven(*operation.forward(ctx, *arguments).shape))
+    direct = operation.backward(ctx, upstream)
+    node = operation.apply(*arguments).grad_fn
+    backward(node, upstream)
+    backward(node, upstream)
+    np.testing.assert_array_equal(upstream.data, uneven(*upstream.shape))
+    for tensor, grad in zip(leaves, direct if isinstance(direct, tuple) else (direct,)):
+        np.testing.assert_array_equal(tensor.grad.data, 2 * grad.data)
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -183,13 +173,6 @@ def test_no_matrix_product_is_computed_for_a_constant_input_of(operation, shapes
     output = operation.apply(*inputs)
     grads = output.grad_fn.apply(Tensor(uneven(*output.shape)))
     assert [grad is not None for grad in grads] == needs
-
-
-def test_dividing_by_a_large_constant_overflows_nowhere_in_backward():
-    a = leaf([2.0])
-    with np.errstate(over="raise", divide="raise", invalid="raise"):
-        (a / 1e200).backward()
-    assert a.grad.data.tolist() == [1e-200]
 
 
 @pytest.mark.parametrize("call, saved", [

@@ -31,25 +31,17 @@ def test_momentum_keeps_a_share_of_the_previous_step():
     assert weights_after_steps([4.0, -2.0, 2.0, 0.0], momentum=0.5) == [-1, -1, -2, -2.5]
 
 
-def test_without_momentum_nothing_of_the_previous_step_is_kept():
-    assert weights_after_steps([4.0, -2.0, 0.0], momentum=0.0) == [-1, 0, 0]
-
-
 def test_a_parameter_without_gradient_is_skipped_and_keeps_its_momentum():
     # Skipped, not taken for a zero gradient: v stays -2, and is halved by the third step only.
     assert weights_after_steps([4.0, None, 0.0], momentum=0.5) == [-1, -1, -2]
 
 
-def test_each_parameter_has_a_momentum_of_its_own_shape_and_dtype_starting_at_zero():
+def test_momentums_start_at_zero_in_their_parameters_shape_and_dtype_and_the_default_is_none():
     optimizer = SGD([parameter(np.ones((2, 3))), parameter(np.ones(4, np.float32))], momentum=0.9)
     assert [(momentum.shape, momentum.dtype) for momentum in optimizer.momentums] == [
         ((2, 3), np.float64), ((4,), np.float32)]
     assert not any(momentum.any() for momentum in optimizer.momentums)
-
-
-def test_defaults_are_lr_a_thousandth_and_no_momentum():
-    optimizer = SGD([parameter([1.0])])
-    assert (optimizer.lr, optimizer.momentum) == (0.001, 0.0)
+    assert (SGD([parameter([1.0])]).lr, SGD([parameter([1.0])]).momentum) == (0.001, 0.0)
 
 
 def test_lr_may_be_changed_between_steps():
