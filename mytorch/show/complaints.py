@@ -160,12 +160,15 @@ class Judge:
         for leaf, arrived in [(place.leaf, self.came(place)) for place in self.leaves]:
             before, after = self.watch.before[id(leaf)], self.watch.after[id(leaf)]
             parts = [part for part in [before, *arrived] if part is not None]
-            if not arrived or not leaf.requires_grad or fits(after, parts):
+            if not arrived or not leaf.requires_grad or fits(after, parts) and (
+                    after.shape == leaf.data.shape):
                 continue
             name, came = self.words.grad(leaf), " and ".join(map(show, arrived[:4]))
-            if any(part.shape != leaf.data.shape for part in parts):
-                yield (f"To {self.words.tensor(leaf)}, whose shape is {leaf.data.shape}, went "
-                       f"{came}: what broadcasting repeated must be summed up.")
+            if after is not None and after.shape != leaf.data.shape:
+                yield (f"{name} has shape {after.shape}, but {self.words.tensor(leaf)} has shape "
+                       f"{leaf.data.shape}; {came} arrived.")
+            elif any(part.shape != leaf.data.shape for part in parts):
+                continue  # an engine may undo broadcasting there
             elif after is not None:
                 yield (f"{name} was {show(before)}, {came} arrived, and now it is {show(after)}: "
                        f"it should be their sum.{self.shared(leaf)}")

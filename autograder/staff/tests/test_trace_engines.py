@@ -194,7 +194,7 @@ WORDS = {
     "nothing is stored": "a.grad stayed None",
     "halves what it hands on":
         "To a went the [5, 7] from step 1 (Mul -> z), but what arrived was [2.5",
-    "what is stored is a sum": "[5, 7] arrived, and now it is 12: it should be their sum",
+    "what is stored is a sum": "a.grad has shape (), but a has shape (2,)",
     "sets leaves by itself, and replaces": "[1, 1] and [11, 13] arrived, and now it is [1, 1]",
     "sets leaves by itself, and adds in place": "wrote into its array",
     "hands the first gradient to all": "that step 1 (Mul -> z) computed for a arrived at b",
