@@ -80,7 +80,7 @@ class Boxes:
             return self.box(key, "leaf", f"{describe(name, leaf)}\n{held}")
         if key not in self.by_key:
             shown = [(index, argument) for index, argument in enumerate(graph.arguments(node))
-                     if argument != (None, None)]  # which may be an axis
+                     if graph.is_known(argument)]  # else it may be an axis
             inputs = [self.add_constant(argument.tensor) if argument.node is None
                       else self.add(argument.node) for _, argument in shown]
             parts = [("operation", graph.function_name(node))]

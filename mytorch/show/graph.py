@@ -31,9 +31,10 @@ def nodes_below(root):
 
 
 def entries_of(node):
-    """A node's ``next_functions`` as a list; empty where it has none."""
+    """A node's ``next_functions`` as a list; some engines keep them in a dict."""
     entries = getattr(node, "next_functions", None)
-    return list(entries) if isinstance(entries, (list, tuple)) else []
+    entries = entries.values() if isinstance(entries, dict) else entries
+    return list(entries or ())
 
 
 def inputs_of(node):
@@ -91,6 +92,11 @@ def arguments(node):
         saved = [one for one in saved if one is not tensor]
         found.append(Argument(entry, tensor))
     return found
+
+
+def is_known(argument):
+    """Whether it is known what an Argument was."""
+    return argument.node is not None or argument.tensor is not None
 
 
 def belong(entry, tensor):

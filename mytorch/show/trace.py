@@ -113,7 +113,7 @@ class Story:
             for node in self.watch.nodes:
                 if not graph.is_leaf_node(node):
                     inputs = [self.words.argument(argument) for argument in graph.arguments(node)
-                              if argument != (None, None)]
+                              if graph.is_known(argument)]
                     yield f"    {self.words.node(node)}: from {', '.join(inputs)}"
             yield ""
         if self.watch.stopped:
@@ -135,7 +135,7 @@ class Story:
         again = f", visited again (before in step {before[-1]})" if before else ""
         told = [("arrives", self.arrival(call))]
         told += [("passes", self.passing(share)) for share in call.shares  # or it may be an axis
-                 if share.array is not None or share.argument != (None, None)]
+                 if share.array is not None or graph.is_known(share.argument)]
         told += [("stores", text) for text in self.storing(call)]
         if call.error is not None:
             told.append(("fails", complaints.describe(call.error)))

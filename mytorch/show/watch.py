@@ -162,8 +162,8 @@ class Watch:
         ``apply`` may go on by itself."""
         results = list(result) if isinstance(result, (tuple, list)) else [result]
         arguments, unknown = graph.arguments(call.node), graph.Argument(None, None)
-        if len(arguments) == len(results) - results.count(None):  # one for each gradient
-            rest = iter(arguments)
+        if len(arguments) == len([one for one in results if one is not None]):
+            rest = iter(arguments)  # constants are left out of next_functions
             arguments = [unknown if value is None else next(rest) for value in results]
         arguments += [unknown] * (len(results) - len(arguments))
         call.shares = [Share(call, index, arguments[index], value)

@@ -29,6 +29,7 @@ def expressions(Tensor):
 def tell(root):
     """What is said of the engine in ``root``: by explain_engine, and by trace of expressions."""
     sys.path.insert(0, root)
+    import mytorch.nn.activations  # noqa: F401  (first, as in hw1/mnist.py)
     from mytorch.show import trace
     from mytorch.show.trace import explain_engine
     from mytorch.tensor import Tensor

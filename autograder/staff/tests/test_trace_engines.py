@@ -9,6 +9,7 @@ import pytest
 
 import solutions
 from planted_bugs import ACCUMULATE, BUGS, ENGINE, REQUIRES_GRAD, TRAVERSAL, Bug, in_second
+from styles import STYLES
 
 PER_PATH = """\
     def recurse(node, grad):
@@ -233,6 +234,8 @@ WORDS = {
 NOTES = {
     "an AccumulateGrad for each use": "new AccumulateGrad at each use",
     "the second solution": "new AccumulateGrad at each use",
+    "Tensors with ==, len() and indexing by entry": "new AccumulateGrad at each use",
+    "a dict of parents by position in next_functions": "new AccumulateGrad at each use",
     "nodes for constants, that store nothing": "Constants get an AccumulateGrad too",
 }
 
@@ -244,14 +247,17 @@ QUICK = ("one recursion per path", "leaves are set by backward() itself",
          "constants left out of next_functions, gradients meet wrong parents",
          "gradients are added in place, into arrays that others hold too")
 WRONG += tuple(bug for bug in BUGS if bug.number == "1.2" and bug.name in WORDS)
+RIGHT += tuple(style for style in STYLES if style.name in (
+    "Tensors with ==, len() and indexing by entry",
+    "a dict of parents by position in next_functions"))
 RIGHT_NAMES = [bug.name for bug in RIGHT] + list(SOLUTIONS)
 
 
 def plant(bug, root):
-    """As bug.plant, but of the reference what is unchanged is not copied."""
+    """Make ``root``/mytorch a solution with these changes; what is unchanged is not copied."""
     texts, library = solutions.edited(bug.solution, bug.edits), root / "mytorch"
     if bug.solution != solutions.REFERENCE or "/" in "".join(texts):
-        return bug.plant(root)
+        return solutions.write(root, bug.solution, bug.edits)
     library.mkdir()
     for path in solutions.REFERENCE.iterdir():
         if path.name in texts:
