@@ -13,7 +13,6 @@ class Problem(NamedTuple):
         key: Autolab's name of the score.
         points: full score; there is no partial credit.
         defined: the student's code in question, "module:name", for "defined at".
-        hint: one sentence for a student whose solution is wrong.
         needs: numbers of the earlier problems that the tests of this one really use.
         time_limit: seconds for all tests of the problem together.
         by_hand: graded by a person; always 0 in the automatic score.
@@ -24,7 +23,6 @@ class Problem(NamedTuple):
     key: str
     points: int
     defined: str
-    hint: str
     needs: Tuple[str, ...] = ()
     time_limit: float = 5.0
     by_hand: bool = False
@@ -38,71 +36,41 @@ STEP = "mytorch.optim.sgd:SGD.step"
 ENGINE = "mytorch.autograd_engine:backward"
 
 PROBLEMS = (
-    Problem("1.1", "Addition (given)", "addtest", 0, FUNCTIONAL + "Add.backward",
-            "Add is given: compare yours with the one in the handout"),
-    Problem("1.1.1", "Subtraction", "subtest", 5, FUNCTIONAL + "Sub.backward",
-            "b enters with a minus sign, so its gradient does too"),
-    Problem("1.1.2", "Multiplication", "multest", 5, FUNCTIONAL + "Mul.backward",
-            "the gradient of one factor is the other factor times the upstream gradient"),
-    Problem("1.1.3", "Division", "divtest", 5, FUNCTIONAL + "Div.backward",
-            "d(a/b)/db = -a/b², times the upstream gradient"),
-    Problem("1.2", "Autograd", "autogradtest", 25, ENGINE,
-            "follow next_functions down from grad_fn; gradients that meet are added up"),
-    Problem("2.1", "Linear forward", "Linear Forward", 2, LINEAR,
-            "y = x Wᵀ + b, with W of shape (out_features, in_features); "
-            "Sequential hands the output of each layer to the next"),
-    Problem("2.1", "Linear backward", "Linear Backward", 8, LINEAR,
-            "the gradient of W has W's shape; b is used once per row, so its gradients add up",
-            ("1.2",)),
-    Problem("2.2", "Linear, ReLU forward", "Linear ReLU Forward", 1, FUNCTIONAL + "ReLU.forward",
-            "ReLU keeps what is above 0 and replaces the rest by 0"),
+    Problem("1.1", "Addition (given)", "addtest", 0, FUNCTIONAL + "Add.backward"),
+    Problem("1.1.1", "Subtraction", "subtest", 5, FUNCTIONAL + "Sub.backward"),
+    Problem("1.1.2", "Multiplication", "multest", 5, FUNCTIONAL + "Mul.backward"),
+    Problem("1.1.3", "Division", "divtest", 5, FUNCTIONAL + "Div.backward"),
+    Problem("1.2", "Autograd", "autogradtest", 25, ENGINE),
+    Problem("2.1", "Linear forward", "Linear Forward", 2, LINEAR),
+    Problem("2.1", "Linear backward", "Linear Backward", 8, LINEAR, ("1.2",)),
+    Problem("2.2", "Linear, ReLU forward", "Linear ReLU Forward", 1, FUNCTIONAL + "ReLU.forward"),
     Problem("2.2", "Linear, ReLU backward", "Linear ReLU Backward", 1, FUNCTIONAL + "ReLU.backward",
-            "the gradient passes only where the input was above 0, and so not at 0 itself",
             ("1.2",)),
     Problem("2.2", "(Linear, ReLU) × 2 forward", "Big Linear ReLU Forward", 1,
-            FUNCTIONAL + "ReLU.forward",
-            "each ReLU works on the output of its own Linear",
-            ("2.1",)),
+            FUNCTIONAL + "ReLU.forward", ("2.1",)),
     Problem("2.2", "(Linear, ReLU) × 2 backward", "Big Linear ReLU Backward", 2,
-            FUNCTIONAL + "ReLU.backward",
-            "each ReLU remembers its own input; the gradient reaches the first layer through both",
-            ("1.2", "2.1")),
-    Problem("2.3", "Linear, ReLU: SGD step", "Linear ReLU SGD Step", 5, STEP,
-            "W ← W - lr · gradient, on the data, so that W stays the same leaf"),
+            FUNCTIONAL + "ReLU.backward", ("1.2", "2.1")),
+    Problem("2.3", "Linear, ReLU: SGD step", "Linear ReLU SGD Step", 5, STEP),
     Problem("2.3", "(Linear, ReLU) × 2: SGD step", "Big Linear ReLU SGD Step", 5, STEP,
-            "every parameter of every layer takes a step, each by its own gradient",
             ("1.2", "2.1", "2.2")),
     Problem("2.4", "Linear, BatchNorm, ReLU forward (train)",
-            "Linear Batchnorm ReLU Forward (Train)", 1, BATCHNORM,
-            "normalise with the variance divided by N; ε is added before taking the root"),
+            "Linear Batchnorm ReLU Forward (Train)", 1, BATCHNORM),
     Problem("2.4", "Linear, BatchNorm, ReLU backward (train)",
-            "Linear Batchnorm ReLU Backward (Train)", 1, BATCHNORM,
-            "mean and variance depend on x as well: gradients flow through them",
-            ("1.2",)),
-    Problem("2.4", "Linear, BatchNorm, ReLU (train/eval)",
-            "Linear Batchnorm ReLU Train/Eval", 2, BATCHNORM,
-            "running averages take the unbiased variance (N - 1); evaluation only reads them"),
+            "Linear Batchnorm ReLU Backward (Train)", 1, BATCHNORM, ("1.2",)),
+    Problem("2.4", "Linear, BatchNorm, ReLU (train/eval)", "Linear Batchnorm ReLU Train/Eval", 2,
+            BATCHNORM),
     Problem("2.4", "(Linear, BatchNorm, ReLU) × 2 (train/eval)",
-            "Big Linear Batchnorm ReLU Train/Eval", 6, BATCHNORM,
-            "each BatchNorm1d keeps averages of its own; eval() must reach all of them",
-            ("1.2", "2.1", "2.2", "2.3")),
-    Problem("2.5", "Cross entropy forward", "Linear XELoss Forward", 4, CROSS_ENTROPY,
-            "subtract each row's maximum from its logits before exp; average over the batch"),
-    Problem("2.5", "Cross entropy backward", "Linear XELoss Backward", 6, CROSS_ENTROPY,
-            "(softmax - onehot) / N, times the upstream gradient",
-            ("1.2",)),
+            "Big Linear Batchnorm ReLU Train/Eval", 6, BATCHNORM, ("1.2", "2.1", "2.2", "2.3")),
+    Problem("2.5", "Cross entropy forward", "Linear XELoss Forward", 4, CROSS_ENTROPY),
+    Problem("2.5", "Cross entropy backward", "Linear XELoss Backward", 6, CROSS_ENTROPY, ("1.2",)),
     Problem("2.5", "(Linear, BatchNorm, ReLU) × 2, cross entropy (train/eval)",
             "Big Linear BN Relu XELoss Train/Eval", 5, CROSS_ENTROPY,
-            "the parts are tested above; here they work together",
             ("1.2", "2.1", "2.2", "2.3", "2.4")),
-    Problem("2.6", "Linear: momentum", "Linear Momentum Step", 3, STEP,
-            "v ← momentum · v - lr · gradient, W ← W + v, with one v for each parameter"),
+    Problem("2.6", "Linear: momentum", "Linear Momentum Step", 3, STEP),
     Problem("2.6", "(Linear, BatchNorm, ReLU) × 2, cross entropy, momentum",
             "Big Linear ReLU XELoss Momentum Train/Eval", 7, STEP,
-            "the parts are tested above; here they work together",
             ("1.2", "2.1", "2.2", "2.3", "2.4", "2.5")),
-    Problem("3", "MNIST, graded by hand", "MNIST", 10, "hw1.mnist:mnist",
-            "./grade.sh m trains and writes the plot", by_hand=True),
+    Problem("3", "MNIST, graded by hand", "MNIST", 10, "hw1.mnist:mnist", by_hand=True),
 )
 
 BY_KEY = {problem.key: problem for problem in PROBLEMS}

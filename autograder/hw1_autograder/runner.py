@@ -39,8 +39,6 @@ def select(numbers):
     Raises:
         CannotGrade: for a number that is not in the table.
     """
-    known = [problem.number for problem in GRADED]
-
     def chosen(problem, number):
         return problem.number == number or problem.number.startswith(number + ".")
 
@@ -48,16 +46,10 @@ def select(numbers):
         if any(chosen(problem, number) for problem in PROBLEMS if problem.by_hand):
             raise CannotGrade(f"Problem {number} is graded by hand; to run it: ./grade.sh m")
         if not any(chosen(problem, number) for problem in GRADED):
-            there_are = ", ".join(dict.fromkeys(known))
+            there_are = ", ".join(dict.fromkeys(problem.number for problem in GRADED))
             raise CannotGrade(f"unknown problem {number}; there are {there_are}")
     return [problem for problem in GRADED
             if not numbers or any(chosen(problem, number) for number in numbers)]
-
-
-def list_problems(report):
-    """Print a line for each problem: number, points, title and Autolab's key."""
-    for problem in PROBLEMS:
-        report.line(f"{problem.number:6} {problem.points:3}  {problem.title}  [{problem.key}]")
 
 
 def parse_arguments(arguments):
@@ -66,7 +58,6 @@ def parse_arguments(arguments):
         prog="./grade.sh 1", description=(
             f"Grade problems {GRADED[0].number} to {GRADED[-1].number} of homework 1."))
     parser.add_argument("problems", nargs="*", metavar="PROBLEM", help="such as 1.2 or 2.4")
-    parser.add_argument("--list", action="store_true", help="list the problems and stop")
     parser.add_argument("--verbose", action="store_true", help="show all that failed, and limits")
     parser.add_argument("--json", metavar="FILE", help="also write the result to FILE")
     parser.add_argument("--handin", metavar="FILE", type=Path,
@@ -143,9 +134,6 @@ def main(arguments=None):
     were reached, 1 if not, 2 if nothing can be graded."""
     options = parse_arguments(arguments)
     report = Report(sys.stdout, options.verbose)
-    if options.list:
-        list_problems(report)
-        return 0
     with contextlib.ExitStack() as clean_up:
         verdicts = []
         try:
@@ -180,26 +168,20 @@ def conclude(options, verdicts, report, clean_up):
 
 def stop_as_by_ctrl_c():
     """Let kill and a closed terminal end this as Ctrl-C does, which cleans up; nohup is obeyed."""
-    def stop(*_):
-        raise KeyboardInterrupt
-
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, stop)
+            signal.signal(number, signal.default_int_handler)
 
 
 if __name__ == "__main__":
-    if sys.stdout is None:
-        sys.exit("./grade.sh 1: there is no standard output to write to")
     stop_as_by_ctrl_c()
     try:
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # whoever read the report, such as | head, has seen enough
+    except OSError as error:  # a full disk; or who read the report, such as | head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
-    except OSError as error:  # a full disk
+        if isinstance(error, BrokenPipeError):
+            sys.exit(128 + signal.SIGPIPE)
         print(f"./grade.sh 1: cannot write the report: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)
