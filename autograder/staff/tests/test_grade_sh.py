@@ -70,22 +70,19 @@ def run(folder, *command, python3=None, **environment):
 
 @pytest.mark.parametrize("command, answer", [
     ("grade.sh 1 2.1", "runner.py of mine 2.1\n"), ("create_tarball.sh", "packing.py of mine\n")])
-@pytest.mark.parametrize("environment", [{"CDPATH": "other"}, {"PYTHONSAFEPATH": "1"}])
-def test_it_works_on_its_own_tree_whatever_is_exported(make_tree, command, answer, environment):
+def test_it_works_on_its_own_tree_whatever_is_exported(make_tree, command, answer):
     mine = make_tree("mine")
     make_tree("other/mine")
     script, *arguments = command.split()
     assert run(mine.parent, "bash", f"mine/{script}", *arguments, PATH=f"{mine.parent}/bin:"
-               + os.environ["PATH"], **environment) == (0, answer)
+               + os.environ["PATH"], CDPATH="other", PYTHONSAFEPATH="1") == (0, answer)
 
 
-@pytest.mark.parametrize("script, answer", [
-    ("grade.sh", "runner.py of mine\n"), ("create_tarball.sh", "packing.py of mine\n")])
-def test_through_a_link_it_works_on_the_tree_that_it_belongs_to(make_tree, script, answer):
+def test_through_a_link_it_works_on_the_tree_that_it_belongs_to(make_tree):
     mine, other = make_tree("mine"), make_tree("other")
-    (other / "first").symlink_to(Path("..", "mine", script))
+    (other / "first").symlink_to(Path("..", "mine", "grade.sh"))
     (other / "second").symlink_to("first")
-    assert run(other, "./second", "1") == (0, answer)
+    assert run(other, "./second", "1") == (0, "runner.py of mine\n")
 
 
 def test_no_file_needs_its_execute_bit(tree):
@@ -97,7 +94,7 @@ def test_no_file_needs_its_execute_bit(tree):
 
 
 @pytest.mark.parametrize("command, status, ends_with", [
-    ("1", 1, 1), ("1", 2, 2), ("m", 1, 1), ("t", 1, 2), ("nonsense", 0, 2), ("1.1.1", 0, 2)])
+    ("1", 1, 1), ("m", 2, 2), ("t", 1, 2), ("nonsense", 0, 2)])
 def test_it_ends_as_the_grader_does_and_with_2_where_nothing_was_graded(
         tree, command, status, ends_with):
     assert run(tree, "./grade.sh", command, STATUS=str(status))[0] == ends_with
@@ -119,14 +116,13 @@ def test_without_a_standard_output_it_says_so_in_a_sentence(tree):
         2, "grade.sh: there is no standard output to write to.\n")
 
 
-@pytest.mark.parametrize("version", ["3.7", "2.7"])
-def test_a_python_that_is_too_old_is_named(tree, version):
-    old = f'#!/bin/sh\n[ "$1" = --version ] && echo Python {version}.1\n'
+def test_a_python_that_is_too_old_is_named(tree):
+    old = '#!/bin/sh\n[ "$1" = --version ] && echo Python 3.7.1\n'
     assert run(tree, "./create_tarball.sh", python3=old) == (
-        2, f"grade.sh: needs Python 3.8 or newer as python3; found: Python {version}.1\n")
+        2, "grade.sh: needs Python 3.8 or newer as python3; found: Python 3.7.1\n")
 
 
-@pytest.mark.parametrize("broken", [None, "#!/nowhere/python\n", "#!/bin/sh\nexit 1\n"])
+@pytest.mark.parametrize("broken", [None, "#!/nowhere/python\n"])
 def test_a_venv_that_does_not_work_is_made_anew(tree, tmp_path, broken):
     if broken:
         executable(tree / ".venv" / "bin" / "python", broken)
@@ -157,10 +153,3 @@ def test_a_numpy_that_cannot_be_imported_is_named(tree, tmp_path):
     status, output = run(tree, "./grade.sh", "1", PYTHONPATH=str(tmp_path / "elsewhere"))
     assert status == 2 and output.endswith(
         "cannot be used: NumPy is installed but cannot be imported: no libblas\n")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
-def test_in_a_tree_that_cannot_be_written_to_no_venv_can_be_made(tree):
-    tree.chmod(0o555)
-    status, output = run(tree, "./grade.sh", "1", python3=LACKING)
-    assert status == 2 and output.endswith(f"cannot make .venv: {tree} cannot be written to.\n")

@@ -68,6 +68,7 @@ def test_the_plot_does_not_follow_the_users_settings(monkeypatch, tmp_path, digi
 ])
 def test_it_says_whether_the_network_learns_and_what_else_is_odd(accuracies, words, monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setattr(homework, "mnist", lambda *data: accuracies)
+    monkeypatch.setattr(test_mnist, "plot", lambda *_: None)
     output = run(monkeypatch, tmp_path, digits, capsys)[1]
     assert all(part in output for part in words.split("|"))
     assert output.count("- Note: ") == words.count("- Note: ")
@@ -75,6 +76,7 @@ def test_it_says_whether_the_network_learns_and_what_else_is_odd(accuracies, wor
 
 def test_a_mistake_in_the_loop_is_said_in_place_of_learning(monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setattr(homework.SGD, "zero_grad", lambda self: None)
+    monkeypatch.setattr(test_mnist, "plot", lambda *_: None)
     output = run(monkeypatch, tmp_path, digits, capsys)[1]
     assert "final: 100.0%" in output and "The network is learning" not in output
     assert "The training is not right yet:\n- zero_grad() is missing or has no effect: after 23 of 23" in output
