@@ -3,6 +3,7 @@ A test only calls the student's code and returns what came out; judge.py knows w
 
 import contextlib
 import importlib
+import sys
 import types
 import zlib
 from typing import Callable, Dict, NamedTuple
@@ -166,7 +167,7 @@ class StudentCode:
     def __getattr__(self, name):
         if name not in self.MODULES:
             raise AttributeError(name)
-        module = importlib.import_module(self.MODULES[name])
+        module = sys.modules.get(self.MODULES[name]) or importlib.import_module(self.MODULES[name])
         return module if name == "F" else getattr(module, name)
 
     def import_all(self):

@@ -135,6 +135,7 @@ def describe_error(error, root):
     if isinstance(error, WrongReturn):
         described["type"] = ""
     frames = list(traceback.walk_tb(error.__traceback__))
+    frames[20:-100] = []  # of a recursion
     if isinstance(error, SyntaxError) and error.filename:
         described["place"] = student_place(error.filename, error.lineno or 0, root)
         described["source"] = (error.text or "").strip()[:200]
