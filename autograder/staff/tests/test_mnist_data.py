@@ -83,19 +83,17 @@ def test_the_courses_npy_files_are_read(folder):
     assert_is_the_split(load())
 
 
-def test_mytorch_mnist_goes_before_data(folder, tmp_path):
-    write_idx(folder)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / IMAGES).write_bytes(b"damaged")
-    (tmp_path / "data" / LABELS).write_bytes(b"damaged")
-    assert_is_the_split(load())
-
-
 @pytest.mark.parametrize("write", [write_idx, write_npy])
-def test_data_is_used_without_a_word_and_before_any_mirror(tmp_path, write, capsys):
+def test_data_is_used_without_a_word_before_any_mirror_and_after_mytorch_mnist(
+        tmp_path, write, capsys, monkeypatch):
     write(tmp_path / "data")
+    monkeypatch.setenv("MYTORCH_MNIST", "")  # as none
     assert_is_the_split(load())
     assert capsys.readouterr().out == ""
+    write(tmp_path / "named")
+    (tmp_path / "data" / IMAGES).write_bytes(b"damaged")
+    monkeypatch.setenv("MYTORCH_MNIST", str(tmp_path / "named"))
+    assert_is_the_split(load())
 
 
 def test_without_files_and_network_digits_are_drawn_and_words_say_so(capsys, monkeypatch):
@@ -314,13 +312,6 @@ def test_the_second_mirror_helps_and_nothing_bad_is_kept_where_the_answer_of_the
     assert_is_the_split(load())
 
 
-def test_only_the_missing_file_is_downloaded(serve, tmp_path):
-    asked = serve(good, good)
-    write_idx(tmp_path / "data", {IMAGES: FILES[IMAGES]})
-    assert_is_the_split(load())
-    assert asked == [f"/first/{LABELS}.gz"]
-
-
 def test_the_second_mirror_is_not_asked_for_what_the_first_has_given(serve):
     def images_only(handler, content, finished):
         (good if IMAGES in handler.path else BAD["not found"][0])(handler, content, finished)
@@ -328,18 +319,6 @@ def test_the_second_mirror_is_not_asked_for_what_the_first_has_given(serve):
     asked = serve(images_only, good)
     assert_is_the_split(load())
     assert asked[1:] == [f"/first/{LABELS}.gz", f"/second/{LABELS}.gz"]
-
-
-def test_a_download_that_is_interrupted_leaves_no_file(serve):
-    serve(good, good)
-
-    def interrupt(text):
-        if text.startswith(IMAGES):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        load(progress=interrupt)
-    assert not mnist_data.DATA.exists()
 
 
 def test_an_interruption_while_the_file_is_written_leaves_no_file(serve, monkeypatch):
@@ -362,23 +341,16 @@ def test_a_download_that_cannot_be_kept_is_used_all_the_same(serve, tmp_path, ca
     assert "could not be kept" in capsys.readouterr().out
 
 
-def test_the_progress_is_a_few_plain_lines_where_output_is_no_terminal(serve, capsys):
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_progress_is_one_changing_line_on_a_terminal_and_a_few_elsewhere(
+        serve, capsys, monkeypatch, terminal):
     serve(good, good)
+    monkeypatch.setattr(mnist_data.sys.stdout, "isatty", lambda: terminal, raising=False)
     load()
     words = capsys.readouterr().out
-    assert "downloading it, once" in words and "\r" not in words
     size = len(gzip.compress(FILES[IMAGES])) // 1000
-    assert f"{IMAGES}: {size} of {size} kB\n" in words
-    assert len(words.splitlines()) <= 5
-
-
-def test_the_progress_is_one_changing_line_on_a_terminal(serve, capsys, monkeypatch):
-    serve(good, good)
-    monkeypatch.setattr(mnist_data.sys.stdout, "isatty", lambda: True, raising=False)
-    load()
-    line = capsys.readouterr().out.splitlines(keepends=True)
-    assert any(text.startswith(IMAGES) and text.endswith("\r") for text in line)
-    assert line[-1].startswith(LABELS) and line[-1].endswith("\n")
+    assert "downloading it, once" in words and f"{IMAGES}: {size} of {size} kB\n" in words
+    assert ("\r" in words) == terminal and words.count("\n") <= 5
 
 
 # The real thing

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader import errors, graded, grading, judge, places, report, verdict
+from grader import errors, graded, grading, judge, report, verdict
 from planted_bugs import BATCHNORM, ENGINE, FUNCTIONAL, LINEAR, SGD, TENSOR
 from problems import GRADED, HINTS
 from processes import isolation
@@ -119,21 +119,6 @@ def test_an_endless_loop_is_the_students_and_not_what_it_calls(tmp_path):
     assert errors.loop_of_the_student(outcome) == "mytorch/nn/sequential.py:6"
     del outcome.stuck_at[2:]
     assert errors.loop_of_the_student(outcome) == "mytorch/tensor.py:9"
-
-
-def test_a_place_is_not_a_line_that_only_checks_another(tmp_path):
-    file = tmp_path / "mytorch/nn/functional.py"
-    file.parent.mkdir(parents=True)
-    file.write_text("def compute(a):\n    raise ValueError(a)\n\n\n"
-                    "def forward(a):\n    return compute(a)\n\n\n"
-                    "def cross_entropy(a):\n    return forward(a)\n")
-    module = {}
-    exec(compile(file.read_text(), str(file), "exec"), module)
-    with pytest.raises(ValueError) as raised:
-        module["cross_entropy"](1)
-    described = places.describe_error(raised.value, tmp_path)
-    assert described["place"] == "mytorch/nn/functional.py:6"
-    assert described["caller"] == "mytorch/nn/functional.py:10:  return forward(a)"
 
 
 def test_an_error_of_a_test_says_what_the_code_returned():
