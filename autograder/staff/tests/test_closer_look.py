@@ -186,6 +186,7 @@ def test_of_an_operation_it_is_said_what_else_is_wrong_with_its_backward(forward
     assert found.startswith(says) and bool(found) == bool(says)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new, returned", [
     ("        grad = grad.mean(axis=0)\n", ""),
     ("        grad = grad.sum(axis=1)\n", "; it returned shape (4,)"),
@@ -198,12 +199,11 @@ def test_of_an_unbroadcast_that_is_wrong_that_is_said_and_not_of_what_calls_it(n
     assert re.search(r"next: 2.1, unbroadcast in mytorch/nn/functional.py:\d+$", said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug, number, place", [
     ("Linear: bias taken as a constant", "2.1", "mytorch/nn/linear.py"),
-    pytest.param("ReLU layer works on the data, outside the graph", "2.2",
-                 "mytorch/nn/activations.py", marks=pytest.mark.slow),
-    pytest.param("cross entropy: a new Tensor, outside the graph", "2.5",
-                 "mytorch/nn/functional.py", marks=pytest.mark.slow),
+    ("ReLU layer works on the data, outside the graph", "2.2", "mytorch/nn/activations.py"),
+    ("cross entropy: a new Tensor, outside the graph", "2.5", "mytorch/nn/functional.py"),
 ])
 def test_a_tensor_of_anothers_data_is_cut_off_from_the_graph_there(bug, number, place):
     said = report_of(number, bug=bug)

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from problem3 import drawn_digits
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def digits():

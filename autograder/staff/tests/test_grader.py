@@ -20,15 +20,9 @@ BUG_TABLE = HERE.parent / "bug_table.py"
 FULL = {problem.key: 0 if problem.by_hand else problem.points for problem in PROBLEMS}
 
 QUICK = (
-    "the third solution: composed, float32, running averages (1, F), Parameter",
     "cross entropy as a Function in loss.py, F.cross_entropy left a TODO",
-    "from mytorch.tensor import * in functional.py, which tensor.py imports first",
     "Sub: negates the upstream gradient in place",
-    "Div: divisor not squared in the gradient of b",
-    "a shared node runs before its later gradients have come (queue)",
-    "ReLU: derivative 1 at 0",
     "BatchNorm: stores the biased variance",
-    "cross entropy: upstream gradient ignored",
     "momentum: remembers the last gradient, not the last step",
 )
 
@@ -127,6 +121,7 @@ def test_there_are_many_styles_and_bugs_with_different_names():
     assert len(STYLES) >= 60 and len(BUGS) >= 120
 
 
+@pytest.mark.slow
 def test_every_style_and_bug_still_fits_its_solution():
     for change in (*STYLES, *BUGS, *[twin for bug in BUGS for twin in bug.elsewhere]):
         for file, text in solutions.edited(change.solution, change.edits).items():

@@ -298,6 +298,7 @@ def test_a_download_is_kept_in_data_and_not_repeated(serve, answer, monkeypatch)
     assert asked == [f"/first/{IMAGES}.gz", f"/first/{LABELS}.gz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer, says", BAD.values(), ids=list(BAD))
 def test_the_second_mirror_helps_and_nothing_bad_is_kept_where_the_answer_of_the_first_is(
         serve, impatient, answer, says, capsys, monkeypatch):

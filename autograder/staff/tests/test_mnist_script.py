@@ -27,6 +27,7 @@ def run(monkeypatch, tmp_path, digits, capsys):
     return status, capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_it_reports_the_accuracies_and_writes_the_plot(monkeypatch, tmp_path, digits, capsys):
     status, output = run(monkeypatch, tmp_path, digits, capsys)
     assert status == 0

@@ -77,6 +77,7 @@ def test_nothing_that_students_get_imports_what_they_do_not():
             assert not {part for name in names for part in name.split(".")} & staff, path.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["record", "bug_table", "benchmark", "collect"])
 def test_a_command_that_lacks_numpy_says_so_in_a_sentence(name):
     code = (f"import runpy, sys; sys.modules['numpy'] = None; sys.argv = ['{name}.py']; "

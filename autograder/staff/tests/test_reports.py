@@ -21,6 +21,7 @@ FIRST_PARENT = (ENGINE, "for i in range(len(grad_fn.next_functions)):", "for i i
 # What is still to be written.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, changes, says", [
     ("1.1.1", [(TENSOR, SUB, "")], "in work: Tensor.__sub__ in mytorch/tensor.py is missing"),
     ("2.1", [(LINEAR, "return x @", 'raise NotImplementedError("TODO (2.1): y")\n        return x @')],
@@ -68,6 +69,7 @@ def test_a_problem_waits_for_an_earlier_one_only_if_all_its_failing_tests_do(end
 # Is an earlier problem used?
 
 
+@pytest.mark.slow
 def test_a_failing_problem_that_is_used_is_named_as_a_fact():
     said = report_of("1.2", "2.1", changes=[FIRST_PARENT])
     assert "uses 1.2, which fails above" in said[said.index("2.1 Linear backward"):]
@@ -75,6 +77,7 @@ def test_a_failing_problem_that_is_used_is_named_as_a_fact():
     assert "2.1 Linear forward ............................................ 2/2" in said
 
 
+@pytest.mark.slow
 def test_two_separate_errors_are_two():
     said = report_of("2.1", "2.4", changes=[(LINEAR, "return x @", "return y @"),
                                             (BATCHNORM, "old = 1 - ", "old = one - ")])
@@ -89,6 +92,7 @@ OVERFLOW = (FUNCTIONAL, "biggest = np.max(predicted.data, axis=1).reshape(batch_
             "biggest = np.zeros((batch_size, 1))")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, changes, place", [
     ("2.5", [OVERFLOW], r"exp overflows at mytorch/nn/functional.py:\d+: ctx.exp = np.exp\(a.data\)"),
     ("2.2", [(FUNCTIONAL, "return tensor.Tensor(grad_output.data * ctx.positive)",
@@ -131,6 +135,7 @@ def test_an_error_of_a_test_says_what_the_code_returned():
 AS_A_TENSOR = (BATCHNORM, "self.running_mean = Tensor(old", "self.running_mean.data = Tensor(old")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers, changes, place", [
     (["2.4"], [AS_A_TENSOR], r"at mytorch/nn/batchnorm.py:\d+: self.running_mean.data"),
     (["2.4"], [FIRST_PARENT], r"got None .* at BatchNorm1d.forward"),
@@ -178,6 +183,7 @@ def test_there_are_hints_for_every_problem_and_none_that_solves_it_twice():
     assert set(HINTS) == {problem.number for problem in GRADED} - {"1.1"}
 
 
+@pytest.mark.slow
 def test_two_results_that_are_wrong_have_a_hint_each_and_simple_relations_are_told():
     said = report_of("2.4", changes=[(BATCHNORM, f"old * self.{name}", f"old * old * self.{name}")
                                      for name in ("running_mean", "running_var")])
@@ -280,6 +286,7 @@ def test_a_mistake_that_ends_in_an_exception_has_words_and_a_place(number, chang
 # Length, width, paths, signs.
 
 
+@pytest.mark.slow
 def test_a_long_line_is_printed_once_and_a_list_of_results_is_cut_off():
     said = report_of("2.1", bug="Linear: weight not transposed")
     assert said.count("Exception: cannot multiply (5, 4) and (3, 4)") == 1

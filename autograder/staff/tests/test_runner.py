@@ -73,6 +73,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_killed_or_without_its_terminal_it_leaves_no_temporary_files(tmp_path):
     (tmp_path / "handin.tar").write_bytes(packing.tar_bytes({"mytorch/a.py": b""}))
     (tmp_path / "scratch").mkdir()
@@ -146,6 +147,7 @@ class Disk(io.StringIO):
         return super().write(text)
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_the_score_is_printed_once_more_after_cleaning_up(monkeypatch):
     log, clean_up = Disk(), isolation.Crew.__exit__
 
@@ -199,6 +201,7 @@ def start(tree, *arguments, **options):
         universal_newlines=True, encoding="utf-8", **options)
 
 
+@pytest.mark.slow
 def test_debug_stops_at_breakpoints_with_the_keyboard_and_says_that_nothing_is_limited(tree):
     out, err = start(tree, "2.2", "--debug").communicate("p x.shape\n" + "c\n" * 20)
     assert out.startswith("Debugging: your code runs in this process. Nothing is limited")
@@ -207,6 +210,7 @@ def test_debug_stops_at_breakpoints_with_the_keyboard_and_says_that_nothing_is_l
     assert out.splitlines()[-1].startswith('{"scores": ')
 
 
+@pytest.mark.slow
 def test_debug_ends_when_the_debugger_is_left(tree):
     process = start(tree, "2.2", "--debug")
     out, err = process.communicate("q\n")
@@ -220,6 +224,7 @@ def test_debug_wants_one_problem(capsys):
         assert "--debug takes one problem of the tree" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_ends_the_report_quietly(tree):
     process = start(tree, "1.1")
     process.stdout.close()
