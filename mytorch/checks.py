@@ -9,8 +9,8 @@ def type_of(value, wanted):
     name = type(value).__name__
     if any((cls.__module__, cls.__name__) == (wanted.__module__, wanted.__name__)
            for cls in type(value).__mro__):
-        name += (f" of another {wanted.__module__}, which was imported again (importlib.reload?) or "
-                 "by another path; restart Python, and import it once")
+        name += (f" of another {wanted.__module__}, which was imported again (importlib.reload?) "
+                 "or by another path; restart Python, and import it once")
     return name
 
 

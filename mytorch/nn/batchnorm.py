@@ -1,5 +1,5 @@
 """BatchNorm1d: normalises each feature over the batch.
-Ioffe and Szegedy, Batch Normalization (2015), Algorithms 1 and 2; running averages as in PyTorch."""
+Ioffe and Szegedy, Batch Normalization (2015), Algorithms 1, 2; running averages as in PyTorch."""
 
 import numpy as np
 

@@ -34,8 +34,8 @@ class Optimizer:
                     f"{type(self).__name__}: expected leaves, got a result of {param.grad_fn}, "
                     "which never has a gradient; pass the Tensors that it was computed from")
         if len(set(map(id, self.params))) < len(self.params):
-            raise ValueError(f"{type(self).__name__}: expected each parameter once, got one of them "
-                             "again, which would take two steps at a time")
+            raise ValueError(f"{type(self).__name__}: expected each parameter once, got one of "
+                             "them again, which would take two steps at a time")
 
     def step(self):
         """Update every parameter from its gradient."""

@@ -409,7 +409,8 @@ class Rectify(Function):
     Style("backward() starts from ones that require grad", (
         (TENSOR, "ones = Tensor(np.ones(self.shape, dtype))",
          "ones = Tensor(np.ones(self.shape, dtype), requires_grad=True)"),
-        (ENGINE, "leaf.grad = total", "leaf.grad = grad if leaf.grad is None else leaf.grad + grad"),
+        (ENGINE, "leaf.grad = total",
+         "leaf.grad = grad if leaf.grad is None else leaf.grad + grad"),
         (FUNCTIONAL, """\
         grad_a = Tensor(unbroadcast(grad_output.data, a.shape))
         grad_b = Tensor(unbroadcast(grad_output.data, b.shape))

@@ -41,7 +41,8 @@ def train(library, momentum):
     first, second = library.Linear(FEATURES, HIDDEN), library.Linear(HIDDEN, CLASSES)
     norm = library.BatchNorm1d(HIDDEN, EPS, BATCHNORM_MOMENTUM)
     gamma, beta = (norm.gamma, norm.beta) if library is MYTORCH else (norm.weight, norm.bias)
-    model, criterion = library.Sequential(first, norm, library.ReLU(), second), library.CrossEntropyLoss()
+    model = library.Sequential(first, norm, library.ReLU(), second)
+    criterion = library.CrossEntropyLoss()
     tensors = dict(zip(SHAPES, [first.weight, first.bias, gamma, beta, second.weight, second.bias,
                                 norm.running_mean, norm.running_var]))
     for name, tensor in tensors.items():
@@ -56,8 +57,8 @@ def train(library, momentum):
         loss.backward()
         optimizer.step()
         gradients = {"x": x.grad, **{name: tensors[name].grad for name in PARAMETERS}}
-        steps.append({"logits": as_list(logits), "loss": as_list(loss), "gradients": as_list(gradients),
-                      "after": as_list(tensors)})
+        steps.append(as_list({"logits": logits, "loss": loss, "gradients": gradients,
+                              "after": tensors}))
     return {"momentum": momentum, "steps": steps,
             "evaluation": as_list(model.eval()(library.tensor(FIGURES["batches"][0]["x"])))}
 

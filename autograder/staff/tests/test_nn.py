@@ -163,7 +163,8 @@ def test_a_converted_network_computes_in_float32_throughout():
     loss = CrossEntropyLoss()(model(x), Tensor([0, 1, 1, 0, 1]))
     loss.backward()
     grads = [tensor.grad for tensor in [x, *model.parameters()]]
-    inside = [value for layer in model for value in vars(layer).values() if isinstance(value, Tensor)]
+    inside = [value for layer in model for value in vars(layer).values()
+              if isinstance(value, Tensor)]
     dtypes = [tensor.data.dtype for tensor in [loss, *inside, *grads]]
     assert dtypes == [np.float32] * (1 + 8 + 7)
 
