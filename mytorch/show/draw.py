@@ -21,7 +21,7 @@ def draw(tensor, /, filename=None, **names):
         filename (str): where to save; the ending says as what: ``.png`` (1,600 pixels wide),
             ``.svg`` or ``.pdf``.
         **names (Tensor or Module): what to call Tensors; those of ``model=`` become
-            ``model.0.weight`` and so on.
+            ``model.0.weight`` and so on, with a frame around each layer.
 
     Returns:
         matplotlib.figure.Figure: the picture; at the end of a notebook's cell it shows itself.
@@ -36,7 +36,8 @@ def draw(tensor, /, filename=None, **names):
     >>> d = a + a * b
     >>> draw(d, "graph.png", a=a, b=b, d=d)
     """
-    return paint.paint([paint.Panel(Boxes(tensor, graph.all_names(names)).drawn)], filename)
+    boxes = Boxes(tensor, graph.all_names(names))
+    return paint.paint([paint.Panel(boxes.drawn, frames=boxes.layers())], filename)
 
 
 class Boxes:
@@ -102,6 +103,29 @@ class Boxes:
     def box(self, key, kind, text):
         """The box of that key, made where there is none yet."""
         return self.by_key.setdefault(key, Node([(kind, text)]))
+
+    def layers(self):
+        """The layers that have parameters here, each used once, by name: the Nodes of the parameters,
+        of the operations that use them, and of all between."""
+        parameters = {}
+        for name, tensor in self.words.names.items():
+            layer, node = name.rpartition(".")[0], self.by_key.get(id(tensor))
+            if layer and node in self.drawn:
+                parameters.setdefault(layer, []).append(node)
+        given = [source for node in self.drawn for source in node.inputs]
+        return {layer: self.between(nodes) for layer, nodes in parameters.items()
+                if all(given.count(node) == 1 for node in nodes)}
+
+    def between(self, leaves):
+        """Some leaves, the operations that use them, and all that lie on a way between these."""
+        below, above = set(leaves), {node for node in self.drawn if set(leaves) & set(node.inputs)}
+        for node in self.drawn:  # inputs before users
+            if below.intersection(node.inputs):
+                below.add(node)
+        for node in reversed(self.drawn):
+            if node in above:
+                above.update(node.inputs)
+        return [node for node in self.drawn if node in below and node in above]
 
 
 def describe(name, tensor, shape=None):

@@ -3,7 +3,7 @@ All lengths are inches; y grows downward."""
 
 import io
 
-from mytorch.show.layout import lay_out
+from mytorch.show.layout import ROW_GAP, lay_out
 
 KINDS = {  # kind of box: (colour, what the legend says)
     "leaf": ("#b5dfae", "leaf, collects .grad"),
@@ -14,7 +14,8 @@ KINDS = {  # kind of box: (colour, what the legend says)
 DARK, ACTIVE = "#404040", "#c8201e"
 FONT = 9  # points
 LINE, PAD, STACK_GAP, PANEL_GAP, MARGIN, HEAD = 0.16, 0.05, 0.03, 0.6, 0.2, 0.09
-LEGEND_WIDTH, LEGEND_HEIGHT = 3.4, 0.4
+FRAME_PAD = 0.09
+LEGEND_WIDTH, LEGEND_HEIGHT = 3.4, 0.46
 CAPTION_LINE, CHARACTER = 0.15, 0.067  # of a caption, in a font where all are as wide
 PIXELS, LEAST_DPI = 1600, 110  # the width of a picture, for a slide
 MILLISECONDS, MILLISECONDS_OF_THE_LAST = 1500, 4500
@@ -26,6 +27,7 @@ class Panel:
     Args:
         nodes (list of layout.Node): inputs before their users.
         caption (list of str): lines of text below.
+        frames (dict): what is written on a frame → the Nodes in it.
 
     Attributes:
         active (set): the Nodes and (Node, index of input) of arrows to be shown in red, the arrow
@@ -34,8 +36,8 @@ class Panel:
         marks (dict): Node → numbers at its corner.
     """
 
-    def __init__(self, nodes, caption=()):
-        self.nodes, self.caption = nodes, caption
+    def __init__(self, nodes, caption=(), frames=()):
+        self.nodes, self.caption, self.frames = nodes, caption, dict(frames)
         self.active, self.labels, self.marks = set(), {}, {}
 
     def measure(self):
@@ -51,6 +53,8 @@ class Panel:
     def paint(self, axes, left, top):
         """Paint it with its upper left corner there."""
         self.axes, self.left, self.top = axes, left + (self.width - self.graph_width) / 2, top
+        for text, nodes in self.frames.items():
+            self.paint_frame(text, nodes)
         for arrow in self.arrows:
             self.paint_arrow(arrow)
         for node in self.nodes:
@@ -67,6 +71,28 @@ class Panel:
         """Put a text there as it is, without reading it as a formula."""
         self.axes.text(self.left + x, self.top + y, text.replace("$", r"\$"), fontsize=size,
                        ha="center", usetex=False, **style)
+
+    def paint_frame(self, text, nodes):
+        """A dashed line around some Nodes, row by row; none where others are between them."""
+        from matplotlib.patches import Polygon
+
+        rows = [[node for node in nodes if node.row == row]
+                for row in range(min(node.row for node in nodes), 1 + max(node.row for node in nodes))]
+        down, up = [], []  # corners: along the left sides, and back along the right ones
+        for row in rows:
+            left = min([node.x - node.width / 2 for node in row], default=0) - FRAME_PAD
+            right = max([node.x + node.width / 2 for node in row], default=0) + FRAME_PAD
+            if not row or any(
+                    node.row == row[0].row and node not in row and node.x + node.width / 2 > left
+                    and node.x - node.width / 2 < right for node in self.nodes):
+                return
+            for y in row[0].band[0] - ROW_GAP / 2, row[0].band[1] + ROW_GAP / 2:
+                down.append((self.left + left, self.top + y))
+                up.insert(0, (self.left + right, self.top + y))
+        self.axes.add_artist(Polygon(down + up, closed=True, facecolor="#f6f4ee", edgecolor="#8a8a8a",
+                                     linestyle=(0, (4, 3)), linewidth=0.9, zorder=0))
+        self.axes.text(down[0][0] + 0.04, down[0][1] + 0.02, text, va="top", fontsize=FONT - 2,
+                       color="#5a5a5a", usetex=False, zorder=1)
 
     def paint_node(self, node):
         """Its parts as boxes, from the top."""
@@ -124,8 +150,11 @@ def paint(panels, filename=None, columns=1):
             if filename is not None:
                 figure.savefig(filename, dpi=figure.dpi)
             return figure
-        from PIL import Image
-
+        try:
+            from PIL import Image
+        except ImportError:
+            raise ImportError("Pillow is needed to write a .gif, and this Python lacks it: pip install "
+                              "pillow, or give a name that ends in .png") from None
         figures = [figure_of([panel], 1) for panel in panels]
         first, *others = [Image.open(io.BytesIO(png_of(figure))) for figure in figures]
         first.save(str(filename), save_all=True, append_images=others, loop=0,

@@ -55,8 +55,8 @@ class Pass:
         calls = self.watch.calls[:step]
         boxes = Boxes(self.tensor, self.names, {
             graph.key_of(node): self.line(node, calls) for node in self.watch.nodes})
-        panel = paint.Panel(boxes.drawn, self.story.ending() if step is None
-                            else self.story.step(calls[-1]))
+        caption = self.story.ending() if step is None else self.story.step(calls[-1])
+        panel = paint.Panel(boxes.drawn, caption, boxes.layers())
         panel.labels = self.labels(boxes, calls)
         for call in calls:
             if call.key in boxes.by_key:

@@ -42,7 +42,10 @@ class Picture:
                  for text in self.axes.texts if text.get_text() and text.get_zorder() == 4]
         self.boxes = [self.box(patch, texts) for patch in self.patches(FancyBboxPatch)]
         self.lines = [self.points(patch) for patch in self.patches(PathPatch)]
-        heads = [self.points(patch) for patch in self.patches(Polygon)]
+        heads = [self.points(patch) for patch in self.patches(Polygon) if patch.get_zorder() == 2]
+        self.frames = [patch.get_window_extent(self.renderer) for patch in self.patches(Polygon)
+                       if patch.get_zorder() == 0]
+        self.frame_texts = [text.get_text() for text in self.axes.texts if text.get_zorder() == 1]
         tips = [head[head[:, 1].argmin()] for head in heads]
         self.arrows = [(self.touched(line[0], "y0"), self.touched(tip, "y1"))
                        for line, tip in zip(self.lines, tips)]
@@ -169,10 +172,15 @@ def test_after_backward_leaves_show_what_they_hold_of_many_numbers_the_norm():
 
 def test_the_parameters_of_a_module_and_constants_whose_array_is_kept_have_their_names(picture_of):
     picture = picture_of("Problem 3's network")
-    assert [text.split()[0] for text in picture.texts(LEAF)] == [
-        "model.0.bias", "model.0.weight", "model.1.beta", "model.1.gamma", "model.3.bias",
-        "model.3.weight"]
+    names = ["model.0.bias", "model.0.weight", "model.1.beta", "model.1.gamma", "model.3.bias",
+             "model.3.weight"]
+    assert [text.split()[0] for text in picture.texts(LEAF)] == names
     assert "labels = [1, 0, 9, 1]" in picture.texts(CONSTANT)
+    assert picture.frame_texts == ["model.0", "model.1", "model.3"]
+    for frame, layer in zip(picture.frames, picture.frame_texts):
+        inside = {box["text"].split()[0] for box in picture.boxes if within(box["extent"], frame)}
+        assert {name for name in names if name.startswith(layer)} < inside
+    assert picture_of("two residual blocks").frames == []  # one layer is used twice
 
 
 def test_a_leaf_by_itself_is_one_box():

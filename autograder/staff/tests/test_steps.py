@@ -112,6 +112,12 @@ def test_what_cannot_be_watched_is_refused():
         draw_backward(Tensor(1.0))
 
 
+def test_without_pillow_one_sentence_says_what_else_there_is(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"Pillow is needed .* ends in \.png"):
+        draw_backward(leaf(1.0) * 2.0, str(tmp_path / "steps.gif"))
+
+
 @pytest.mark.parametrize("line, kind", [
     ("trace(a * 2.0, a=3)", TypeError), ("draw(Tensor(1.0))", RuntimeError),
     ("draw(a * 2.0, 'nowhere/graph.png')", FileNotFoundError)])
