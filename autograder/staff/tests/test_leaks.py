@@ -182,6 +182,7 @@ def reference():
             or name.endswith("test_mlp.py")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, planted, complaint", [
     ("sandbox.py", textwrap.dedent(WALKS["no function at all"]), "hands gradients down a graph"),
     ("autograder/hw1_autograder/test_mlp.py",
