@@ -9,16 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import sandbox
 import solutions
 from mytorch.autograd_engine import ContextManager, Function
 from mytorch.nn import functional as F
-from mytorch.nn.batchnorm import BatchNorm1d
-from mytorch.nn.linear import Linear
-from mytorch.nn.loss import CrossEntropyLoss
 from mytorch.optim.sgd import SGD
 from mytorch.tensor import Tensor
 
@@ -102,46 +98,10 @@ def first_parameter_alone(step):
     return wrong
 
 
-def running_mean_that_adds_up(forward):
-    def wrong(self, x):
-        before = np.array(self.running_mean.data)
-        output = forward(self, x)
-        if self.is_train:
-            self.running_mean.data = before + self.momentum * x.data.mean(axis=0)
-        return output
-    return wrong
-
-
-def weight_cut_off(forward):
-    def wrong(self, x):
-        weight, self.weight = self.weight, Tensor(self.weight.data)
-        output = forward(self, x)
-        self.weight = weight
-        return output
-    return wrong
-
-
-def no_division_by_n(forward):
-    def wrong(self, logits, labels):
-        return forward(self, logits, labels) * Tensor(float(len(labels.data)))
-    return wrong
-
-
-def without_momentum(step):
-    def wrong(self):
-        self.momentum = 0.0
-        step(self)
-    return wrong
-
-
 @pytest.mark.parametrize("owner, name, mistake, check, says", [
     (F.Mul, "backward", product_of_operands, "test_mul", "gradient of a"),
     (F.Mul, "backward", product_of_operands, "test3", "gradient of input 0"),
     (SGD, "step", first_parameter_alone, "test_sgd", "step() changes the first parameter alone"),
-    (SGD, "step", without_momentum, "test_momentum", "The steps are those without momentum"),
-    (BatchNorm1d, "forward", running_mean_that_adds_up, "test_batchnorm_eval", "running_mean"),
-    (Linear, "forward", weight_cut_off, "test_linear", "No gradient reaches the weight"),
-    (CrossEntropyLoss, "forward", no_division_by_n, "test_cross_entropy", "The loss is summed"),
 ])
 def test_wrong_code_fails_its_check_and_is_called_by_its_name(
         owner, name, mistake, check, says, monkeypatch, capsys):
