@@ -199,6 +199,17 @@ def test_inputs_that_are_not_checked_and_integers_stay_as_they_are(capsys):
         check_gradients(lambda a: a * 1.0, LABELS)
 
 
+def test_a_model_inside_the_function_is_left_as_it_was(capsys):
+    model, x = Sequential(Linear(2, 3), BatchNorm1d(3)).float(), Tensor(uneven(2, 2))
+    model[0].bias.grad = Tensor(np.ones(3, np.float32))
+    tensors = [value for part in model.modules() for value in vars(part).values()
+               if isinstance(value, Tensor)]
+    before = [(tensor.data, tensor.grad) for tensor in tensors]
+    assert check_gradients(lambda x: CrossEntropyLoss()(model(x), Tensor([2, 0])), x) is True
+    assert all(tensor.data is data and tensor.grad is grad
+               for tensor, (data, grad) in zip(tensors, before))
+
+
 def test_a_leaf_inside_the_function_keeps_its_gradient(capsys):
     weight, x = leaf([2.0]), leaf([3.0])
     held = weight.grad = Tensor(np.ones(1))
