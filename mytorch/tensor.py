@@ -88,6 +88,12 @@ class Tensor:
     def __float__(self):
         return float(self.item())
 
+    def __int__(self):
+        return int(self.item())
+
+    def __round__(self, digits=None):
+        return round(self.item(), digits)
+
     def __format__(self, spec):
         return format(self.item(), spec) if spec else str(self)
 
@@ -166,8 +172,11 @@ class Tensor:
         return Tensor(self.data.copy())
 
     def detach(self):
-        """A constant around the same array, outside any graph."""
-        return Tensor(self.data)
+        """A constant around the same array, outside any graph; of a subclass if this Tensor is."""
+        twin = Tensor.__new__(type(self))  # a subclass's __init__ may take other arguments
+        twin.data, twin.requires_grad, twin.is_leaf = self.data, False, True
+        twin.is_parameter, twin.grad, twin.grad_fn = False, None, None
+        return twin
 
     def fill_(self, value):
         """Set every entry to the number ``value``; returns this Tensor. The entries are in a new

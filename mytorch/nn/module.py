@@ -1,6 +1,8 @@
 """Module, the base class of layers, networks and losses.
 It finds the parameters of whatever is assigned to it, however deeply nested."""
 
+from reprlib import recursive_repr
+
 import numpy as np
 
 from mytorch.checks import type_of
@@ -73,10 +75,14 @@ class Module:
         return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
 
     def modules(self):
-        """Iterate over this module and all modules in it, outer before inner."""
-        yield self
-        for child in self.children().values():
-            yield from child.modules()
+        """Iterate over this module and all modules in it, each once, outer before inner."""
+        found, unexplored = {}, [self]  # a dict, because it keeps the order
+        while unexplored:
+            module = unexplored.pop()
+            if module not in found:
+                found[module] = None
+                unexplored += reversed(list(module.children().values()))
+        return iter(found)
 
     def parameters(self):
         """Iterate over the parameters of this module and all modules in it, each once."""
@@ -97,21 +103,28 @@ class Module:
 
     def float(self):
         """Convert all Tensors of floats here, running averages too, to float32; returns itself."""
+        return self._convert(np.float32)
+
+    def double(self):
+        """Convert all Tensors of floats here, running averages too, to float64; returns itself."""
+        return self._convert(np.float64)
+
+    def _convert(self, dtype):
         for module in self.modules():
             for tensor in vars(module).values():
                 if isinstance(tensor, Tensor) and tensor.data.dtype.kind == "f":
-                    tensor.data = tensor.data.astype(np.float32)
+                    tensor.data = tensor.data.astype(dtype)
                     if tensor.grad is not None:
-                        tensor.grad = Tensor(tensor.grad.data.astype(np.float32))
+                        tensor.grad = Tensor(tensor.grad.data.astype(dtype))
         return self
 
     def extra_repr(self):
         """What ``repr`` shows in its parentheses, such as the sizes of a layer."""
         return ""
 
+    @recursive_repr()  # a module that contains itself appears in there as ...
     def __repr__(self):
-        lines = [f"({name}): {child!r}".replace("\n", "\n  ")
-                 for name, child in self.children().items()]
+        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children().items()]
         inside = "\n  ".join(["", *lines]) + "\n" if lines else self.extra_repr()
         return f"{type(self).__name__}({inside})"
 

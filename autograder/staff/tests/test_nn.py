@@ -125,6 +125,13 @@ def test_a_module_is_called_with_keyword_arguments_too():
     assert scaled(Tensor([2.0]), by=3.0).data.tolist() == [6]
 
 
+def test_modules_in_a_ring_are_found_once_each_and_can_be_printed():
+    first, second = Linear(1, 1), Linear(1, 1)
+    first.other, second.other = second, first
+    assert list(first.modules()) == [first, second] and len(list(first.parameters())) == 4
+    assert repr(first) == "Linear(\n  (other): Linear(\n    (other): ...\n  )\n)"
+
+
 def test_sequential_calls_the_layers_that_are_registered_and_no_others():
     model = Sequential(ReLU(), Linear(1, 1))
     scale = Linear(1, 1)

@@ -153,6 +153,22 @@ def test_a_function_of_numpys_refuses_a_tensor_by_name_and_asks_for_its_data(cal
         call(leaf([1.0, 2.0]))
 
 
+def test_a_tensor_of_one_entry_is_formatted_rounded_and_made_an_integer_as_a_number():
+    t = Tensor([2.71828])
+    assert (f"{t:.3f}", int(t), round(t, 2), round(t)) == ("2.718", 2, 2.72, 3)
+    with pytest.raises(ValueError, match=r"one entry, got shape \(2,\)"):
+        f"{Tensor([1.0, 2.0]):.3f}"
+
+
+def test_a_detached_tensor_is_of_the_same_subclass():
+    class Named(Tensor):
+        def __init__(self, name, data):
+            super().__init__(data)
+            self.name = name
+
+    assert type(Named("loss", [1.0]).detach()) is Named
+
+
 @pytest.mark.parametrize("compare", [
     lambda t: np.mean(t == np.ones(2)), lambda t: np.ones(2) == t, lambda t: t == t, lambda t: t != 1,
     lambda t: 1.0 < t, lambda t: t <= t, lambda t: np.ones(2) > t, lambda t: t >= 0,
