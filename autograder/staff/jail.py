@@ -348,7 +348,11 @@ def filter_calls(signals):
                             + answer(ALLOW))
     for call in () if signals else SIGNALLING[machine]:
         program += if_equal(call, load(FIRST_ARGUMENT) + own)
-    program += answer(ALLOW)
+    return install(program + answer(ALLOW))
+
+
+def install(program):
+    """Have the kernel run a program on each call of this process; whether it agreed."""
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     prctl(PR_SET_NO_NEW_PRIVS, 1)  # without this, the next call is refused
     return LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER,

@@ -40,6 +40,7 @@ except ImportError as problem:
     print(f"{NO_SCORES}the grader cannot start on this host: {problem}.")
     sys.exit(SAID)
 
+ANSWERS = STAFF / "answers"  # SEED.json for each of many seeds
 VERSION = (STAFF / "version").read_text() if (STAFF / "version").exists() else "the course's tree"
 SECONDS = 120  # for all problems; Autolab itself stops the job after 180
 SECONDS_FOR_NAMES = 20  # of these, at most, for the names of mistakes
@@ -70,11 +71,11 @@ def answers_for(options):
     Raises:
         CannotGrade: if the folder does not hold them.
     """
-    if options.answers.is_dir():
+    if ANSWERS.is_dir():
         seed = "*" if options.seed is None else options.seed
-        files = list(options.answers.glob(f"{seed}.json"))
+        files = list(ANSWERS.glob(f"{seed}.json"))
         if not files:
-            raise grading.CannotGrade(f"there are no answers in {options.answers}")
+            raise grading.CannotGrade(f"there are no answers in {ANSWERS}")
         return SealedAnswers(secrets.choice(files))
     seed = options.seed
     if seed is None:
@@ -99,7 +100,8 @@ def grade(crew, answers):
     deadline = min(deadline, time.monotonic() + SECONDS_FOR_NAMES)
     again = {}
     with contextlib.suppress(OSError, isolation.HostFault):  # such as a disk they have filled
-        again = dict(grading.run(crew, failed, seed, deadline))
+        again = {problem: outcome for problem, outcome in grading.run(crew, failed, seed, deadline)
+                 if outcome.ending == "done"}
     answers.load()
     known.load()
     better = {verdict.problem: verdict for verdict in judge_all(again, known) if not verdict.passed}
@@ -187,8 +189,6 @@ def parse_arguments(arguments):
     parser.add_argument("handin", nargs="?", type=Path, default=Path("handin.tar"), metavar="FILE")
     parser.add_argument("--seed", type=int, metavar="N",
                         help="use the same inputs as the job whose log names this seed")
-    parser.add_argument("--answers", type=Path, default=STAFF / "answers", metavar="DIR",
-                        help="take the seeds and their answers from this folder")
     parser.add_argument("--without-landlock", action="store_true",
                         help="grade even where a submission could write to the log")
     parser.add_argument("--user", type=int, metavar="N",

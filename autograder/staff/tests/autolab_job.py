@@ -3,7 +3,6 @@ From Autolab's public source; used by test_autolab.py."""
 
 import contextlib
 import ctypes
-import errno
 import functools
 import json
 import os
@@ -20,6 +19,7 @@ from typing import NamedTuple
 from unittest import mock
 
 import autolab
+import jail
 import record
 from handin.packing import tar_bytes
 
@@ -87,23 +87,12 @@ def become(user, reads_all):
     resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
 
 
-class SocketFilter(ctypes.Structure):
-    """struct sock_fprog of linux/filter.h: a program that judges each call to the kernel."""
-    _fields_ = [("length", ctypes.c_ushort), ("program", ctypes.c_char_p)]
-
-
 def hide_landlock():
     """Have the kernel answer this process and all it starts as one that has no Landlock."""
-    no_such_call, allowed = 0x00050000 | errno.ENOSYS, 0x7FFF0000
-    program = b"".join(struct.pack("HBBI", *instruction) for instruction in (
-        (0x20, 0, 0, 0),  # load the number of the call
-        (0x35, 0, 2, 444),  # below landlock_create_ruleset: allowed
-        (0x25, 1, 0, 446),  # above landlock_restrict_self: allowed
-        (0x06, 0, 0, no_such_call),
-        (0x06, 0, 0, allowed)))
-    LIBC.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS, which the next demands
-    if LIBC.prctl(22, 2, ctypes.byref(SocketFilter(len(program) // 8, program)), 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "this test cannot install a seccomp filter")
+    calls = jail.CREATE_RULESET, jail.ADD_RULE, jail.RESTRICT_SELF
+    if not jail.install(jail.load(jail.NUMBER) + jail.if_any_equal(calls, jail.answer(jail.UNKNOWN))
+                        + jail.answer(jail.ALLOW)):
+        raise OSError("this test cannot install a seccomp filter")
 
 
 def play(handin, **options):

@@ -124,9 +124,10 @@ def grade_here(root, hostile, staffs, landlock):
     if not staffs:
         runner.ROOT, runner.GRADED = root, chosen
         return runner.main([])
-    job.GRADED = chosen
+    job.GRADED, job.SECONDS_FOR_NAMES = chosen, 0
     runner.unpacked = lambda *_: root
-    return job.main([os.devnull, "--answers", answers()] + ["--without-landlock"] * (not landlock))
+    job.ANSWERS = Path(answers())
+    return job.main([os.devnull] + ["--without-landlock"] * (not landlock))
 
 
 @functools.lru_cache(maxsize=None)

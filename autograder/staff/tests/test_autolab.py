@@ -211,12 +211,11 @@ QUICK = (autolab.STAFF / "job.py").read_text(encoding="utf-8").replace(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["mytorch/nn/linear.py", "mytorch/nn/functional.py"])
-def test_who_works_at_six_per_cent_of_a_processor_keeps_no_old_score(when):
-    text = (ROOT / when).read_text(encoding="utf-8") + LAZY
-    text += ("work_at_six_per_cent_of_a_processor()\n" if "linear" in when else
-             "Sub.forward = Mul.forward = Div.forward = work_at_six_per_cent_of_a_processor\n")
-    job = autolab_job.play(submission(**{when: text}),
+def test_who_works_at_six_per_cent_of_a_processor_keeps_no_old_score():
+    name = "mytorch/nn/functional.py"
+    lazy = (ROOT / name).read_text(encoding="utf-8") + LAZY + (
+        "Sub.forward = Mul.forward = Div.forward = work_at_six_per_cent_of_a_processor\n")
+    job = autolab_job.play(submission(**{name: lazy}),
                            package={**autolab_job.FEW, "autograder/staff/job.py": QUICK})
     assert set(job.scores) == set(FEW), job.log
     assert job.scores["divtest"] == job.scores["subtest"] == 0
