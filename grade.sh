@@ -63,7 +63,6 @@ find_python() {
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null ||
         stop "needs Python 3.8 or newer as python3; found: $(python3 --version 2>&1 | tail -n 1)"
     echo "Setting up .venv with numpy, matplotlib and pytest (once, about half a minute) ..." >&2
-    [ -w . ] || stop "cannot make .venv: $PWD cannot be written to."
     # None yet, or one that no longer works, as after an upgrade of the system's Python.
     if ! .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null; then
         python3 -m venv --clear .venv >&2 ||
@@ -73,12 +72,7 @@ find_python() {
     said=$(.venv/bin/python -m pip install --quiet --disable-pip-version-check \
         -r requirements.txt 2>&1) || {
         printf '%s\n' "$said" >&2
-        case $said in
-            *onnection* | *"timed out"* | *imeout* | *esolution* | *nreachable* | *"(from versions: none)"*)
-                why=" Is there a network?" ;;
-            *) why="" ;;
-        esac
-        stop "could not install the packages of requirements.txt (see above).$why"
+        stop "could not install the packages of requirements.txt (see above). Is there a network?"
     }
     python=.venv/bin/python
     why=$("$python" -c "$check" 2>&1 >/dev/null) ||

@@ -3,7 +3,6 @@ a process for each problem would take ten times as long. For record.py and bug_t
 
 import contextlib
 import copy
-import functools
 import importlib
 import io
 import signal
@@ -79,14 +78,6 @@ def float32_tolerance():
         judge.tolerance_for = by_dtype
 
 
-@functools.lru_cache(maxsize=1)
-def answers_at_home():
-    """The answers that students have, loaded."""
-    answers = grading.RecordedAnswers()
-    answers.load()
-    return answers
-
-
 def grade_change(change, numbers=NUMBERS, closer=False, answers=None):
     """Grade a correct solution that was changed.
 
@@ -106,7 +97,7 @@ def grade_change(change, numbers=NUMBERS, closer=False, answers=None):
     report.unicode = True
     found = {"failed": [], "failed in float32": [], "complaints": {}, "mistakes": {}, "notes": []}
     above = []
-    answers = answers or answers_at_home()
+    answers = answers or grading.answers_at_home()
     unnamed = copy.copy(answers)
     unnamed.mistakes = []
     with changed(change.solution, change.edits) as root:
