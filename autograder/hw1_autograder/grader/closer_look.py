@@ -15,9 +15,10 @@ import numpy as np
 
 from grader.graded import CASES, graded, leaf, my
 from grader.judge import LIBRARY, numbers
+from grader.operations import weigh
 from grader.places import in_words, student_place
 
-SECONDS = 1.0  # of processor time for one problem
+SECONDS = 2.0  # of processor time for one problem
 ENTRIES = 400  # that are moved for central differences, in all operations of a problem together
 TOLERANCE = dict(relative=0.0, absolute=1e-4, of_largest=0.01)  # of central differences near a kink
 
@@ -106,6 +107,7 @@ class Construction:
 
     Attributes:
         applications (list): (Function, list of its arguments), in their order.
+        weighed (list): the outputs that the test weighs, also if they are outside any graph.
         leaves (list): the Tensors that collect a gradient.
         made (list): (Tensor, line, name → Tensor at hand in that line), of Tensors that were made
             outside of any operation.
@@ -113,9 +115,10 @@ class Construction:
 
     def __init__(self):
         self.root = Path(sys.path[0])
-        self.applications, self.leaves, self.made = [], [], []
+        self.applications, self.leaves, self.made, self.weighed = [], [], [], []
         self._notes = {  # what to do at the call of a function, or when it returns
             ("call", my.Function.apply.__func__.__code__): self._note_application,
+            ("call", weigh.__code__): lambda frame, output, weights: self.weighed.append(output),
             ("return", my.Tensor.__init__.__code__): self._note_creation}
 
     def __enter__(self):
@@ -160,7 +163,8 @@ class Construction:
     def cuts(self):
         """The lines that make a Tensor of another's data, so that leaves get no gradient."""
         results = {id(arg): arg for operation, args in self.applications for arg in args
-                   if is_graders(operation)}  # what the test goes on with
+                   if is_graders(operation)}  # what the test goes on with, or would
+        results.update((id(output), output) for output in self.weighed)
         reached = set(results).union(*(map(id, numbers.leaves_below(result.grad_fn))
                                        for result in results.values()))
         if not results or not any(tensor.grad is None and id(tensor) not in reached
