@@ -212,7 +212,6 @@ def loop_of_the_student(outcome):
 # Kind of an Outcome's ending -> why there are no more results, in words.
 ENDINGS = {
     "processor": "used up its {limit:g} s of processor time and was stopped{place}: an endless loop?",
-    "loop": "stopped in the same loop as above{place}",
     "time": "had not ended after {limit:g} s by the clock and was stopped{place}: does it sleep, or "
             "wait for something?",
     "import": "importing the code takes more than {limit:g} s{place}: an endless loop outside of "

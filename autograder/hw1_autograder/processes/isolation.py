@@ -30,7 +30,6 @@ LINE_LIMIT = 1 << 10  # bytes of a line that is not a result
 IMPORT_SECONDS = 8.0  # of processor time, until the student's code is imported
 SLEEP = 20.0  # seconds by the clock that a process may sleep
 BUSY = 0.05  # of a processor: who uses more does not sleep, the machine is slow or loaded
-LOOP_SECONDS = 0.5  # of processor time, once a loop is known, see Crew._seconds_for
 LAST_WORDS = 0.3  # seconds for a process to say where it was, before it is killed
 PATIENCE = 60.0  # seconds for the system to make a process
 PLACE = re.compile(rb'  File "(.*?)", line (\d{1,9}) in (.*)')
@@ -49,8 +48,7 @@ class Outcome:
     """What came back from one task's process.
 
     Its ending is "done", "exit N", "signal N", "flood" (of results), "import" (too slow),
-    "processor" (its time used up), "loop" (in the function in which a task before it has used up
-    its time), "time" (by the clock), or "never" (no time was left for it).
+    "processor" (its time used up), "time" (by the clock), or "never" (no time was left for it).
     """
 
     root: Path  # the folder that the task was given
@@ -72,14 +70,13 @@ class Child:
 
     Args:
         task: as of Crew.run.
-        seconds (float): of processor time, for the task.
         share (float): seconds by the clock, after which it has to end.
         jail (jail.Jail): or None.
         order (tuple): what ``be_child`` takes after that.
     """
 
-    def __init__(self, task, seconds, share, jail, order):
-        self.task, self.seconds, self.share = task, seconds, share
+    def __init__(self, task, share, jail, order):
+        self.task, self.share = task, share
         self.outcome = Outcome(Path(order[1]))
         (self.results, results), (self.output, output) = os.pipe(), os.pipe()
         self.streams = [self.results, self.output]
@@ -114,7 +111,7 @@ class Child:
         self.came[stream] += data[:max(most - len(self.came[stream]), 0)]
         if not self.outcome.ready and b'\n{"ready": ' in self.came[self.results]:
             self.outcome.ready = True
-            self.importing, self.limit = limits.processor_time_of(self.pid), self.seconds
+            self.importing, self.limit = limits.processor_time_of(self.pid), self.task.time_limit
         return bool(data)
 
     def look_after(self):
@@ -138,7 +135,7 @@ class Child:
 
     def has_ended(self):
         """Whether the process has ended; its Outcome is complete then."""
-        pid, status, used = os.wait4(self.pid, os.WNOHANG)
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
         if not pid:
             return False
         end(self.pid)  # what it has left in its group
@@ -147,7 +144,6 @@ class Child:
                 if not self.read(stream):
                     break
         self.close()
-        self.used = used.ru_utime + used.ru_stime - self.importing
         outcome = self.outcome
         outcome.output = self.came[self.output].decode("utf-8", "replace")
         outcome.ending = self.ending or f"exit {os.WEXITSTATUS(status)}"
@@ -217,8 +213,6 @@ class Crew:
         self.inside, self.root, self.jail = inside, Path(root).resolve(), jail
         self.scratch = os.path.realpath(tempfile.mkdtemp(prefix="mytorch-grading-"))
         self._running = []
-        self._loops = set()  # file and function in which tasks have used up their time
-        self._slowest = 0.0  # seconds of processor time of a task that came to its end
 
     def __enter__(self):
         if CAN_FORK:
@@ -255,7 +249,7 @@ class Crew:
             deadline (float): time.monotonic() at which all must have ended. Each task has its share
                 of the time that is left when it starts, and cannot use up that of the others.
         """
-        waiting, outcomes = [(task, 0.0) for task in tasks], {}
+        waiting, outcomes = list(tasks), {}
         # All at once, before a task can fill the disk.
         homes = {task.key: tempfile.mkdtemp(dir=self.scratch) for task in tasks}
         workers = min(2, processors())
@@ -264,9 +258,8 @@ class Crew:
                 left = float("inf") if deadline is None else deadline - time.monotonic()
                 while waiting and left > 0 and len(self._running) < workers:
                     share = left * min(workers / (len(waiting) + len(self._running)), 1)
-                    first, seconds = waiting.pop(0)
-                    self._start(first, seconds or self._seconds_for(first), share,
-                                homes[first.key], seed)
+                    first = waiting.pop(0)
+                    self._start(first, share, homes[first.key], seed)
                 self._wait_for_news()
                 for child in [child for child in self._running if child.has_ended()]:
                     self._running.remove(child)
@@ -274,52 +267,28 @@ class Crew:
                         self.jail.sweep(homes[child.task.key], keep=[c.pid for c in self._running])
                     else:
                         shutil.rmtree(homes[child.task.key], ignore_errors=True)
-                    if self._was_stopped_too_early(child):
-                        os.mkdir(homes[child.task.key])
-                        waiting.insert(0, (child.task, child.task.time_limit))
-                    else:
-                        outcomes[child.task.key] = child.outcome
+                    outcomes[child.task.key] = child.outcome
                 for child in self._running:
                     child.look_after()
                 slow = [one for one in outcomes.values() if one.ending == "import"]
                 if left <= 0 or slow:  # an import that is too slow once is too slow for all
-                    for other, _ in waiting:
+                    for other in waiting:
                         outcomes[other.key] = slow[0] if slow else Outcome(self.root)
                     waiting = []
             yield task, outcomes[task.key]
 
-    def _start(self, task, seconds, share, home, seed):
+    def _start(self, task, share, home, seed):
         """Start a task's process; where the system has none to give, try again for a while."""
         give_up = time.monotonic() + PATIENCE
-        order = self.inside, str(self.root), home, task.key, seconds, seed
+        order = self.inside, str(self.root), home, task.key, task.time_limit, seed
         while True:
             try:
-                self._running.append(Child(task, seconds, share, self.jail, order))
+                self._running.append(Child(task, share, self.jail, order))
                 return
             except BlockingIOError as error:
                 if time.monotonic() > give_up:
                     raise HostFault(f"no process can be made: {error}") from None
                 time.sleep(0.05)
-
-    def _seconds_for(self, task):
-        """The processor time that a task gets: an endless loop costs all of it once. After that, a
-        task gets three times what the slowest one took that came to its end. Only if it is in the
-        function of a known loop by then, it is taken to be caught there. If not, it runs again."""
-        early = max(LOOP_SECONDS, 3 * self._slowest) if self._loops else task.time_limit
-        return min(early, task.time_limit)
-
-    def _was_stopped_too_early(self, child):
-        """Note how long a task took or where it looped; whether it is to run again."""
-        outcome, early = child.outcome, child.seconds < child.task.time_limit
-        place = next(((file, function) for file, _, function in outcome.stuck_at
-                      if file.startswith(str(self.root))), None)
-        if outcome.ending == "done":
-            self._slowest = max(self._slowest, child.used)
-        elif outcome.ending == "processor" and place and not early:
-            self._loops.add(place)
-        elif outcome.ending == "processor" and place in self._loops:
-            outcome.ending = "loop"
-        return early and outcome.ending == "processor"
 
     def _wait_for_news(self):
         """Wait a moment for something to be written, and take it in. (By poll: what epoll watches
