@@ -207,6 +207,9 @@ def names_of(mistakes, name, wrong, message):
 
 
 def signature(error):
-    """What two exceptions have in common if they are the same one."""
+    """What two exceptions have in common if they are the same one. What RecursionError says depends
+    on where the limit was met, and on the Python."""
+    if error.get("type") == "RecursionError":
+        return "RecursionError", ""
     message = re.sub(r" \(defined at [^)]*\)", "", without_addresses(error.get("message")))
     return str(error.get("type")), message.strip()

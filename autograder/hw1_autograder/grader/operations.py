@@ -82,10 +82,14 @@ def plus(a, b):
 
         @staticmethod
         def backward(ctx, grad_output):
-            with contextlib.suppress(Exception):
+            try:
                 gradients = my.F.Add.backward(ctx.by_add, grad_output)
-                if all(np.array_equal(grad.data, grad_output.data) for grad in gradients):
+                if all((grad.data == grad_output.data).all() for grad in gradients):
                     return gradients
+            except RecursionError:  # an endless walk ends here; Python 3.8 dies if it goes on
+                raise
+            except Exception:
+                pass
             return my.Tensor(grad_output.data.copy()), my.Tensor(grad_output.data.copy())
 
     return Plus.apply(a, b)

@@ -36,14 +36,18 @@ def each(changes):
 
 
 @functools.lru_cache(maxsize=None)
-def findings(quick):
-    """Name of a style or bug → what grade_change found, for the quick ones or all others.
-
-    In a Python of their own, as this one has imported mytorch.
-    """
+def run_bug_table(quick):
+    """What bug_table.py printed of the quick styles and bugs or of all others, and its status; run
+    once, even if it fails, in a Python of its own, as this one has imported mytorch."""
     names = [change.name for change in (*STYLES, *BUGS) if (change.name in QUICK) == quick]
-    ended = subprocess.run([sys.executable, str(BUG_TABLE), "--json", *names], check=True,
-                           stdout=subprocess.PIPE, encoding="utf-8")
+    return subprocess.run([sys.executable, str(BUG_TABLE), "--json", *names],
+                          stdout=subprocess.PIPE, encoding="utf-8")
+
+
+def findings(quick):
+    """Name of a style or bug → what grade_change found, for the quick ones or all others."""
+    ended = run_bug_table(quick)
+    assert ended.returncode == 0
     return json.loads(ended.stdout)
 
 

@@ -150,7 +150,8 @@ AS_A_TENSOR = (BATCHNORM, "self.running_mean = Tensor(old", "self.running_mean.d
     (["2.5"], [(FUNCTIONAL, "shifted.exp().sum(axis=1).log()", "tensor.Tensor(np.log10(np.exp("
                 "shifted.data).sum(axis=1)).reshape(batch_size, 1))")], "the natural one is np.log"),
     (["2.5"], [(FUNCTIONAL, "    chosen = (log_probabilities * to_one_hot(target, num_classes)).sum()",
-                "    chosen = tensor.Tensor(log_probabilities.data[:, target.data]).sum()")],
+                "    chosen = (log_probabilities * tensor.Tensor(np.ones((batch_size, 1)) * to_one_hot("
+                "target, num_classes).data.sum(axis=0))).sum()")],
      r"log_p\[:, labels\] takes the columns of all labels"),
     (["2.4"], [(BATCHNORM, "if not self.is_train:", "if not self.train:")], "train is a method"),
 ])
