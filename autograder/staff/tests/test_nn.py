@@ -165,15 +165,17 @@ def test_the_cross_entropy_loss_of_a_network_has_the_gradients_of_central_differ
 
 # float32
 
-def test_a_converted_network_computes_in_float32_throughout():
-    model, x = small_network().float(), leaf(uneven(5, 3).astype(np.float32))
+@pytest.mark.parametrize("model, dtype", [
+    (small_network().float(), np.float32), (small_network().float().double(), np.float64)])
+def test_a_converted_network_computes_in_its_dtype_throughout(model, dtype):
+    x = leaf(uneven(5, 3).astype(dtype))
     loss = CrossEntropyLoss()(model(x), Tensor([0, 1, 1, 0, 1]))
     loss.backward()
     grads = [tensor.grad for tensor in [x, *model.parameters()]]
     inside = [value for layer in model for value in vars(layer).values()
               if isinstance(value, Tensor)]
     dtypes = [tensor.data.dtype for tensor in [loss, *inside, *grads]]
-    assert dtypes == [np.float32] * (1 + 8 + 7)
+    assert dtypes == [dtype] * (1 + 8 + 7)
 
 
 def test_converting_keeps_the_parameters_the_same_objects_and_takes_gradients_along():
