@@ -177,15 +177,16 @@ class Report:
 
 
 def place_of(verdict):
-    """Where to go on: what a closer look has found wrong; or the line of an exception, if it is in
-    the file of the code in question."""
+    """Where to go on: what a closer look has found wrong; or the line of an exception, unless it is
+    in another file than the code in question."""
     found = re.match(r"[\w.]+ in mytorch/\S+:\d+", "".join(verdict.closer[:1]))
     if found:
         return found.group()
     error = verdict.errors.get(verdict.shown) or {}
     file = verdict.at.partition(" in ")[2].partition(":")[0]
     places = (str(error.get(name) or "").partition(":  ")[0] for name in ("caller", "place"))
-    return next((place for place in places if file and place.startswith(file + ":")), verdict.at)
+    return next((place for place in places if place.startswith(f"{file}:" if file else "mytorch/")),
+                verdict.at)
 
 
 def shortened(lines):

@@ -105,7 +105,8 @@ OVERFLOW = (FUNCTIONAL, "biggest = np.max(predicted.data, axis=1).reshape(batch_
     ("1.1.1", [(FUNCTIONAL, "return result(a.data - b.data,", "return result(a.dat - b.data,")],
      r"next: 1.1.1, mytorch/nn/functional.py:\d+$"),
     ("2.1", [(LINEAR, "return x @", "return x @ \0")],
-     r"not plain text: save it as UTF-8 at mytorch/nn/linear.py:1"),
+     r"not plain text: save it as UTF-8 at mytorch/nn/linear.py:1\s[\s\S]*"
+     "next: 2.1, mytorch/nn/linear.py:1$"),
     ("2.4", [(BATCHNORM, "from mytorch.tensor import Tensor", "import mytorch.tensor as Tensor")],
      r"imported at mytorch/nn/batchnorm.py:\d+: import mytorch.tensor as Tensor"),
 ])
